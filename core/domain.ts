@@ -1,0 +1,158 @@
+/** What etcd holds: the cluster's desired and durable state. `node-agent/state` validates it on every read. */
+
+import type {
+  DeploymentId,
+  Epoch,
+  Generation,
+  HistoryEntry,
+  Incarnation,
+  NamespaceId,
+  NodeId,
+  UserId,
+  VolumeId,
+} from './types.js';
+
+export type FsType = 'ext2' | 'ext3' | 'ext4' | 'xfs' | 'btrfs' | 'block';
+
+/** How many ready replicas a volume needs to go on; see failure-mode.ts. `threshold` is 0–5. */
+export type FailureMode =
+  | { readonly kind: 'hard' }
+  | { readonly kind: 'soft' }
+  | { readonly kind: 'alwayson' }
+  | { readonly kind: 'threshold'; readonly threshold: number };
+
+/** `writeback`: an acknowledged write is in the memory of all members. `writethrough`: on all their disks. */
+export type Durability = 'writeback' | 'writethrough';
+
+export const LABEL_PREFIX = 'storageos.com/';
+export const MAX_REPLICAS = 5;
+export const MIN_VOLUME_BYTES = 1 << 30;
+export const DEFAULT_BLOCK_SIZE = 4096;
+
+/** Where one copy of the volume is meant to be. Whether it is in sync says the membership record. */
+export interface Placement {
+  readonly deployment: DeploymentId;
+  readonly node: NodeId;
+}
+
+/**
+ * `provisioning` until the first copies exist, `deleting` from the moment that deletion was accepted.
+ * `failed`: provisioning could not be done; `reason` says why.
+ */
+export type VolumePhase = 'provisioning' | 'ready' | 'deleting' | 'failed';
+
+export interface Volume {
+  readonly id: VolumeId;
+  readonly namespace: NamespaceId;
+  readonly name: string;
+  readonly description: string;
+  /** All labels, the reserved ones (`storageos.com/…`) among them. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly sizeBytes: number;
+  /** 4,096–65,536 bytes, a power of two. */
+  readonly blockSize: number;
+  readonly fsType: FsType;
+  /** Copies beside the primary, 0–5: the target. */
+  readonly replicas: number;
+  readonly failureMode: FailureMode;
+  readonly durability: Durability;
+  readonly compression: boolean;
+  readonly encryption: boolean;
+  readonly phase: VolumePhase;
+  readonly reason?: string;
+  /** The desired placement of every copy, changed by the volume's workflow only. */
+  readonly placements: readonly Placement[];
+  /** RFC 3339. */
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+/** A copy that is placed but does not hold every acknowledged write, and why. Informative. */
+export interface OutOfSync {
+  readonly deployment: DeploymentId;
+  readonly reason: string;
+  /** RFC 3339. */
+  readonly since: string;
+}
+
+/**
+ * Who serves a volume and which deployments hold every acknowledged write. Changed only by a transaction
+ * that compares the whole previous record (design/replication.md, "State").
+ */
+export interface Membership {
+  readonly volume: VolumeId;
+  /** Rises with every change of this record. */
+  readonly epoch: Epoch;
+  readonly primary: Placement & { readonly incarnation: Incarnation };
+  /** Never empty. Contains `primary.deployment`. */
+  readonly inSync: readonly DeploymentId[];
+  readonly outOfSync: readonly OutOfSync[];
+  /** Never pruned; epochs rise. */
+  readonly history: readonly HistoryEntry[];
+  /** False between the two transactions of a promotion. */
+  readonly active: boolean;
+  /** Changes when acknowledged, unflushed writes were lost (an unclean primary had to be chosen). */
+  readonly lossVerifier: number;
+  /** The etcd cluster in which this record was written, as hex. */
+  readonly etcdClusterId: string;
+  /**
+   * Set by a transaction that the hard or soft failure mode forced: the volume refuses writes until
+   * its replicas are restored.
+   */
+  readonly readOnly: boolean;
+}
+
+/** Which node's frontend may do I/O. The key exists from the volume's creation to its deletion. */
+export interface Attachment {
+  readonly volume: VolumeId;
+  /** Absent: detached. */
+  readonly node?: NodeId;
+  readonly generation: Generation;
+  readonly mode: 'rw' | 'ro';
+  readonly updatedAt: string;
+}
+
+export interface NodeRecord {
+  readonly id: NodeId;
+  readonly name: string;
+  /** host:port */
+  readonly ioEndpoint: string;
+  readonly apiEndpoint: string;
+  readonly gossipEndpoint: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly computeOnly: boolean;
+  readonly cordoned: boolean;
+  readonly cordonedAt?: string;
+  readonly capacity: { readonly totalBytes: number; readonly freeBytes: number; readonly availableBytes: number };
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface Namespace {
+  readonly id: NamespaceId;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface User {
+  readonly id: UserId;
+  readonly username: string;
+  /** argon2id, PHC string format. */
+  readonly passwordHash: string;
+  readonly isAdmin: boolean;
+  readonly groups: readonly string[];
+  /** Tokens issued before this moment are refused. RFC 3339. */
+  readonly sessionsValidFrom: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+/** Left behind by a deletion: only with it may a node erase a deployment's data. */
+export interface Tombstone {
+  readonly deployment: DeploymentId;
+  readonly volume: VolumeId;
+  readonly node: NodeId;
+  readonly deletedAt: string;
+}

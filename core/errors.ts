@@ -1,0 +1,56 @@
+/** What can go wrong in the control plane, typed once; API, CLI, CSI and workflows map `code` to their own status. */
+
+export type ErrorCode =
+  /** The request is malformed or out of range. HTTP 400 */
+  | 'invalid'
+  /** Not logged in, or wrong credentials. 401 */
+  | 'unauthenticated'
+  /** 403 */
+  | 'forbidden'
+  /** 404 */
+  | 'not-found'
+  /** 409 */
+  | 'already-exists'
+  /** 409 */
+  | 'in-use'
+  /** Somebody changed the object meanwhile. 412 */
+  | 'stale-write'
+  /** The object's state does not allow it. 422 */
+  | 'invalid-state'
+  /** Another operation holds the object. 423 */
+  | 'locked'
+  /** 451 */
+  | 'licence'
+  /** No node has room, or there are not enough suitable nodes. 507 */
+  | 'no-capacity'
+  /** etcd does not answer; nothing was changed unless the message says otherwise. 503 */
+  | 'store-unavailable'
+  /** Temporal does not answer. 503 */
+  | 'controller-unavailable'
+  /** A node that the operation needs does not answer. 503 */
+  | 'node-unavailable'
+  /** 500 */
+  | 'internal';
+
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
+  'stale-write',
+  'locked',
+  'store-unavailable',
+  'controller-unavailable',
+  'node-unavailable',
+]);
+
+/** Says what failed, for which object, and what the user can do. */
+export class DomainError extends Error {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'DomainError';
+    this.code = code;
+  }
+
+  /** Whether the same request may succeed later without the user changing anything. */
+  get retryable(): boolean {
+    return RETRYABLE.has(this.code);
+  }
+}

@@ -1,0 +1,241 @@
+/** What the protocol cores take from outside, so that the simulator can drive them. */
+
+import type { Membership, Placement } from './domain.js';
+import type { FrontendMessage, PeerMessage, SessionMessage } from './messages.js';
+import type { Batch } from './record.js';
+import type {
+  BlockNumber,
+  DeploymentId,
+  Epoch,
+  Generation,
+  HistoryEntry,
+  Incarnation,
+  NodeId,
+  Order,
+  Sequence,
+  VolumeId,
+} from './types.js';
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Monotonic milliseconds; their origin means nothing. */
+  now(): number;
+  /** Wall time, for records that people read; never compared. RFC 3339. */
+  timestamp(): string;
+  after(delayMs: number, run: () => void): Timer;
+}
+
+export interface Random {
+  /** Uniform in [0, 1). */
+  next(): number;
+  /** A random UUID. */
+  uuid(): string;
+}
+
+/* ---- disk ---- */
+
+export type DiskErrorCode = 'no-space' | 'io' | 'not-found' | 'exists';
+
+/** An operation of the disk failed; `sync` errors are final for the file. */
+export class DiskError extends Error {
+  readonly code: DiskErrorCode;
+  readonly path: string;
+  constructor(code: DiskErrorCode, path: string, detail: string) {
+    super(`${path}: ${detail}`);
+    this.name = 'DiskError';
+    this.code = code;
+    this.path = path;
+  }
+}
+
+export interface DiskFile {
+  readonly path: string;
+  /** Into the page cache, whole or with DiskError('no-space' | 'io') after which the range is undefined. */
+  write(buffers: readonly Uint8Array[], position: number): void;
+  /** From the page cache if it is there; blocks otherwise. Returns the bytes read, fewer only at the end. */
+  read(buffer: Uint8Array, position: number): number;
+  readAsync(buffer: Uint8Array, position: number): Promise<number>;
+  /** Data and length are durable when it resolves. */
+  sync(): Promise<void>;
+  truncate(size: number): void;
+  size(): number;
+  close(): void;
+}
+
+/** A directory tree. Paths are relative to its root, with `/`. */
+export interface Disk {
+  /** Opens for reading and writing; `create` makes an absent file, else DiskError('not-found'). */
+  open(path: string, options: { create: boolean }): DiskFile;
+  list(directory: string): string[];
+  makeDirectory(path: string): void;
+  rename(from: string, to: string): void;
+  unlink(path: string): void;
+  /** Creations, renames and removals in the directory are durable when it resolves. */
+  syncDirectory(path: string): Promise<void>;
+  /** Bytes that may still be written below the root. */
+  freeBytes(): number;
+}
+
+/* ---- a deployment's store, as replication sees it ---- */
+
+/** What a deployment knows of itself, durably. */
+export interface DeploymentState {
+  readonly volume: VolumeId;
+  readonly deployment: DeploymentId;
+  /** Bytes of a block and number of blocks in the volume. */
+  readonly blockSize: number;
+  readonly blocks: number;
+  /** The highest epoch that it has promised. */
+  readonly promised: Epoch;
+  readonly history: readonly HistoryEntry[];
+  /** May have lost acknowledged writes. */
+  readonly unclean: boolean;
+  /** Set while a sync is incomplete: its target holds nothing reliable behind this order. */
+  readonly syncBase: Order | null;
+  readonly etcdClusterId: string;
+}
+
+export type DeploymentStatePatch = Partial<
+  Pick<DeploymentState, 'promised' | 'history' | 'unclean' | 'syncBase' | 'etcdClusterId'>
+>;
+
+/** Entries of the stream, all given in one epoch, contiguous from `firstSequence`. */
+export interface LogBatch {
+  readonly epoch: Epoch;
+  readonly firstSequence: Sequence;
+  readonly batch: Batch;
+}
+
+export interface IndexedBlock {
+  readonly block: BlockNumber;
+  readonly order: Order;
+  readonly kind: number;
+  readonly flags: number;
+  readonly storedLength: number;
+  readonly checksumLow: number;
+  readonly checksumHigh: number;
+}
+
+/** Blocks as stored, with their orders; a block never written comes as ZERO with ORDER_ZERO. */
+export interface StoredBlocks {
+  readonly orders: readonly Order[];
+  readonly batch: Batch;
+}
+
+/** The stored copy of these blocks does not match its checksum. */
+export class BadBlockError extends Error {
+  readonly blocks: readonly IndexedBlock[];
+  constructor(deployment: string, blocks: readonly IndexedBlock[]) {
+    super(`deployment ${deployment}: bad checksum in ${blocks.length} block(s), the first is ${blocks[0]?.block}`);
+    this.name = 'BadBlockError';
+    this.blocks = blocks;
+  }
+}
+
+/**
+ * One copy of a volume on a disk. The implementation is node-agent/store; it runs on a `Disk`.
+ * Errors: DiskError('no-space') leaves the store usable; after any other DiskError, and after any failed
+ * flush, it is `failed` and every call throws.
+ */
+export interface DeploymentStore {
+  readonly state: DeploymentState;
+  readonly incarnation: Incarnation;
+  /** Last order of the stream in the log, dead or live; a position record counts. */
+  readonly last: Order;
+  /** The highest attachment generation in the log. */
+  readonly generation: Generation;
+  /** Everything up to here is durable. */
+  readonly durable: Sequence;
+  readonly usedBytes: number;
+  /** Durable when it resolves; patches are applied in the order of the calls. */
+  update(patch: DeploymentStatePatch): Promise<void>;
+  /** Appends to the stream: whole or, after an error, not at all. In the page cache on return, and in the index. */
+  append(batch: LogBatch): void;
+  /** Records that the stream goes on behind `position` (a target's sync begins). */
+  position(position: Order): void;
+  /** Blocks outside the stream, each with its own order; the caller has compared orders. ORDER_ZERO forgets the block. */
+  backfill(blocks: StoredBlocks): void;
+  /** Everything appended before the call is durable when it resolves. Calls coalesce. */
+  flush(): Promise<void>;
+  lookup(block: BlockNumber): IndexedBlock | undefined;
+  /** Reads a range as stored. Verifies checksums: BadBlockError. */
+  read(first: BlockNumber, blocks: number): Promise<StoredBlocks>;
+  /** Like `read` for scattered blocks, at most MAX_BATCH_ENTRIES. */
+  readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks>;
+  /**
+   * Live stream entries from `from` on, in order, up to `maxBytes` of payload (at least one batch);
+   * empty at the end; undefined if the log no longer holds them.
+   */
+  readLog(from: Sequence, maxBytes: number): Promise<LogBatch[] | undefined>;
+  /** Ascending block numbers ≥ `from` whose order's sequence is > `after`; at most `limit`. */
+  newerThan(after: Sequence, from: BlockNumber, limit: number): BlockNumber[];
+  /** Ascending block numbers ≥ `from` whose order is dead under `history`; at most `limit`. */
+  deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): BlockNumber[];
+  /** Clean shutdown: flushed, checkpointed, marked clean. */
+  close(): Promise<void>;
+}
+
+/* ---- network ---- */
+
+/**
+ * Messages to other deployments. Delivered in order while the connection between the two nodes lasts, at
+ * most once, perhaps never. The receiving side calls the deployment's `onMessage`; changes of the
+ * connection are told by `onPeerUp(node)` and `onPeerDown(node)`.
+ */
+export interface PeerLinks {
+  send(to: { readonly deployment: DeploymentId; readonly node: NodeId }, message: PeerMessage): void;
+  isUp(node: NodeId): boolean;
+}
+
+/** The primary's end of a frontend's session. */
+export interface SessionLink {
+  send(message: SessionMessage): void;
+  /** Whether the frontend has gone. */
+  readonly closed: boolean;
+}
+
+/** The frontend's end of a session. Messages arrive in order, at most once, until `closed` is called. */
+export interface SessionChannel {
+  send(message: FrontendMessage): void;
+  close(): void;
+}
+
+export interface SessionEvents {
+  message(message: SessionMessage): void;
+  /** The connection is gone or could not be made; nothing follows. */
+  closed(reason: string): void;
+}
+
+/** Connects frontends to the node that holds the primary; in-process when that is this node. */
+export interface SessionConnector {
+  connect(target: { readonly volume: VolumeId } & Placement, events: SessionEvents): SessionChannel;
+}
+
+/* ---- membership in etcd ---- */
+
+/**
+ * `applied`: `next` is the record. `conflict`: the record was not `expected`; the swap did and will not happen.
+ * `unknown`: it may have happened, or may still.
+ */
+export type SwapOutcome = 'applied' | 'conflict' | 'unknown';
+
+export interface MembershipStore {
+  swap(expected: Membership, next: Membership): Promise<SwapOutcome>;
+  /** Undefined: no such record. Rejects if etcd does not answer. */
+  read(volume: VolumeId): Promise<Membership | undefined>;
+}
+
+/** Invariants that stay on in production: a violation stops the deployment before it can do harm. */
+export class InvariantError extends Error {
+  constructor(invariant: string, detail: string) {
+    super(`${invariant} violated: ${detail}`);
+    this.name = 'InvariantError';
+  }
+}
+
+export function invariant(holds: boolean, name: string, detail: () => string): asserts holds {
+  if (!holds) throw new InvariantError(name, detail());
+}

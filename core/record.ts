@@ -1,0 +1,130 @@
+/**
+ * The block record: what a frontend makes of a block once, and what every other part of the system moves,
+ * stores and verifies without decoding it. A batch is a table of 32-byte entries and the payloads that the
+ * entries describe, concatenated in the table's order. The same bytes go over the wire and into the log.
+ *
+ * Entry, little-endian:
+ *
+ * | offset | type | field |
+ * |---|---|---|
+ * | 0  | u64 | first block number (kind GENERATION: the attachment generation) |
+ * | 8  | u32 | number of blocks: 1 for DATA, at least 1 for ZERO, 0 for GENERATION |
+ * | 12 | u8  | kind |
+ * | 13 | u8  | encoding flags, DATA only |
+ * | 14 | u16 | 0 |
+ * | 16 | u32 | stored length of the payload in bytes: 1–65,536 for DATA, else 0 |
+ * | 20 | u32 | 0 |
+ * | 24 | u64 | XXH3-64 of the stored payload, bound to volume and block number; 0 unless DATA |
+ */
+
+export const ENTRY_BYTES = 32;
+
+/** Entries in one batch at the most. */
+export const MAX_BATCH_ENTRIES = 512;
+/** Payload bytes in one batch at the most (one frontend request is split to fit). */
+export const MAX_BATCH_PAYLOAD_BYTES = 1 << 20;
+
+export const KIND_DATA = 1;
+/** Blocks that read as zeroes: TRIM, WRITE_ZEROES, and a written block that is all zeroes. */
+export const KIND_ZERO = 2;
+/** A higher attachment generation takes effect at this point of the log. */
+export const KIND_GENERATION = 3;
+
+export const FLAG_LZ4 = 1;
+export const FLAG_XTS = 2;
+
+/** The smallest and largest block size of a volume, bytes. */
+export const MIN_BLOCK_BYTES = 4096;
+export const MAX_BLOCK_BYTES = 65536;
+
+/** A table of entries and their payloads; both views are owned by whoever made the batch and are never changed. */
+export interface Batch {
+  readonly entries: Buffer;
+  readonly payload: Buffer;
+}
+
+export interface Entry {
+  block: number;
+  blocks: number;
+  kind: number;
+  flags: number;
+  storedLength: number;
+  checksumLow: number;
+  checksumHigh: number;
+}
+
+export function entryCount(batch: Batch): number {
+  return batch.entries.length / ENTRY_BYTES;
+}
+
+/** The `i`-th entry of a table that `batchProblem` has found sound. */
+export function readEntry(entries: Buffer, i: number): Entry {
+  const at = i * ENTRY_BYTES;
+  return {
+    block: entries.readUInt32LE(at) + entries.readUInt32LE(at + 4) * 2 ** 32,
+    blocks: entries.readUInt32LE(at + 8),
+    kind: entries.readUInt8(at + 12),
+    flags: entries.readUInt8(at + 13),
+    storedLength: entries.readUInt32LE(at + 16),
+    checksumLow: entries.readUInt32LE(at + 24),
+    checksumHigh: entries.readUInt32LE(at + 28),
+  };
+}
+
+/** Writes `entry` as the `i`-th of the table. */
+export function writeEntry(entries: Buffer, i: number, entry: Entry): void {
+  const at = i * ENTRY_BYTES;
+  entries.writeUInt32LE(entry.block % 2 ** 32, at);
+  entries.writeUInt32LE(Math.floor(entry.block / 2 ** 32), at + 4);
+  entries.writeUInt32LE(entry.blocks, at + 8);
+  entries.writeUInt8(entry.kind, at + 12);
+  entries.writeUInt8(entry.flags, at + 13);
+  entries.writeUInt16LE(0, at + 14);
+  entries.writeUInt32LE(entry.storedLength, at + 16);
+  entries.writeUInt32LE(0, at + 20);
+  entries.writeUInt32LE(entry.checksumLow, at + 24);
+  entries.writeUInt32LE(entry.checksumHigh, at + 28);
+}
+
+/** An entry for a range of blocks that read as zeroes. */
+export function zeroEntry(block: number, blocks: number): Entry {
+  return { block, blocks, kind: KIND_ZERO, flags: 0, storedLength: 0, checksumLow: 0, checksumHigh: 0 };
+}
+
+/**
+ * What is wrong with a batch that came from outside, or undefined if it is sound: sizes within the limits,
+ * every field in its range, payload exactly as long as the entries say, all blocks below `volumeBlocks`.
+ * The payloads' checksums are not looked at here.
+ */
+export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: number): string | undefined {
+  const { entries, payload } = batch;
+  if (entries.length === 0 || entries.length % ENTRY_BYTES !== 0) return `entry table of ${entries.length} bytes`;
+  const count = entries.length / ENTRY_BYTES;
+  if (count > MAX_BATCH_ENTRIES) return `${count} entries, at most ${MAX_BATCH_ENTRIES} are allowed`;
+  if (payload.length > MAX_BATCH_PAYLOAD_BYTES) return `payload of ${payload.length} bytes`;
+  let stored = 0;
+  for (let i = 0; i < count; i++) {
+    const entry = readEntry(entries, i);
+    const where = `entry ${i}`;
+    switch (entry.kind) {
+      case KIND_DATA:
+        if (entry.blocks !== 1) return `${where}: ${entry.blocks} blocks in one data entry`;
+        if (entry.storedLength < 1 || entry.storedLength > blockSize) return `${where}: length ${entry.storedLength}`;
+        if (entry.flags > (FLAG_LZ4 | FLAG_XTS)) return `${where}: flags ${entry.flags}`;
+        break;
+      case KIND_ZERO:
+        if (entry.blocks < 1 || entry.storedLength !== 0 || entry.flags !== 0) return `${where}: malformed zero range`;
+        break;
+      case KIND_GENERATION:
+        if (entry.blocks !== 0 || entry.storedLength !== 0) return `${where}: malformed generation`;
+        if (!Number.isSafeInteger(entry.block)) return `${where}: generation out of range`;
+        continue;
+      default:
+        return `${where}: unknown kind ${entry.kind}`;
+    }
+    if (entry.block + entry.blocks > volumeBlocks) return `${where}: beyond the volume's end`;
+    stored += entry.storedLength;
+  }
+  if (stored !== payload.length) return `payload of ${payload.length} bytes where the entries say ${stored}`;
+  return undefined;
+}
