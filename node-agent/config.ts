@@ -1,0 +1,195 @@
+/** The agent's configuration: environment variables, validated at the border (reference: docs/reference/environment.md). */
+
+import { isIP } from 'node:net';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { parseDurationMs } from '../core/duration.js';
+import { DomainError } from '../core/errors.js';
+
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+const PORTS = { io: 5703, api: 5705, gossip: 5711 } as const;
+
+/** `host:port` or `[v6]:port`; the port may be left out where there is a default. */
+export function parseEndpoint(text: string, defaultPort?: number): Endpoint {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
+  if (host === undefined || port === undefined || port > 65_535) {
+    throw new DomainError('invalid', `"${text}" is not an address; write host:port`);
+  }
+  return { host, port };
+}
+
+export function formatEndpoint(endpoint: Endpoint): string {
+  return isIP(endpoint.host) === 6 ? `[${endpoint.host}]:${endpoint.port}` : `${endpoint.host}:${endpoint.port}`;
+}
+
+const endpoint = (defaultPort: number) =>
+  z.string().transform((text, context) => {
+    try {
+      return parseEndpoint(text, defaultPort);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message });
+      return z.NEVER;
+    }
+  });
+
+const endpointList = (defaultPort: number) =>
+  z
+    .string()
+    .default('')
+    .transform((text) => text.split(',').filter((part) => part !== ''))
+    .pipe(z.array(endpoint(defaultPort)).max(100));
+
+const duration = (byDefault: string) =>
+  z
+    .string()
+    .default(byDefault)
+    .transform((text, context) => {
+      try {
+        return parseDurationMs(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: (error as Error).message });
+        return z.NEVER;
+      }
+    });
+
+const path = z.string().min(1).max(4096);
+const bool = z.enum(['true', 'false']).transform((text) => text === 'true');
+
+const environment = z.object({
+  HOSTNAME: z
+    .string()
+    .regex(/^[a-z0-9.-]{1,253}$/, 'must be a host name: a-z, 0-9, "-" and ".", at most 253 characters'),
+  ADVERTISE_IP: z.string().refine((text) => isIP(text) !== 0, 'must be an IP address'),
+  ROOT_DIR: path.default('/var/lib/storageos'),
+  API_BIND_ADDRESS: endpoint(PORTS.api).optional(),
+  IO_BIND_ADDRESS: endpoint(PORTS.io).optional(),
+  GOSSIP_BIND_ADDRESS: endpoint(PORTS.gossip).optional(),
+  ETCD_ENDPOINTS: z.string().min(1).max(4096).optional(),
+  KV_BACKEND: z.enum(['etcd', 'embedded']).optional(),
+  KV_ADDR: z.string().min(1).max(4096).optional(),
+  ETCD_NAMESPACE: z
+    .string()
+    .regex(/^[a-z0-9./-]{1,253}$/)
+    .default('storageos'),
+  ETCD_TLS_CLIENT_CA: path.optional(),
+  ETCD_TLS_CLIENT_CERT: path.optional(),
+  ETCD_TLS_CLIENT_KEY: path.optional(),
+  TEMPORAL_ADDRESS: z.string().min(1).max(253),
+  TEMPORAL_NAMESPACE: z.string().min(1).max(253).default('default'),
+  GOSSIP_SEEDS: endpointList(PORTS.gossip),
+  INTERNAL_TLS_CA_CERT: path,
+  INTERNAL_TLS_NODE_CERT: path,
+  INTERNAL_TLS_NODE_KEY: path,
+  CLUSTER_KEY_FILE: path,
+  KEY_DIR: path,
+  API_TLS_CERT: path.optional(),
+  API_TLS_KEY: path.optional(),
+  BOOTSTRAP_USERNAME: z.string().min(1).max(253).optional(),
+  BOOTSTRAP_PASSWORD: z.string().min(8).max(1024).optional(),
+  SOCKET_DIR: path.optional(),
+  DEVICE_DIR: path.optional(),
+  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  LOG_FORMAT: z.enum(['default', 'json']).default('json'),
+  CONTROL_ROLE: bool.default(true),
+  REPLACEMENT_GRACE: duration('15s'),
+  CAPACITY_RESERVE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .default(2 ** 30),
+  STORAGEOS_CIPHER_ENGINE: z.enum(['auto', 'wasm', 'native']).default('auto'),
+});
+
+export interface Config {
+  readonly nodeName: string;
+  readonly advertiseIp: string;
+  readonly rootDir: string;
+  readonly bind: { readonly api: Endpoint; readonly io: Endpoint; readonly gossip: Endpoint };
+  readonly etcd: {
+    readonly endpoints: readonly string[];
+    readonly namespace: string;
+    readonly tls?: { readonly ca: string; readonly cert?: string; readonly key?: string };
+  };
+  readonly temporal: { readonly address: string; readonly namespace: string };
+  readonly gossipSeeds: readonly Endpoint[];
+  readonly pki: { readonly caCert: string; readonly nodeCert: string; readonly nodeKey: string };
+  readonly apiTls?: { readonly cert: string; readonly key: string };
+  readonly clusterKeyFile: string;
+  readonly keyDir: string;
+  readonly bootstrap?: { readonly username: string; readonly password: string };
+  readonly socketDir: string;
+  readonly deviceDir: string;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly logFormat: 'default' | 'json';
+  readonly controlRole: boolean;
+  readonly replacementGraceMs: number;
+  readonly capacityReserveBytes: number;
+  readonly cipherEngine: 'auto' | 'wasm' | 'native';
+}
+
+/**
+ * Errors: DomainError('invalid') that names every variable that is missing or wrong, never its value's secrets.
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const parsed = environment.safeParse(env);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
+    throw new DomainError('invalid', `configuration by environment: ${problems.join('; ')}`);
+  }
+  const e = parsed.data;
+  if (e.KV_BACKEND === 'etcd' && e.KV_ADDR === undefined && e.ETCD_ENDPOINTS === undefined) {
+    throw new DomainError('invalid', 'configuration by environment: KV_BACKEND=etcd needs KV_ADDR=host:port,…');
+  }
+  const endpoints = (e.ETCD_ENDPOINTS ?? e.KV_ADDR ?? '').split(',').filter((part) => part !== '');
+  if (endpoints.length === 0) {
+    throw new DomainError('invalid', 'configuration by environment: ETCD_ENDPOINTS (or KV_ADDR) is required');
+  }
+  const rootDir = resolve(e.ROOT_DIR);
+  return {
+    nodeName: e.HOSTNAME,
+    advertiseIp: e.ADVERTISE_IP,
+    rootDir,
+    bind: {
+      api: e.API_BIND_ADDRESS ?? { host: e.ADVERTISE_IP, port: PORTS.api },
+      io: e.IO_BIND_ADDRESS ?? { host: e.ADVERTISE_IP, port: PORTS.io },
+      gossip: e.GOSSIP_BIND_ADDRESS ?? { host: e.ADVERTISE_IP, port: PORTS.gossip },
+    },
+    etcd: {
+      endpoints,
+      namespace: e.ETCD_NAMESPACE,
+      ...(e.ETCD_TLS_CLIENT_CA !== undefined && {
+        tls: {
+          ca: e.ETCD_TLS_CLIENT_CA,
+          ...(e.ETCD_TLS_CLIENT_CERT !== undefined && { cert: e.ETCD_TLS_CLIENT_CERT }),
+          ...(e.ETCD_TLS_CLIENT_KEY !== undefined && { key: e.ETCD_TLS_CLIENT_KEY }),
+        },
+      }),
+    },
+    temporal: { address: e.TEMPORAL_ADDRESS, namespace: e.TEMPORAL_NAMESPACE },
+    gossipSeeds: e.GOSSIP_SEEDS,
+    pki: { caCert: e.INTERNAL_TLS_CA_CERT, nodeCert: e.INTERNAL_TLS_NODE_CERT, nodeKey: e.INTERNAL_TLS_NODE_KEY },
+    ...(e.API_TLS_CERT !== undefined &&
+      e.API_TLS_KEY !== undefined && { apiTls: { cert: e.API_TLS_CERT, key: e.API_TLS_KEY } }),
+    clusterKeyFile: e.CLUSTER_KEY_FILE,
+    keyDir: e.KEY_DIR,
+    ...(e.BOOTSTRAP_USERNAME !== undefined &&
+      e.BOOTSTRAP_PASSWORD !== undefined && {
+        bootstrap: { username: e.BOOTSTRAP_USERNAME, password: e.BOOTSTRAP_PASSWORD },
+      }),
+    socketDir: resolve(e.SOCKET_DIR ?? join(rootDir, 'sockets')),
+    deviceDir: resolve(e.DEVICE_DIR ?? join(rootDir, 'volumes')),
+    logLevel: e.LOG_LEVEL,
+    logFormat: e.LOG_FORMAT,
+    controlRole: e.CONTROL_ROLE,
+    replacementGraceMs: e.REPLACEMENT_GRACE,
+    capacityReserveBytes: e.CAPACITY_RESERVE_BYTES,
+    cipherEngine: e.STORAGEOS_CIPHER_ENGINE,
+  };
+}
