@@ -156,3 +156,24 @@ export interface Tombstone {
   readonly node: NodeId;
   readonly deletedAt: string;
 }
+
+/** Settings and identity of the cluster; made once, by the node that comes first. */
+export interface Cluster {
+  /** RFC 4122 UUID. */
+  readonly id: string;
+  readonly disableTelemetry: boolean;
+  readonly disableCrashReporting: boolean;
+  readonly disableVersionCheck: boolean;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly logFormat: 'default' | 'json';
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+/** A running agent; its key is bound to a lease and is gone when the agent no longer renews it. */
+export interface NodeLiveness {
+  readonly node: NodeId;
+  /** UUID of this run of the agent: another value means that it was restarted. */
+  readonly run: string;
+  readonly startedAt: string;
+}

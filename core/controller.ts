@@ -1,0 +1,61 @@
+/** The control plane's operations on volumes, as API, CSI and Kubernetes controllers call them. */
+
+import type { DeploymentId, NodeId, Order, VolumeId } from './types.js';
+
+/** One copy of a volume, as `verify` found it. */
+export interface VerifiedDeployment {
+  readonly id: DeploymentId;
+  readonly node: NodeId;
+  /** Blocks that the copy's index holds, written zeroes among them. */
+  readonly blocks: number;
+  readonly lastOrder: Order;
+  readonly usedBytes: number;
+}
+
+/** A block on which copies differ; a copy without the block has order (0, 0) and an empty checksum. */
+export interface VerifyDifference {
+  readonly block: number;
+  readonly copies: readonly {
+    readonly deployment: DeploymentId;
+    readonly order: Order;
+    /** XXH3-64 of the stored payload, 16 hex digits. */
+    readonly checksum: string;
+  }[];
+}
+
+/** Differences that a report names at the most; `differingBlocks` counts all. */
+export const MAX_REPORTED_DIFFERENCES = 100;
+
+/** Outcome of comparing every block, with its order and checksum, of all in-sync copies of a volume. */
+export interface VerifyReport {
+  readonly identical: boolean;
+  readonly deployments: readonly VerifiedDeployment[];
+  readonly differingBlocks: number;
+  /** The first ones by block number, at most MAX_REPORTED_DIFFERENCES. */
+  readonly differences: readonly VerifyDifference[];
+}
+
+/**
+ * Every call is idempotent. Errors: DomainError; 'controller-unavailable' if Temporal does not answer, in
+ * which case the operation was not accepted unless the message says otherwise.
+ *
+ * `waitMs` bounds how long the call waits for an accepted operation, which goes on behind it: a call whose
+ * time is over resolves, and the volume's record tells how far it came.
+ */
+export interface VolumeController {
+  /** Places and creates the copies of a volume whose record exists; resolves when it is ready. 'no-capacity' … */
+  provision(volume: VolumeId, options: { readonly waitMs: number }): Promise<void>;
+  /** Resolves when the node shows the volume. 'in-use' if it is attached elsewhere. */
+  attach(volume: VolumeId, node: NodeId, options: { readonly waitMs: number }): Promise<void>;
+  /** Resolves when no node shows the volume; a detached volume stays so. */
+  detach(volume: VolumeId, options: { readonly waitMs: number }): Promise<void>;
+  /**
+   * Deletes data, keys and records. `offline`: although its nodes do not answer; refused with 'invalid-state'
+   * if a copy is online. 'invalid-state' if the volume is attached.
+   */
+  remove(volume: VolumeId, options: { readonly offline: boolean; readonly waitMs: number }): Promise<void>;
+  /** The desired state in etcd has changed (replicas, failure mode): the volume's workflow looks at it soon. */
+  changed(volume: VolumeId): Promise<void>;
+  /** Compares all in-sync copies while nothing writes; 'invalid-state' while the volume is being written to. */
+  verify(volume: VolumeId): Promise<VerifyReport>;
+}
