@@ -1,0 +1,90 @@
+/** The block codec as the rest of the agent sees it. Formats to the byte: docs/internals/codec.md. */
+
+import type { Batch } from '../../core/record.js';
+import type { VolumeId } from '../../core/types.js';
+
+/** Who does AES: the kernels in WebAssembly, or node:crypto with the CPU's instructions. Same bytes. */
+export type CipherEngine = 'wasm' | 'native';
+
+/**
+ * Why a batch can't be decoded.
+ * - `checksum`: a stored payload is not the one that was written for this block of this volume
+ * - `compressed`: checksum right, but the LZ4 stream is malformed or would leave its block
+ * - `length`: checksum right, but the stored or the decompressed length can't be one block
+ * - `invalid`: the entries are malformed, out of order, or not encrypted where the volume is
+ */
+export type CodecProblem = 'checksum' | 'compressed' | 'length' | 'invalid';
+
+export class CodecError extends Error {
+  readonly kind: CodecProblem;
+  /** The first block that is affected. */
+  readonly block: number;
+  constructor(kind: CodecProblem, block: number, detail: string) {
+    super(`block ${block}: ${detail}`);
+    this.name = 'CodecError';
+    this.kind = kind;
+    this.block = block;
+  }
+}
+
+/** The codec can't be set up: kernels missing or a forced engine that does not work here. */
+export class CodecSetupError extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'CodecSetupError';
+  }
+}
+
+/** Bytes of an AES-256-XTS key: the data key followed by the tweak key, which must differ. */
+export const XTS_KEY_BYTES = 64;
+
+export interface VolumeOptions {
+  readonly volume: VolumeId;
+  /** 4,096–65,536, a power of two. */
+  readonly blockSize: number;
+  readonly compress: boolean;
+  /** XTS_KEY_BYTES; absent for a volume that is not encrypted. Copied: the caller may zero its own. */
+  readonly key?: Uint8Array;
+}
+
+/** Encodes and decodes the blocks of one attached volume; holds its key. Calls are synchronous. */
+export interface VolumeCodec {
+  readonly engine: CipherEngine;
+  /**
+   * Encodes whole blocks, `firstBlock` being the first. Runs of zero blocks become one entry each.
+   * The batch is the caller's. RangeError, before anything is done, if `plain` isn't 1 or more whole
+   * blocks of at most MAX_BATCH_PAYLOAD_BYTES together, or a block number is above 2^53 - 1.
+   */
+  encode(plain: Uint8Array, firstBlock: number): Batch;
+  /**
+   * Decodes a batch whose entries cover exactly the blocks `firstBlock`, `firstBlock` + 1, … of `into`,
+   * in this order. Writes `into` only if all of it is good. Throws CodecError; RangeError for `into`.
+   */
+  decode(batch: Batch, firstBlock: number, into: Uint8Array): void;
+  /** Zeroes the key. Later calls throw. */
+  close(): void;
+}
+
+/** Verifies stored payloads; needs no key. */
+export interface BlockChecksums {
+  /**
+   * Index of the first DATA entry of the batch whose payload does not match its checksum, or -1.
+   * An entry whose payload would lie outside the batch counts as one that does not match.
+   */
+  firstBad(batch: Batch): number;
+  /** Indices of all such entries, ascending. */
+  bad(batch: Batch): number[];
+}
+
+export interface Codec {
+  /** The engine in use for encrypted volumes. */
+  readonly engine: CipherEngine;
+  /** RangeError for a bad block size, key length, or weak key (two equal halves). */
+  openVolume(options: VolumeOptions): VolumeCodec;
+  checksums(volume: VolumeId): BlockChecksums;
+}
+
+export interface CodecOptions {
+  /** `auto` measures both and takes the faster. */
+  readonly engine?: 'auto' | CipherEngine;
+}
