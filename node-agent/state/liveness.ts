@@ -1,0 +1,131 @@
+/** A node's sign of life: a key bound to a lease that its agent renews. */
+
+import type { NodeLiveness } from '../../core/domain.js';
+import { DomainError } from '../../core/errors.js';
+import type { Clock } from '../../core/ports.js';
+import { encodeValue } from './encoding.js';
+import { type EtcdConnection, toDomainError } from './etcd.js';
+import { objectKey } from './keys.js';
+
+/** Renewals within one TTL. */
+const RENEWALS_PER_TTL = 3;
+/** Taken off the lease's end for the difference in rate between this clock and etcd's. */
+const MARGIN_MS = 500;
+/** After a failed renewal, ms. */
+const RETRY_MS = 500;
+
+export interface LivenessOptions {
+  readonly etcd: EtcdConnection;
+  readonly clock: Clock;
+  readonly info: NodeLiveness;
+  /** At least 2. */
+  readonly ttlSeconds: number;
+  /** A renewal failed; the registration is renewed again when etcd answers. */
+  readonly onTrouble: (error: unknown) => void;
+}
+
+/**
+ * Keeps the key there until `stop`. A lease that etcd has lost or revoked is replaced by a new one.
+ *
+ * `validUntil` rests on the moment at which the last successful renewal was sent, so the key cannot have
+ * expired before it; the client library's own notice of a lost lease comes up to two TTLs too late.
+ */
+export class LivenessRegistration {
+  readonly #options: LivenessOptions;
+  #leaseId: string | undefined;
+  #validUntil = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(options: LivenessOptions) {
+    this.#options = options;
+  }
+
+  /** On `clock`, ms: until then the key is certainly there. */
+  get validUntil(): number {
+    return this.#validUntil;
+  }
+
+  /** Resolves when the key is there. Errors: 'store-unavailable'. */
+  async start(): Promise<void> {
+    await this.#grant();
+    this.#schedule(this.#intervalMs);
+  }
+
+  /** Removes the key at once if etcd answers; else it goes with its lease. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    this.#validUntil = Number.NEGATIVE_INFINITY;
+    if (this.#leaseId === undefined) return;
+    try {
+      await this.#options.etcd.client.leaseClient.leaseRevoke({ ID: this.#leaseId });
+    } catch (error) {
+      this.#options.onTrouble(toDomainError(error, 'revoking the lease of this node'));
+    }
+  }
+
+  get #intervalMs(): number {
+    return (this.#options.ttlSeconds * 1000) / RENEWALS_PER_TTL;
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#stopped) return;
+    this.#timer = setTimeout(() => {
+      this.#renew().then(
+        () => this.#schedule(this.#intervalMs),
+        (error) => {
+          this.#options.onTrouble(toDomainError(error, 'renewing the lease of this node'));
+          this.#schedule(RETRY_MS);
+        },
+      );
+    }, delayMs);
+  }
+
+  async #grant(): Promise<void> {
+    const { etcd, clock, info, ttlSeconds } = this.#options;
+    const key = objectKey('liveness', info.node);
+    const sent = clock.now();
+    try {
+      const lease = await etcd.client.leaseClient.leaseGrant({ TTL: ttlSeconds });
+      this.#leaseId = lease.ID;
+      await etcd.transaction([], [{ put: key, value: encodeValue(key, info), lease: lease.ID }]);
+    } catch (error) {
+      throw toDomainError(error, 'registering this node as alive');
+    }
+    this.#extend(sent);
+  }
+
+  async #renew(): Promise<void> {
+    const leaseId = this.#leaseId;
+    if (leaseId === undefined) return this.#grant();
+    const sent = this.#options.clock.now();
+    const remainingSeconds = await this.#keepAlive(leaseId);
+    if (this.#stopped) return;
+    if (remainingSeconds > 0) {
+      this.#extend(sent);
+      return;
+    }
+    this.#leaseId = undefined;
+    await this.#grant();
+  }
+
+  #extend(sent: number): void {
+    this.#validUntil = sent + this.#options.ttlSeconds * 1000 - MARGIN_MS;
+  }
+
+  /** The lease's new time to live in seconds, 0 if etcd does not know it. */
+  async #keepAlive(leaseId: string): Promise<number> {
+    const { etcd, ttlSeconds } = this.#options;
+    const stream = await etcd.client.leaseClient.leaseKeepAlive({ deadline: Date.now() + ttlSeconds * 1000 });
+    return new Promise<number>((resolve, reject) => {
+      stream.on('data', (answer) => {
+        resolve(Number(answer.TTL));
+        stream.end();
+      });
+      stream.on('error', reject);
+      stream.on('end', () => reject(new DomainError('store-unavailable', 'etcd ended the renewal without an answer')));
+      stream.write({ ID: leaseId });
+    });
+  }
+}

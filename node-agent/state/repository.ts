@@ -1,0 +1,244 @@
+/** Objects of one kind, by id. */
+
+import { z } from 'zod';
+import { DomainError } from '../../core/errors.js';
+import { decodeValue, encodeValue, revisionOf, versionOf } from './encoding.js';
+import { type Condition, type EtcdConnection, type KeyValue, type Operation, toDomainError } from './etcd.js';
+import { CLUSTER_SCOPE, type Kind, type NamedKind, nameKey, objectKey } from './keys.js';
+
+/** Attempts of an unguarded update against competing writers before it gives up with 'stale-write'. */
+const UPDATE_ATTEMPTS = 256;
+
+export interface Versioned<T> {
+  readonly value: T;
+  /** Another one after every change; opaque, at most 30 characters. */
+  readonly version: string;
+}
+
+/** A name that the object holds for itself within a scope. */
+export interface UniqueName {
+  readonly kind: NamedKind;
+  readonly scope: string;
+  readonly name: string;
+}
+
+/** What is known of the objects of one kind without asking etcd; fed by the watch. */
+export interface Cache<T, Id extends string> {
+  get(id: Id): Versioned<T> | undefined;
+  values(): IterableIterator<Versioned<T>>;
+  readonly size: number;
+}
+
+export interface RepositoryOptions<T, Id extends string> {
+  readonly etcd: EtcdConnection;
+  readonly kind: Kind;
+  /** For messages: `volume`, `node`. */
+  readonly noun: string;
+  readonly schema: z.ZodType<T>;
+  readonly idOf: (value: T) => Id;
+  readonly uniqueName?: (value: T) => UniqueName;
+  readonly cache: Cache<T, Id> & { readonly synced: boolean };
+  /** False while the watch has no connection: etcd need not be asked to know that it does not answer. */
+  readonly reachable: () => boolean;
+}
+
+export class Repository<T extends object, Id extends string> {
+  readonly cached: Cache<T, Id>;
+  readonly #options: RepositoryOptions<T, Id>;
+
+  constructor(options: RepositoryOptions<T, Id>) {
+    this.#options = options;
+    this.cached = options.cache;
+  }
+
+  keyOf(id: Id): string {
+    return objectKey(this.#options.kind, id);
+  }
+
+  decode(item: KeyValue): Versioned<T> {
+    return { value: decodeValue(item.key, item.value, this.#options.schema), version: versionOf(item.revision) };
+  }
+
+  /** Linearizable. Errors: 'store-unavailable'. */
+  async get(id: Id): Promise<Versioned<T> | undefined> {
+    const found = await this.#options.etcd.get(this.keyOf(id));
+    return found === undefined ? undefined : this.decode(found);
+  }
+
+  /** Like `get`, but DomainError('not-found') if there is none. */
+  async require(id: Id): Promise<Versioned<T>> {
+    return (await this.get(id)) ?? this.#missing(id);
+  }
+
+  /** Linearizable; all at one revision, by id. */
+  async list(): Promise<Versioned<T>[]> {
+    const { items } = await this.#options.etcd.list(`${this.#options.kind}/`);
+    return items.map((item) => this.decode(item));
+  }
+
+  /** Like `get`; what was last seen of it while etcd does not answer. */
+  getOrLastSeen(id: Id): Promise<Versioned<T> | undefined> {
+    return this.#orLastSeen(
+      () => this.get(id),
+      () => this.#options.cache.get(id),
+    );
+  }
+
+  /** Like `list`; what was last seen while etcd does not answer. */
+  listOrLastSeen(): Promise<Versioned<T>[]> {
+    return this.#orLastSeen(
+      () => this.list(),
+      () => [...this.#options.cache.values()],
+    );
+  }
+
+  /**
+   * `conditions` and `operations` join the same transaction. Errors: 'already-exists' if the id or the unique
+   * name is taken; 'invalid-state' if only the caller's conditions do not hold.
+   */
+  async create(
+    value: T,
+    conditions: readonly Condition[] = [],
+    operations: readonly Operation[] = [],
+  ): Promise<Versioned<T>> {
+    const { etcd, idOf, noun } = this.#options;
+    const key = this.keyOf(idOf(value));
+    const name = this.#nameOf(value);
+    const outcome = await etcd
+      .transaction(
+        [
+          { key, is: 'absent' },
+          ...(name === undefined ? [] : [{ key: name.key, is: 'absent' } as const]),
+          ...conditions,
+        ],
+        [
+          { put: key, value: this.#encode(value) },
+          ...(name === undefined ? [] : [{ put: name.key, value: encodeValue(name.key, idOf(value)) }]),
+          ...operations,
+        ],
+        [key, ...(name === undefined ? [] : [name.key])],
+      )
+      .catch((error) => Promise.reject(this.#uncertain(error, `creating ${key}`)));
+    if (outcome.succeeded) return { value, version: versionOf(outcome.revision) };
+    if (outcome.found[1] !== undefined && name !== undefined) {
+      throw new DomainError('already-exists', `a ${noun} named "${name.name}" already exists`);
+    }
+    if (outcome.found[0] !== undefined)
+      throw new DomainError('already-exists', `${noun} ${idOf(value)} already exists`);
+    throw new DomainError('invalid-state', `${noun} ${idOf(value)}: what it depends on has gone`);
+  }
+
+  /**
+   * Replaces the object by what `change` makes of it; `change` may throw, and is called again if somebody else
+   * was faster and `expectedVersion` is not given. Nothing is written if it returns the same object.
+   * Errors: 'not-found'; 'stale-write' if the version is another one; 'store-unavailable', where the change
+   * may have been made.
+   */
+  async update(id: Id, change: (current: T) => T, expectedVersion?: string): Promise<Versioned<T>> {
+    for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {
+      const current = await this.require(id);
+      if (expectedVersion !== undefined && current.version !== expectedVersion) throw this.#stale(id);
+      const value = change(current.value);
+      if (value === current.value) return current;
+      const replaced = await this.replace(value, current.version);
+      if (replaced !== undefined) return replaced;
+      if (expectedVersion !== undefined) throw this.#stale(id);
+    }
+    throw this.#stale(id);
+  }
+
+  /** Writes the object if its version is still this one; undefined if not. Unique names do not change. */
+  async replace(value: T, version: string): Promise<Versioned<T> | undefined> {
+    const key = this.keyOf(this.#options.idOf(value));
+    const revision = revisionOf(version);
+    if (revision === undefined) return undefined;
+    const outcome = await this.#options.etcd
+      .transaction([{ key, revision }], [{ put: key, value: this.#encode(value) }])
+      .catch((error) => Promise.reject(this.#uncertain(error, `writing ${key}`)));
+    return outcome.succeeded ? { value, version: versionOf(outcome.revision) } : undefined;
+  }
+
+  /**
+   * Removes the object and its unique name. `conditions` and `operations` join the transaction.
+   * Errors: 'not-found', 'stale-write'; 'in-use' if only the caller's conditions do not hold.
+   */
+  async remove(
+    id: Id,
+    expectedVersion?: string,
+    conditions: readonly Condition[] = [],
+    operations: readonly Operation[] = [],
+  ): Promise<void> {
+    const key = this.keyOf(id);
+    for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {
+      const found = await this.#options.etcd.get(key);
+      if (found === undefined) return this.#missing(id);
+      const current = this.decode(found);
+      if (expectedVersion !== undefined && current.version !== expectedVersion) throw this.#stale(id);
+      const name = this.#nameOf(current.value);
+      const outcome = await this.#options.etcd
+        .transaction(
+          [{ key, revision: found.revision }, ...conditions],
+          [{ remove: key }, ...(name === undefined ? [] : [{ remove: name.key }]), ...operations],
+          [key],
+        )
+        .catch((error) => Promise.reject(this.#uncertain(error, `removing ${key}`)));
+      if (outcome.succeeded) return;
+      if (outcome.found[0]?.revision === found.revision) {
+        throw new DomainError('in-use', `${this.#options.noun} ${id} is in use`);
+      }
+      if (expectedVersion !== undefined) throw this.#stale(id);
+    }
+    throw this.#stale(id);
+  }
+
+  /** The object that has the name, if there is one. */
+  async findByName(name: string, scope: string = CLUSTER_SCOPE): Promise<Versioned<T> | undefined> {
+    const kind = this.#options.kind as NamedKind;
+    const found = await this.#options.etcd.get(nameKey(kind, scope, name));
+    if (found === undefined) return undefined;
+    return this.get(decodeValue(found.key, found.value, z.string()) as Id);
+  }
+
+  #encode(value: T) {
+    const key = this.keyOf(this.#options.idOf(value));
+    const parsed = this.#options.schema.safeParse(value);
+    if (!parsed.success) {
+      const first = parsed.error.issues[0];
+      throw new DomainError('invalid', `${this.#options.noun}: ${first?.path.join('.')}: ${first?.message}`);
+    }
+    return encodeValue(key, parsed.data);
+  }
+
+  #nameOf(value: T): { key: string; name: string } | undefined {
+    const name = this.#options.uniqueName?.(value);
+    return name === undefined ? undefined : { key: nameKey(name.kind, name.scope, name.name), name: name.name };
+  }
+
+  async #orLastSeen<R>(ask: () => Promise<R>, remembered: () => R): Promise<R> {
+    const { cache, reachable } = this.#options;
+    if (cache.synced && !reachable()) return remembered();
+    try {
+      return await ask();
+    } catch (error) {
+      if (cache.synced && error instanceof DomainError && error.code === 'store-unavailable') return remembered();
+      throw error;
+    }
+  }
+
+  #missing(id: Id): never {
+    throw new DomainError('not-found', `${this.#options.noun} ${id} not found`);
+  }
+
+  #stale(id: Id): DomainError {
+    return new DomainError('stale-write', `${this.#options.noun} ${id}: attempting to write stale object`);
+  }
+
+  #uncertain(error: unknown, what: string): DomainError {
+    const mapped = toDomainError(error, what);
+    return mapped.code === 'store-unavailable'
+      ? new DomainError('store-unavailable', `etcd did not answer while ${what}; it may have been done or not`, {
+          cause: error,
+        })
+      : mapped;
+  }
+}

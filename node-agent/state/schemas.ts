@@ -1,0 +1,212 @@
+/** One schema for each type that etcd holds; held equal to core/domain.ts by the compiler. */
+
+import { z } from 'zod';
+import type {
+  Attachment,
+  Cluster,
+  FailureMode,
+  Membership,
+  Namespace,
+  NodeLiveness,
+  NodeRecord,
+  Tombstone,
+  User,
+  Volume,
+} from '../../core/domain.js';
+import {
+  type DeploymentId,
+  type Epoch,
+  type Generation,
+  type Incarnation,
+  isUuid,
+  type NamespaceId,
+  type NodeId,
+  type Sequence,
+  type UserId,
+  type VolumeId,
+} from '../../core/types.js';
+
+/** Labels on one object at the most. */
+export const MAX_LABELS = 256;
+/** Characters of a label's key and of its value at the most. */
+export const MAX_LABEL_KEY_CHARS = 317;
+export const MAX_LABEL_VALUE_CHARS = 1024;
+/** Names of namespaces and volumes. */
+export const OBJECT_NAME = /^[a-z0-9.-]{1,253}$/;
+export const MAX_DESCRIPTION_CHARS = 4096;
+export const MAX_USERNAME_CHARS = 253;
+/** Entries of a membership's lists at the most: a guard against garbage, far above what the protocol makes. */
+const MAX_MEMBERS = 64;
+const MAX_HISTORY = 1_000_000;
+
+const uuid = z.string().refine(isUuid, 'must be a UUID');
+const id = <T extends string>() => uuid.transform((text) => text as T);
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const counter = <T extends number>() => count.transform((value) => value as T);
+const time = z.iso.datetime({ offset: true });
+const name = z.string().regex(OBJECT_NAME);
+const endpoint = z.string().min(1).max(300);
+const labels = z
+  .record(z.string().min(1).max(MAX_LABEL_KEY_CHARS), z.string().max(MAX_LABEL_VALUE_CHARS))
+  .refine((map) => Object.keys(map).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`)
+  .readonly();
+
+const failureMode = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('hard') }),
+  z.strictObject({ kind: z.literal('soft') }),
+  z.strictObject({ kind: z.literal('alwayson') }),
+  z.strictObject({ kind: z.literal('threshold'), threshold: count.max(5) }),
+]);
+
+const incarnation = z
+  .string()
+  .min(1)
+  .max(64)
+  .transform((text) => text as Incarnation);
+const placement = { deployment: id<DeploymentId>(), node: id<NodeId>() };
+
+export const volumeSchema = z.strictObject({
+  id: id<VolumeId>(),
+  namespace: id<NamespaceId>(),
+  name,
+  description: z.string().max(MAX_DESCRIPTION_CHARS),
+  labels,
+  sizeBytes: count,
+  blockSize: count
+    .min(4096)
+    .max(65_536)
+    .refine((size) => (size & (size - 1)) === 0, 'must be a power of two'),
+  fsType: z.enum(['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'block']),
+  replicas: count.max(5),
+  failureMode,
+  durability: z.enum(['writeback', 'writethrough']),
+  compression: z.boolean(),
+  encryption: z.boolean(),
+  phase: z.enum(['provisioning', 'ready', 'deleting', 'failed']),
+  reason: z.string().max(4096).exactOptional(),
+  placements: z.array(z.strictObject(placement)).max(MAX_MEMBERS).readonly(),
+  createdAt: time,
+  updatedAt: time,
+});
+
+export const membershipSchema = z.strictObject({
+  volume: id<VolumeId>(),
+  epoch: counter<Epoch>(),
+  primary: z.strictObject({ ...placement, incarnation }),
+  inSync: z.array(id<DeploymentId>()).min(1).max(MAX_MEMBERS).readonly(),
+  outOfSync: z
+    .array(z.strictObject({ deployment: id<DeploymentId>(), reason: z.string().max(1024), since: time }))
+    .max(MAX_MEMBERS)
+    .readonly(),
+  history: z
+    .array(z.strictObject({ epoch: counter<Epoch>(), startsAfter: counter<Sequence>() }))
+    .max(MAX_HISTORY)
+    .readonly(),
+  active: z.boolean(),
+  lossVerifier: count,
+  etcdClusterId: z.string().regex(/^[0-9a-f]{1,32}$/),
+  readOnly: z.boolean(),
+});
+
+export const attachmentSchema = z.strictObject({
+  volume: id<VolumeId>(),
+  node: id<NodeId>().exactOptional(),
+  generation: counter<Generation>(),
+  mode: z.enum(['rw', 'ro']),
+  updatedAt: time,
+});
+
+export const nodeSchema = z.strictObject({
+  id: id<NodeId>(),
+  name,
+  ioEndpoint: endpoint,
+  apiEndpoint: endpoint,
+  gossipEndpoint: endpoint,
+  labels,
+  computeOnly: z.boolean(),
+  cordoned: z.boolean(),
+  cordonedAt: time.exactOptional(),
+  capacity: z.strictObject({ totalBytes: count, freeBytes: count, availableBytes: count }),
+  createdAt: time,
+  updatedAt: time,
+});
+
+export const namespaceSchema = z.strictObject({
+  id: id<NamespaceId>(),
+  name,
+  labels,
+  createdAt: time,
+  updatedAt: time,
+});
+
+export const userSchema = z.strictObject({
+  id: id<UserId>(),
+  username: z.string().min(1).max(MAX_USERNAME_CHARS),
+  passwordHash: z.string().min(1).max(1024),
+  isAdmin: z.boolean(),
+  groups: z.array(z.string().max(253)).max(1000).readonly(),
+  sessionsValidFrom: time,
+  createdAt: time,
+  updatedAt: time,
+});
+
+export const tombstoneSchema = z.strictObject({
+  deployment: id<DeploymentId>(),
+  volume: id<VolumeId>(),
+  node: id<NodeId>(),
+  deletedAt: time,
+});
+
+export const clusterSchema = z.strictObject({
+  id: uuid,
+  disableTelemetry: z.boolean(),
+  disableCrashReporting: z.boolean(),
+  disableVersionCheck: z.boolean(),
+  logLevel: z.enum(['debug', 'info', 'warn', 'error']),
+  logFormat: z.enum(['default', 'json']),
+  createdAt: time,
+  updatedAt: time,
+});
+
+export const livenessSchema = z.strictObject({
+  node: id<NodeId>(),
+  run: uuid,
+  startedAt: time,
+});
+
+/** `true` if the two types have the same keys and each is assignable to the other; else does not compile. */
+type Same<A, B> = [A] extends [B]
+  ? [B] extends [A]
+    ? [keyof A] extends [keyof B]
+      ? [keyof B] extends [keyof A]
+        ? true
+        : never
+      : never
+    : never
+  : never;
+
+({
+  volume: true,
+  membership: true,
+  primary: true,
+  attachment: true,
+  node: true,
+  namespace: true,
+  user: true,
+  tombstone: true,
+  cluster: true,
+  liveness: true,
+  failureMode: true,
+}) satisfies {
+  volume: Same<z.output<typeof volumeSchema>, Volume>;
+  membership: Same<z.output<typeof membershipSchema>, Membership>;
+  primary: Same<z.output<typeof membershipSchema>['primary'], Membership['primary']>;
+  attachment: Same<z.output<typeof attachmentSchema>, Attachment>;
+  node: Same<z.output<typeof nodeSchema>, NodeRecord>;
+  namespace: Same<z.output<typeof namespaceSchema>, Namespace>;
+  user: Same<z.output<typeof userSchema>, User>;
+  tombstone: Same<z.output<typeof tombstoneSchema>, Tombstone>;
+  cluster: Same<z.output<typeof clusterSchema>, Cluster>;
+  liveness: Same<z.output<typeof livenessSchema>, NodeLiveness>;
+  failureMode: Same<z.output<typeof failureMode>, FailureMode>;
+};
