@@ -1,0 +1,12 @@
+export { createAuthority, issueNodeCertificate, type KeyPair, type NodeCertificateRequest } from './authority.js';
+export { PkiError, type PkiErrorKind } from './errors.js';
+export {
+  AUTHORITY_FILES,
+  ensureAuthority,
+  ensureNodeIdentity,
+  type IdentityFiles,
+  loadIdentity,
+  NODE_FILES,
+  type TlsIdentity,
+} from './identity.js';
+export { nodeOfCertificate, nodeOfRawCertificate, nodeUri } from './node-name.js';

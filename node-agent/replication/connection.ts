@@ -1,0 +1,134 @@
+import type { Duplex } from 'node:stream';
+import type { Clock, Timer } from '../../core/ports.js';
+import type { TransportSettings } from './settings.js';
+import { FRAME, type Frame, FrameParser, WireError } from './wire.js';
+import { type EncodedFrame, HeadWriter } from './wire-fields.js';
+
+export interface ConnectionHandlers {
+  /** A frame that is not a ping. What it throws closes the connection. */
+  frame(frame: Frame): void;
+  /** Once, after which nothing follows. */
+  closed(reason: string): void;
+}
+
+const PING = new HeadWriter(0).seal(FRAME.ping);
+const PONG = new HeadWriter(0).seal(FRAME.pong);
+
+/**
+ * Frames over a byte stream, kept alive by pings. Frames sent in one turn of the event loop leave in one write.
+ * The handlers can be exchanged while the connection is being introduced.
+ */
+export class Connection {
+  readonly #socket: Duplex;
+  readonly #clock: Clock;
+  readonly #settings: TransportSettings;
+  readonly #parser = new FrameParser();
+  #handlers: ConnectionHandlers;
+  #closed = false;
+  #corked = false;
+  #timer: Timer;
+  #lastHeard: number;
+  #lastTick: number;
+
+  constructor(socket: Duplex, clock: Clock, settings: TransportSettings, handlers: ConnectionHandlers) {
+    this.#socket = socket;
+    this.#clock = clock;
+    this.#settings = settings;
+    this.#handlers = handlers;
+    this.#lastHeard = clock.now();
+    this.#lastTick = this.#lastHeard;
+    this.#timer = clock.after(settings.pingMs, this.#tick);
+    socket.on('data', this.#receive);
+    socket.on('error', (error) => this.#end(error.message));
+    socket.on('end', () => this.#end('closed by the other end'));
+    socket.on('close', () => this.#end('closed by the other end'));
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  set handlers(handlers: ConnectionHandlers) {
+    this.#handlers = handlers;
+  }
+
+  /** Never blocks and never throws: after a failure, `closed` is called in another turn. */
+  send(frame: EncodedFrame): void {
+    if (this.#closed) return;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      queueMicrotask(this.#uncork);
+    }
+    this.#socket.write(frame.head);
+    if (frame.payload.length > 0) this.#socket.write(frame.payload);
+    if (this.#socket.writableLength > this.#settings.maxQueueBytes) {
+      queueMicrotask(() => this.#end(`${this.#socket.writableLength} bytes wait to be sent`));
+    }
+  }
+
+  /** Sends what is queued, then closes. `closed` is not called. */
+  finish(): void {
+    if (this.#closed) return;
+    this.#release();
+    this.#socket.end();
+    const timer = this.#clock.after(this.#settings.dialTimeoutMs, () => this.#socket.destroy());
+    this.#socket.once('close', () => timer.cancel());
+  }
+
+  /** Closes at once. `closed` is called before this returns. */
+  destroy(reason: string): void {
+    this.#end(reason);
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#socket.uncork();
+  };
+
+  readonly #receive = (chunk: Buffer): void => {
+    this.#lastHeard = this.#clock.now();
+    try {
+      for (const frame of this.#parser.push(chunk)) {
+        if (this.#closed) return;
+        if (frame.type === FRAME.ping) this.send(PONG);
+        else if (frame.type !== FRAME.pong) this.#handlers.frame(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      this.#end(`protocol error (${error.kind}): ${error.message}`);
+    }
+  };
+
+  readonly #tick = (): void => {
+    const now = this.#clock.now();
+    const { pingMs, silenceMs } = this.#settings;
+    // A late timer means that this process stood still, and may have bytes waiting that it hasn't read: the
+    // other end gets the time of one more ping to be heard.
+    if (now - this.#lastTick > 2 * pingMs) {
+      this.#lastHeard = Math.max(this.#lastHeard, now - silenceMs + pingMs);
+    }
+    this.#lastTick = now;
+    if (now - this.#lastHeard >= silenceMs) {
+      this.#end(`silent for ${Math.round(now - this.#lastHeard)} ms`);
+      return;
+    }
+    this.send(PING);
+    this.#timer = this.#clock.after(pingMs, this.#tick);
+  };
+
+  #release(): void {
+    this.#closed = true;
+    this.#timer.cancel();
+    this.#socket.off('data', this.#receive);
+    // Unread bytes would keep the stream from ending.
+    this.#socket.resume();
+  }
+
+  #end(reason: string): void {
+    if (this.#closed) return;
+    this.#release();
+    this.#socket.destroy();
+    this.#handlers.closed(reason);
+  }
+}
