@@ -1,0 +1,350 @@
+/**
+ * What a volume's workflow does next, from what it sees: a pure function. One act at a time; after it the
+ * workflow looks again. The rules are those of design/replication.md ("The primary fails", "A member fails",
+ * "Delta sync"):
+ *
+ * 1. A volume without a primary that serves or is on its way gets a failover; nothing else is done meanwhile.
+ * 2. A copy that is there again is brought up to date before a new one is made elsewhere: a new one is placed
+ *    only when a copy has been missing for the grace period.
+ * 3. If the old copy comes back while the new one is being filled, the one with fewer blocks to copy stays.
+ * 4. Surplus copies go when their node answers: one that is away costs nothing and may be wanted again.
+ */
+
+import type { Answer } from './candidate.js';
+import type { Membership, Placement, Volume } from './domain.js';
+import { primaryHealth } from './failover.js';
+import type { DeploymentStatus } from './messages.js';
+import type { DeploymentId, Epoch, NodeId } from './types.js';
+
+export interface PlanSettings {
+  /** How long a copy may be away before a new one is placed. */
+  readonly graceMs: number;
+  /** A primary must be found without life for so long before it is replaced: two looks, not one. */
+  readonly suspicionMs: number;
+  /** Pause between looks while all is well: only a safety net, agents wake the workflow. */
+  readonly idleMs: number;
+  /** Pause between looks at something that changes by itself. */
+  readonly busyMs: number;
+}
+
+export const DEFAULT_PLAN_SETTINGS: PlanSettings = { graceMs: 15_000, suspicionMs: 300, idleMs: 30_000, busyMs: 1_000 };
+
+/** After so many failures in a row an act no longer counts as a way to another copy. */
+export const HOPELESS_AFTER = 3;
+
+/** `absent`: the node answers and has no such deployment. */
+export type CopyAnswer = Answer | 'absent';
+
+export interface NodeView {
+  readonly id: NodeId;
+  readonly name: string;
+  readonly cordoned: boolean;
+  readonly computeOnly: boolean;
+}
+
+/** What the workflow remembers between looks; small, and safe to lose: periods then begin anew. */
+export interface PlanMemory {
+  /** Since when a copy has not been there; ms of the workflow's clock. */
+  readonly missingSince: Readonly<Record<DeploymentId, number>>;
+  /** Since when the primary of this epoch looks dead. */
+  readonly suspect?: { readonly epoch: Epoch; readonly sinceMs: number };
+}
+
+export const EMPTY_MEMORY: PlanMemory = { missingSince: {} };
+
+/** Acts that failed lately, by `actKey`: not tried before `notBeforeMs`. */
+export type Failures = Readonly<Record<string, { readonly count: number; readonly notBeforeMs: number }>>;
+
+/** The long act that goes on beside the workflow's loop. */
+export interface RunningAct {
+  readonly act: 'sync' | 'rebuild';
+  /** Absent while a rebuild has not placed its copy. */
+  readonly deployment?: DeploymentId;
+}
+
+export interface PlanInput {
+  /** Undefined: the record is gone. */
+  readonly volume: Volume | undefined;
+  readonly membership: Membership | undefined;
+  readonly answers: ReadonlyMap<DeploymentId, CopyAnswer>;
+  readonly nodes: ReadonlyMap<NodeId, NodeView>;
+  readonly attachedTo: NodeId | undefined;
+  readonly running: RunningAct | undefined;
+  readonly failures: Failures;
+  readonly memory: PlanMemory;
+  /** The workflow's clock. */
+  readonly nowMs: number;
+  readonly settings: PlanSettings;
+}
+
+export type Act =
+  | { readonly act: 'provision' }
+  | { readonly act: 'delete' }
+  | { readonly act: 'failover'; readonly epoch: Epoch; readonly reason: string }
+  /** Brings `deployment` up to date; `epoch` is that of the primary which is asked to. */
+  | { readonly act: 'sync'; readonly deployment: DeploymentId; readonly primary: Placement; readonly epoch: Epoch }
+  /** With `deployment`, makes that placed copy, which does not exist; else places a new one. */
+  | { readonly act: 'rebuild'; readonly deployment?: DeploymentId; readonly reason: string }
+  | { readonly act: 'remove-copy'; readonly deployment: DeploymentId; readonly reason: string };
+
+/** `end`: nothing is left that the workflow could look after. */
+export type Step = Act | { readonly act: 'wait' } | { readonly act: 'end' };
+
+export interface VolumePlan {
+  readonly step: Step;
+  /** One line for people: the state, and what is waited for. */
+  readonly summary: string;
+  readonly lookAgainMs: number;
+  readonly memory: PlanMemory;
+}
+
+/** Names an act for counting its failures. */
+export function actKey(act: Act): string {
+  return 'deployment' in act && act.deployment !== undefined ? `${act.act}/${act.deployment}` : act.act;
+}
+
+export function planVolume(input: PlanInput): VolumePlan {
+  const { volume, membership, settings } = input;
+  if (volume === undefined) return plan(input, { act: 'end' }, 'the volume is deleted', 0);
+  switch (volume.phase) {
+    case 'provisioning':
+      return propose(input, { act: 'provision' }, 'being provisioned');
+    case 'deleting':
+      return propose(input, { act: 'delete' }, 'being deleted');
+    case 'failed':
+      return plan(input, { act: 'wait' }, `not provisioned: ${volume.reason ?? 'no reason recorded'}`, settings.idleMs);
+    case 'ready':
+      break;
+  }
+  if (membership === undefined) {
+    const summary = 'etcd has no membership record of this volume: nothing is touched';
+    return plan(input, { act: 'wait' }, summary, settings.idleMs);
+  }
+  return planPrimary(input, volume, membership);
+}
+
+function planPrimary(input: PlanInput, volume: Volume, membership: Membership): VolumePlan {
+  const { settings, nowMs } = input;
+  const answer = input.answers.get(membership.primary.deployment);
+  const health = primaryHealth(membership, answer === 'absent' ? 'unreachable' : answer);
+  if (health === 'serving') return planCopies(input, volume, membership, answer as DeploymentStatus);
+  if (health === 'working') {
+    const status = answer as DeploymentStatus;
+    if (membership.active && status.role === 'primary') return planCopies(input, volume, membership, status);
+    return plan(input, { act: 'wait' }, `the primary on ${nodeName(input, membership.primary)} opens`, settings.busyMs);
+  }
+  const what = {
+    restarted: 'was restarted',
+    deposed: 'does not act as primary',
+    unreachable: 'does not answer',
+  }[health];
+  const reason = `the primary on ${nodeName(input, membership.primary)} ${what}`;
+  const suspect =
+    input.memory.suspect?.epoch === membership.epoch
+      ? input.memory.suspect
+      : { epoch: membership.epoch, sinceMs: nowMs };
+  const suspicion = { ...input, memory: { ...input.memory, suspect } };
+  // Another incarnation can't become the old one again; what does not answer, or has not yet seen its record, may.
+  const remaining = health === 'restarted' ? 0 : suspect.sinceMs + settings.suspicionMs - nowMs;
+  if (remaining > 0) return plan(suspicion, { act: 'wait' }, `${reason}: looking again`, remaining);
+  return propose(suspicion, { act: 'failover', epoch: membership.epoch, reason }, reason);
+}
+
+/** Copies of the volume, as the record and their own answers tell. */
+interface Copies {
+  readonly want: number;
+  readonly inSync: readonly Placement[];
+  /** Not in sync, there. */
+  readonly present: readonly (Placement & { readonly behind: number })[];
+  /** Not in sync, their node answers and has no such copy. */
+  readonly blank: readonly Placement[];
+  /** Not in sync, away. */
+  readonly missing: readonly (Placement & { readonly sinceMs: number })[];
+}
+
+function planCopies(input: PlanInput, volume: Volume, membership: Membership, primary: DeploymentStatus): VolumePlan {
+  const copies = sortCopies(input, volume, membership, primary);
+  const remembered: PlanInput = {
+    ...input,
+    memory: {
+      missingSince: Object.fromEntries(copies.missing.map((copy) => [copy.deployment, copy.sinceMs])),
+    },
+  };
+  const health = copies.inSync.length >= copies.want ? 'healthy' : 'degraded';
+  const state =
+    `${health}: ${copies.inSync.length} of ${copies.want} copies in sync` +
+    (membership.readOnly ? ', read-only by its failure mode' : '');
+
+  const orphan = membership.inSync.find((id) => !volume.placements.some((placed) => placed.deployment === id));
+  if (orphan !== undefined && orphan !== membership.primary.deployment) {
+    return propose(remembered, { act: 'remove-copy', deployment: orphan, reason: 'it is not placed' }, state);
+  }
+  return copies.inSync.length >= copies.want
+    ? planSurplus(remembered, membership, copies, state)
+    : planShortage(remembered, volume, membership, primary, copies, state);
+}
+
+function sortCopies(input: PlanInput, volume: Volume, membership: Membership, primary: DeploymentStatus): Copies {
+  const inSync: Placement[] = [];
+  const present: (Placement & { behind: number })[] = [];
+  const blank: Placement[] = [];
+  const missing: (Placement & { sinceMs: number })[] = [];
+  for (const placed of volume.placements) {
+    const answer = input.answers.get(placed.deployment) ?? 'unreachable';
+    if (membership.inSync.includes(placed.deployment)) inSync.push(placed);
+    else if (answer === 'absent') blank.push(placed);
+    else if (answer === 'unreachable') {
+      missing.push({ ...placed, sinceMs: input.memory.missingSince[placed.deployment] ?? input.nowMs });
+    } else present.push({ ...placed, behind: Math.max(0, primary.last.sequence - answer.last.sequence) });
+  }
+  present.sort((a, b) => a.behind - b.behind);
+  missing.sort((a, b) => a.sinceMs - b.sinceMs);
+  return { want: volume.replicas + 1, inSync, present, blank, missing };
+}
+
+/** Enough copies are in sync: others go, if their node answers. */
+function planSurplus(input: PlanInput, membership: Membership, copies: Copies, state: string): VolumePlan {
+  const { settings } = input;
+  const spare = copies.present[0] ?? copies.blank[0];
+  if (spare !== undefined) {
+    return propose(
+      input,
+      { act: 'remove-copy', deployment: spare.deployment, reason: 'enough copies are in sync' },
+      state,
+    );
+  }
+  if (copies.inSync.length > copies.want) {
+    const surplus = leastWanted(input, membership, copies);
+    if (surplus !== undefined) {
+      const reason = `the volume wants ${copies.want - 1} replicas`;
+      return propose(input, { act: 'remove-copy', deployment: surplus.deployment, reason }, state);
+    }
+  }
+  const forgotten = copies.missing.find((copy) => !input.nodes.has(copy.node)) ?? overflow(copies);
+  if (forgotten !== undefined) {
+    const reason = 'its node is gone and enough copies are in sync';
+    return propose(input, { act: 'remove-copy', deployment: forgotten.deployment, reason }, state);
+  }
+  return plan(input, { act: 'wait' }, state, settings.idleMs);
+}
+
+/** Of copies that are away, so many are remembered beside those that are wanted; then the one longest away goes. */
+function overflow(copies: Copies): Placement | undefined {
+  return copies.missing.length > copies.want ? copies.missing[0] : undefined;
+}
+
+/** Never the primary; rather one on a node that is to be emptied, and not where the volume is used. */
+function leastWanted(input: PlanInput, membership: Membership, copies: Copies): Placement | undefined {
+  const score = (placed: Placement): number => {
+    const node = input.nodes.get(placed.node);
+    const answer = input.answers.get(placed.deployment);
+    let value = 0;
+    if (node === undefined || node.cordoned || node.computeOnly) value += 4;
+    if (answer === undefined || answer === 'unreachable' || answer === 'absent') value += 2;
+    if (placed.node === input.attachedTo) value -= 1;
+    return value;
+  };
+  return copies.inSync
+    .filter((placed) => placed.deployment !== membership.primary.deployment)
+    .reduce<Placement | undefined>((worst, placed) => {
+      return worst === undefined || score(placed) >= score(worst) ? placed : worst;
+    }, undefined);
+}
+
+/** Copies are lacking: bring one up to date, make one, or wait for one that may come back. */
+function planShortage(
+  input: PlanInput,
+  volume: Volume,
+  membership: Membership,
+  primary: DeploymentStatus,
+  copies: Copies,
+  state: string,
+): VolumePlan {
+  const { running, settings, nowMs } = input;
+  if (running !== undefined) return planBesideRunning(input, running, primary, copies, state);
+
+  const need = copies.want - copies.inSync.length;
+  const ways: Act[] = [
+    ...copies.present.map(
+      (copy): Act => ({
+        act: 'sync',
+        deployment: copy.deployment,
+        primary: { deployment: membership.primary.deployment, node: membership.primary.node },
+        epoch: membership.epoch,
+      }),
+    ),
+    ...copies.blank.map(
+      (copy): Act => ({ act: 'rebuild', deployment: copy.deployment, reason: 'its node has no such copy' }),
+    ),
+  ];
+  const ready = ways.find((act) => !isDeferred(input, act));
+  if (ready !== undefined) return propose(input, ready, state);
+
+  const hopeful = ways.filter((act) => (input.failures[actKey(act)]?.count ?? 0) < HOPELESS_AFTER).length;
+  const awaited = copies.missing.filter(
+    (copy) => input.nodes.has(copy.node) && copy.sinceMs + settings.graceMs > nowMs,
+  );
+  if (hopeful + awaited.length < need) {
+    const longest = copies.missing[0];
+    if (copies.missing.length > copies.want && longest !== undefined) {
+      const reason = 'away for longest of too many';
+      return propose(input, { act: 'remove-copy', deployment: longest.deployment, reason }, state);
+    }
+    const reason =
+      volume.placements.length < copies.want
+        ? `the volume wants ${copies.want - 1} replicas`
+        : 'a copy is away for longer than the grace period';
+    return propose(input, { act: 'rebuild', reason }, state);
+  }
+  const first = awaited[0];
+  if (first === undefined) return plan(input, { act: 'wait' }, `${state}; trying again soon`, settings.busyMs);
+  const remaining = Math.max(1, first.sinceMs + settings.graceMs - nowMs);
+  const summary = `${state}; waiting for ${nodeName(input, first)} to come back before a new copy is placed`;
+  return plan(input, { act: 'wait' }, summary, Math.min(remaining, settings.idleMs));
+}
+
+/** A copy is being filled. Only the return of one that has less to copy changes that. */
+function planBesideRunning(
+  input: PlanInput,
+  running: RunningAct,
+  primary: DeploymentStatus,
+  copies: Copies,
+  state: string,
+): VolumePlan {
+  const { settings } = input;
+  const progress = primary.sync?.target === running.deployment ? primary.sync : undefined;
+  const doing = running.act === 'sync' ? 'a copy is being synced' : 'a new copy is being made';
+  if (progress === undefined || running.deployment === undefined) {
+    return plan(input, { act: 'wait' }, `${state}; ${doing}`, settings.busyMs);
+  }
+  const remaining = Math.max(0, progress.blocksTotal - progress.blocksDone);
+  const returned = copies.present.find((copy) => copy.deployment !== running.deployment);
+  const oneIsEnough = copies.want - copies.inSync.length === 1;
+  if (returned !== undefined && oneIsEnough && returned.behind < remaining && progress.kind === 'full') {
+    const reason = `the copy on ${nodeName(input, returned)} is back and has fewer blocks to copy`;
+    return propose(input, { act: 'remove-copy', deployment: running.deployment, reason }, state);
+  }
+  const percent = progress.blocksTotal === 0 ? 100 : Math.floor((progress.blocksDone / progress.blocksTotal) * 100);
+  return plan(input, { act: 'wait' }, `${state}; ${doing}, ${percent} %`, settings.busyMs);
+}
+
+function isDeferred(input: PlanInput, act: Act): boolean {
+  return (input.failures[actKey(act)]?.notBeforeMs ?? 0) > input.nowMs;
+}
+
+/** The act, or a pause if it failed a moment ago. */
+function propose(input: PlanInput, act: Act, summary: string): VolumePlan {
+  const notBeforeMs = input.failures[actKey(act)]?.notBeforeMs ?? 0;
+  if (notBeforeMs > input.nowMs) {
+    return plan(input, { act: 'wait' }, `${summary}; trying again soon`, notBeforeMs - input.nowMs);
+  }
+  return plan(input, act, summary, input.settings.busyMs);
+}
+
+function plan(input: PlanInput, step: Step, summary: string, lookAgainMs: number): VolumePlan {
+  return { step, summary, lookAgainMs, memory: input.memory };
+}
+
+function nodeName(input: PlanInput, placed: { readonly node: NodeId }): string {
+  return input.nodes.get(placed.node)?.name ?? `node ${placed.node}`;
+}
