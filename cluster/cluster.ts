@@ -1,0 +1,335 @@
+/**
+ * The embedded cluster: etcd, the Temporal server and node agents on one machine, under one supervisor. The same
+ * code that runs on real nodes, each with its own address, data directory and certificate.
+ */
+
+import { rmSync } from 'node:fs';
+import type { Server } from 'node:net';
+import { type AgentSite, agentEndpoint, agentPaths, checkAgentPorts, startAgent, untilAgentServes } from './agent.js';
+import { ApiClient } from './api-client.js';
+import { type BinaryName, ensureBinaries, type Step } from './binaries.js';
+import { endOrphans, type SupervisedChild } from './child.js';
+import { type Credentials, type DataDir, type Layout, MAX_NODES, newNode, nodeAddress } from './data-dir.js';
+import { ClusterError } from './errors.js';
+import { type ClusterFacts, type NodeFacts, type NodeState, type VolumeFacts, writeFacts } from './facts.js';
+import { ensureAuthority, ensureClusterKey, issueCertificate, volumeKeyDir } from './identities.js';
+import { settlePorts, startEtcd, startTemporal } from './servers.js';
+
+const AGENT_STOP_MS = 30_000;
+const SERVER_STOP_MS = 15_000;
+const DEFAULT_NODES = 3;
+const HOST = '127.0.0.1';
+
+export interface ClusterOptions {
+  readonly dataDir: DataDir;
+  /** 1–16; by default as many as there were, three at first. */
+  readonly nodes?: number;
+  /** The third byte of the nodes' addresses, at the first start; 0 by default. */
+  readonly network?: number;
+  /** Shows progress. */
+  readonly step: Step;
+  /** Says what happens later by itself. */
+  readonly notice: (message: string) => void;
+  /** Settings of all agents, by the names of their environment variables. */
+  readonly agentSettings?: Readonly<Record<string, string>>;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+interface Member {
+  readonly site: AgentSite;
+  state: NodeState;
+  child?: SupervisedChild;
+}
+
+/** Servers that are given by environment are used; nothing is started in their place. */
+interface ExternalServers {
+  readonly etcd?: readonly string[];
+  readonly temporal?: string;
+}
+
+function externalServers(env: NodeJS.ProcessEnv): ExternalServers {
+  const etcd = env.STORAGEOS_ETCD_ENDPOINTS || env.ETCD_ENDPOINTS || (env.KV_BACKEND === 'etcd' ? env.KV_ADDR : '');
+  return {
+    ...(etcd && { etcd: etcd.split(',').filter((part) => part !== '') }),
+    ...(env.TEMPORAL_ADDRESS && { temporal: env.TEMPORAL_ADDRESS }),
+  };
+}
+
+/** Waits for all, and only then throws what failed first: nothing may be starting when the rest is stopped. */
+async function all(parts: readonly (Promise<void> | false)[]): Promise<void> {
+  const failed = (await Promise.allSettled(parts)).find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+export class Cluster {
+  readonly dataDir: DataDir;
+  readonly credentials: Credentials;
+  readonly api: ApiClient;
+  readonly #options: ClusterOptions;
+  readonly #layout: Layout;
+  readonly #lock: Server;
+  readonly #members: Member[] = [];
+  readonly #external: ExternalServers;
+  readonly #startedAt = new Date().toISOString();
+  #etcd: SupervisedChild | undefined;
+  #temporal: SupervisedChild | undefined;
+  #volumes: readonly VolumeFacts[] = [];
+  #stopping = false;
+
+  private constructor(options: ClusterOptions, layout: Layout, lock: Server, credentials: Credentials) {
+    this.dataDir = options.dataDir;
+    this.credentials = credentials;
+    this.#options = options;
+    this.#layout = layout;
+    this.#lock = lock;
+    this.#external = externalServers(options.env ?? process.env);
+    this.api = new ApiClient(() => this.#runningEndpoints(), credentials);
+  }
+
+  /**
+   * Starts everything and resolves when all agents serve. What was started is stopped again if something fails.
+   * Errors: ClusterError, BinaryError.
+   */
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const { dataDir, env = process.env } = options;
+    if (options.nodes !== undefined && !(options.nodes >= 1 && options.nodes <= MAX_NODES)) {
+      throw new ClusterError('invalid', `A cluster has 1 to ${MAX_NODES} nodes.`);
+    }
+    dataDir.create();
+    const lock = await dataDir.lock();
+    try {
+      const orphans = await endOrphans(dataDir.runDir);
+      if (orphans.length > 0) options.notice(`Ended what an earlier run left behind: ${orphans.join(', ')}.`);
+      const known = dataDir.readLayout();
+      if (known !== undefined && options.network !== undefined && options.network !== known.network) {
+        throw new ClusterError(
+          'invalid',
+          `The cluster in ${dataDir.root} lives on network ${known.network} (nodes at 127.0.${known.network}.…) and ` +
+            'can not be moved; leave out --network, or give another --data-dir.',
+        );
+      }
+      const count = Math.max(options.nodes ?? DEFAULT_NODES, known?.nodes.length ?? 0);
+      const nodes = Array.from({ length: count }, (_, i) => known?.nodes[i] ?? newNode(i + 1));
+      const layout: Layout = {
+        format: 1,
+        network: known?.network ?? options.network ?? 0,
+        nodes,
+        ports: await settlePorts(known?.ports),
+      };
+      for (let i = 1; i <= count; i++) await checkAgentPorts(nodeAddress(layout, i));
+      await dataDir.writeLayout(layout);
+      const cluster = new Cluster(options, layout, lock, await dataDir.credentials(env));
+      try {
+        await cluster.#startAll(options.nodes ?? count);
+      } catch (error) {
+        await cluster.stop();
+        throw error;
+      }
+      return cluster;
+    } catch (error) {
+      lock.close();
+      throw error;
+    }
+  }
+
+  async #startAll(running: number): Promise<void> {
+    const { step, env = process.env } = this.#options;
+    const wanted: BinaryName[] = [];
+    if (this.#external.etcd === undefined) wanted.push('etcd');
+    if (this.#external.temporal === undefined) wanted.push('temporal');
+    const binaries = await ensureBinaries({ names: wanted, step, env });
+    const server = (executable: string) => ({ dataDir: this.dataDir, layout: this.#layout, executable });
+    await all([
+      this.#external.etcd === undefined &&
+        step('etcd', async () => {
+          await startEtcd(server(binaries.etcd.path), (child) => {
+            this.#etcd = child;
+          });
+        }),
+      this.#external.temporal === undefined &&
+        step('Temporal server', async () => {
+          await startTemporal(server(binaries.temporal.path), (child) => {
+            this.#temporal = child;
+          });
+        }),
+    ]);
+    this.#watchServer(this.#etcd, 'etcd');
+    this.#watchServer(this.#temporal, 'The Temporal server');
+    for (const [i, node] of this.#layout.nodes.entries()) {
+      const site = { ...node, dataDir: this.dataDir, address: nodeAddress(this.#layout, i + 1) };
+      this.#members.push({ site, state: 'stopped' });
+    }
+    await step(`${running} node ${running === 1 ? 'agent' : 'agents'}`, async () => {
+      await all(this.#members.slice(0, running).map((member) => this.#startMember(member)));
+    });
+  }
+
+  #watchServer(child: SupervisedChild | undefined, title: string): void {
+    void child?.exited.then(({ code, signal }) => {
+      if (this.#stopping) return;
+      this.#options.notice(`${title} ended by itself (${signal ?? `code ${code}`}):\n${child.logTail()}`);
+      this.writeFacts();
+    });
+  }
+
+  async #startMember(member: Member): Promise<void> {
+    const { site } = member;
+    member.state = 'starting';
+    try {
+      const authority = await ensureAuthority(this.dataDir);
+      member.child = await startAgent(site, {
+        etcdEndpoints: this.etcdEndpoints,
+        temporalAddress: this.temporalAddress,
+        peers: this.#layout.nodes.map((_, i) => nodeAddress(this.#layout, i + 1)),
+        pki: await issueCertificate(this.dataDir, authority, site),
+        clusterKeyFile: await ensureClusterKey(this.dataDir),
+        keyDir: volumeKeyDir(this.dataDir),
+        credentials: this.credentials,
+        settings: this.#options.agentSettings ?? {},
+      });
+      this.writeFacts();
+      await untilAgentServes(member.child, site.address);
+    } catch (error) {
+      await member.child?.kill();
+      member.state = 'failed';
+      this.writeFacts();
+      throw error;
+    }
+    const { child } = member;
+    member.state = 'running';
+    this.writeFacts();
+    void child.exited.then(({ code, signal }) => {
+      if (member.state !== 'running' || member.child !== child) return;
+      member.state = 'failed';
+      this.writeFacts();
+      this.#options.notice(
+        `${site.name} ended by itself (${signal ?? `code ${code}`}); its log is ${agentPaths(site).log}. ` +
+          `"npm run cluster -- start-node ${site.name}" starts it again.`,
+      );
+    });
+  }
+
+  get etcdEndpoints(): readonly string[] {
+    return this.#external.etcd ?? [`${HOST}:${this.#layout.ports.etcdClient}`];
+  }
+
+  get temporalAddress(): string {
+    return this.#external.temporal ?? `${HOST}:${this.#layout.ports.temporal}`;
+  }
+
+  /** Base URL of the Temporal server's web page, if this cluster runs the server. */
+  get temporalUi(): string | undefined {
+    return this.#external.temporal === undefined ? `http://${HOST}:${this.#layout.ports.temporalUi}` : undefined;
+  }
+
+  get nodes(): readonly NodeFacts[] {
+    return this.#members.map(({ site, state, child }) => ({
+      name: site.name,
+      id: site.id,
+      state,
+      ...(child?.exit === undefined && child !== undefined && { pid: child.pid }),
+      apiEndpoint: agentEndpoint(site.address, 'api'),
+      ioEndpoint: agentEndpoint(site.address, 'io'),
+      gossipEndpoint: agentEndpoint(site.address, 'gossip'),
+      ...agentPaths(site),
+    }));
+  }
+
+  /** Errors: ClusterError('node'). */
+  node(name: string): NodeFacts {
+    const found = this.nodes.find((node) => node.name === name || node.id === name);
+    if (found === undefined) {
+      throw new ClusterError(
+        'node',
+        `There is no node "${name}"; there are ${this.nodes.map((n) => n.name).join(', ')}.`,
+      );
+    }
+    return found;
+  }
+
+  #member(name: string): Member {
+    const { id } = this.node(name);
+    return this.#members.find((member) => member.site.id === id)!;
+  }
+
+  #runningEndpoints(): string[] {
+    return this.nodes.filter((node) => node.state === 'running').map((node) => node.apiEndpoint);
+  }
+
+  /** SIGKILL. The node stays down until it is started. Errors: ClusterError('node') if it is not running. */
+  async killNode(name: string): Promise<void> {
+    await this.#end(name, 'killed', (child) => child.kill());
+  }
+
+  /** SIGTERM: the agent closes its stores and leaves. Errors: ClusterError('node') if it is not running. */
+  async stopNode(name: string): Promise<void> {
+    await this.#end(name, 'stopped', (child) => child.stop(AGENT_STOP_MS));
+  }
+
+  async #end(name: string, state: NodeState, end: (child: SupervisedChild) => Promise<unknown>): Promise<void> {
+    const member = this.#member(name);
+    if (member.state !== 'running' || member.child === undefined) {
+      throw new ClusterError('node', `${member.site.name} is not running (${member.state}).`);
+    }
+    member.state = state;
+    await end(member.child);
+    this.writeFacts();
+  }
+
+  /** Resolves when the agent serves. Errors: ClusterError('node') if it is running, 'child', 'port', 'timeout'. */
+  async startNode(name: string): Promise<void> {
+    const member = this.#member(name);
+    if (member.state === 'running' || member.state === 'starting') {
+      throw new ClusterError('node', `${member.site.name} is running already.`);
+    }
+    await this.#startMember(member);
+  }
+
+  /** What `cluster.json` says of volumes. */
+  set volumes(volumes: readonly VolumeFacts[]) {
+    this.#volumes = volumes;
+    this.writeFacts();
+  }
+
+  get facts(): ClusterFacts {
+    return {
+      format: 1,
+      pid: process.pid,
+      startedAt: this.#startedAt,
+      dataDir: this.dataDir.root,
+      controlSocket: this.dataDir.socketPath('control.sock'),
+      credentialsFile: this.dataDir.credentialsFile,
+      etcd: {
+        endpoints: this.etcdEndpoints,
+        ...(this.#etcd?.exit === undefined && this.#etcd && { pid: this.#etcd.pid }),
+      },
+      temporal: {
+        address: this.temporalAddress,
+        namespace: 'default',
+        ...(this.temporalUi !== undefined && { ui: this.temporalUi }),
+        ...(this.#temporal?.exit === undefined && this.#temporal && { pid: this.#temporal.pid }),
+      },
+      nodes: this.nodes,
+      volumes: this.#volumes,
+    };
+  }
+
+  writeFacts(): void {
+    if (!this.#stopping) writeFacts(this.dataDir.factsFile, this.facts);
+  }
+
+  /** Agents first, then the Temporal server, then etcd: each finds what it needs for a clean end. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(
+      this.#members.map(async (member) => {
+        member.state = 'stopped';
+        await member.child?.stop(AGENT_STOP_MS);
+      }),
+    );
+    await this.#temporal?.stop(SERVER_STOP_MS);
+    await this.#etcd?.stop(SERVER_STOP_MS);
+    rmSync(this.dataDir.factsFile, { force: true });
+    this.#lock.close();
+  }
+}

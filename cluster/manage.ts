@@ -1,0 +1,59 @@
+/** `npm run cluster -- …`: plays with a running embedded cluster. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { callControl } from './control.js';
+import type { DataDir } from './data-dir.js';
+import { describeCluster } from './description.js';
+import { ClusterError } from './errors.js';
+import { type ClusterFacts, readFacts } from './facts.js';
+import { readManageOptions } from './options.js';
+import { identifyProcess } from './process-identity.js';
+import { runCommand } from './progress.js';
+
+const STOP_TIMEOUT_MS = 120_000;
+
+async function stopCluster(dataDir: DataDir): Promise<void> {
+  const { pid } = readFacts(dataDir.factsFile);
+  const supervisor = identifyProcess(pid);
+  await callControl(dataDir.socketPath('control.sock'), { command: 'stop' });
+  const deadline = performance.now() + STOP_TIMEOUT_MS;
+  while (supervisor !== undefined && identifyProcess(pid)?.startTime === supervisor.startTime) {
+    if (performance.now() > deadline) throw new ClusterError('timeout', `process ${pid} does not end`);
+    await sleep(100);
+  }
+}
+
+async function main(): Promise<void> {
+  const options = readManageOptions(process.argv.slice(2));
+  const { dataDir } = options;
+  const socket = dataDir.socketPath('control.sock');
+  switch (options.command) {
+    case 'status': {
+      const facts = (await callControl(socket, { command: 'status' })) as ClusterFacts;
+      process.stdout.write(`${describeCluster(facts)}\n`);
+      return;
+    }
+    case 'stop':
+      return await stopCluster(dataDir);
+    case 'destroy': {
+      if (!dataDir.exists) throw new ClusterError('data-dir', `${dataDir.root} holds no cluster`);
+      await stopCluster(dataDir).catch((error: unknown) => {
+        if (!(error instanceof ClusterError && error.kind === 'not-running')) throw error;
+      });
+      // Holding the lock: nobody starts it while it is removed.
+      const lock = await dataDir.lock();
+      dataDir.destroy();
+      lock.close();
+      process.stdout.write(`${dataDir.root} is gone.\n`);
+      return;
+    }
+    default: {
+      await callControl(socket, { command: options.command, node: options.node });
+      const facts = readFacts(dataDir.factsFile);
+      const node = facts.nodes.find(({ name, id }) => name === options.node || id === options.node);
+      process.stdout.write(`${options.node} is ${node?.state ?? 'gone'}.\n`);
+    }
+  }
+}
+
+await runCommand(main);

@@ -1,0 +1,96 @@
+/** Command lines of `npm start`, `npm run cluster` and `npm run tour`. */
+
+import { parseArgs } from 'node:util';
+import { DataDir, defaultDataDir, MAX_NODES } from './data-dir.js';
+import { ClusterError } from './errors.js';
+
+const START_USAGE = `npm start -- [options]
+
+  --nodes N        node agents to run, 1–${MAX_NODES} (3, or as many as there were)
+  --data-dir DIR   where everything is kept (${'$XDG_DATA_HOME'}/storageos or ~/.local/share/storageos)
+  --network N      addresses of the nodes: 127.0.N.1, 127.0.N.2, … (0; fixed at the first start)
+  --bare           no demo volume
+  --help`;
+
+export interface StartOptions {
+  readonly nodes?: number;
+  readonly dataDir: DataDir;
+  readonly network?: number;
+  readonly bare: boolean;
+}
+
+function integer(text: string | undefined, option: string, least: number, most: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < least || value > most) {
+    throw new ClusterError('invalid', `--${option} takes a whole number from ${least} to ${most}, not "${text}".`);
+  }
+  return value;
+}
+
+/** Undefined: help was asked for and printed. Errors: ClusterError('invalid'). */
+export function readStartOptions(args: readonly string[]): StartOptions | undefined {
+  let values: { nodes?: string; 'data-dir'?: string; network?: string; bare?: boolean; help?: boolean };
+  try {
+    values = parseArgs({
+      args: [...args],
+      options: {
+        nodes: { type: 'string' },
+        'data-dir': { type: 'string' },
+        network: { type: 'string' },
+        bare: { type: 'boolean' },
+        help: { type: 'boolean' },
+      },
+    }).values;
+  } catch (error) {
+    throw new ClusterError('invalid', `${(error as Error).message}\n\n${START_USAGE}`);
+  }
+  if (values.help === true) {
+    process.stdout.write(`${START_USAGE}\n`);
+    return undefined;
+  }
+  const nodes = integer(values.nodes, 'nodes', 1, MAX_NODES);
+  const network = integer(values.network, 'network', 0, 254);
+  return {
+    ...(nodes !== undefined && { nodes }),
+    ...(network !== undefined && { network }),
+    dataDir: new DataDir(values['data-dir'] ?? defaultDataDir()),
+    bare: values.bare === true,
+  };
+}
+
+const MANAGE_USAGE = `npm run cluster -- <command> [--data-dir DIR]
+
+  status            what is where
+  kill-node NAME    SIGKILL to a node's agent; it stays down until it is started
+  stop-node NAME    stops a node's agent cleanly
+  start-node NAME   starts a node's agent
+  stop              stops the cluster (as Ctrl-C does where it runs)
+  destroy           stops the cluster and removes its data directory`;
+
+export const NODE_COMMANDS = ['kill-node', 'stop-node', 'start-node'] as const;
+
+export type ManageOptions = { readonly dataDir: DataDir } & (
+  | { readonly command: 'status' | 'stop' | 'destroy' }
+  | { readonly command: (typeof NODE_COMMANDS)[number]; readonly node: string }
+);
+
+/** Errors: ClusterError('invalid') with the usage. */
+export function readManageOptions(args: readonly string[]): ManageOptions {
+  let parsed: { values: { 'data-dir'?: string }; positionals: string[] };
+  try {
+    parsed = parseArgs({ args: [...args], options: { 'data-dir': { type: 'string' } }, allowPositionals: true });
+  } catch (error) {
+    throw new ClusterError('invalid', `${(error as Error).message}\n\n${MANAGE_USAGE}`);
+  }
+  const dataDir = new DataDir(parsed.values['data-dir'] ?? defaultDataDir());
+  const [command, node, ...rest] = parsed.positionals;
+  const nodeCommand = NODE_COMMANDS.find((name) => name === command);
+  if (nodeCommand !== undefined && node !== undefined && rest.length === 0) {
+    return { command: nodeCommand, node, dataDir };
+  }
+  if ((command === 'status' || command === 'stop' || command === 'destroy') && node === undefined) {
+    return { command, dataDir };
+  }
+  throw new ClusterError('invalid', MANAGE_USAGE);
+}

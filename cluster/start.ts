@@ -1,0 +1,100 @@
+/** `npm start`: an embedded cluster in the foreground, by default with a volume in use. */
+
+import type { Server } from 'node:net';
+import { Cluster } from './cluster.js';
+import { type ControlRequest, serveControl } from './control.js';
+import { type Demo, startDemo } from './demo.js';
+import { describeCluster } from './description.js';
+import { readStartOptions } from './options.js';
+import { runCommand, showStep } from './progress.js';
+import { surveyVolumes, unmountAll } from './volumes.js';
+
+const SURVEY_INTERVAL_MS = 10_000;
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+async function handle(cluster: Cluster, request: ControlRequest, stop: () => void): Promise<unknown> {
+  switch (request.command) {
+    case 'status':
+      await survey(cluster);
+      return cluster.facts;
+    case 'stop':
+      stop();
+      return undefined;
+    case 'kill-node':
+      return await cluster.killNode(request.node);
+    case 'stop-node':
+      return await cluster.stopNode(request.node);
+    case 'start-node':
+      return await cluster.startNode(request.node);
+  }
+}
+
+/** Keeps the facts about volumes; without an answer from the API they stay as they were. */
+async function survey(cluster: Cluster): Promise<void> {
+  try {
+    cluster.volumes = await surveyVolumes(cluster);
+  } catch {
+    cluster.writeFacts();
+  }
+}
+
+function nextSteps(cluster: Cluster, demo: Demo | undefined): string {
+  const login =
+    `STORAGEOS_ENDPOINTS=${cluster.nodes[0]?.apiEndpoint} STORAGEOS_USERNAME=${cluster.credentials.username} ` +
+    `STORAGEOS_PASSWORD="$(node -p 'require("${cluster.dataDir.credentialsFile}").password')"`;
+  const victim = cluster.nodes.find(({ id }) => id === demo?.volume.master.nodeID) ?? cluster.nodes[0];
+  return [
+    'Try next, in another terminal:',
+    `  ${login} npm run -s storageos -- get volumes`,
+    `  npm run cluster -- kill-node ${victim?.name} --data-dir ${cluster.dataDir.root}`,
+    '  npm run tour',
+  ].join('\n');
+}
+
+/** Resolves at the first SIGINT, SIGTERM or SIGHUP, or when `stop` is called. */
+function untilStopped(): { readonly stopped: Promise<void>; readonly stop: () => void } {
+  let stop = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve;
+  });
+  // npm passes a signal on that the terminal has already sent: more than one of them is one wish.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  return { stopped, stop };
+}
+
+async function main(): Promise<void> {
+  const options = readStartOptions(process.argv.slice(2));
+  if (options === undefined) return;
+  const { stopped, stop } = untilStopped();
+  const started = performance.now();
+  const cluster = await Cluster.start({
+    ...options,
+    step: showStep,
+    notice: (message) => say(`\n${message}`),
+  });
+  let control: Server | undefined;
+  let surveys: NodeJS.Timeout | undefined;
+  try {
+    control = await serveControl(cluster.facts.controlSocket, (request) => handle(cluster, request, stop));
+    const demo = options.bare ? undefined : await Promise.race([startDemo(cluster, showStep), stopped]);
+    await survey(cluster);
+    surveys = setInterval(() => void survey(cluster), SURVEY_INTERVAL_MS);
+    say(`\nThe cluster is up, after ${((performance.now() - started) / 1000).toFixed(1)} s.\n`);
+    say(describeCluster(cluster.facts));
+    if (demo?.noMountReason !== undefined) say(`\nThe demo volume is not mounted: ${demo.noMountReason}.`);
+    say(`\n${nextSteps(cluster, demo ?? undefined)}\n\nCtrl-C stops everything; the next start has it all again.`);
+    await stopped;
+  } finally {
+    say('\nStopping …');
+    clearInterval(surveys);
+    control?.close();
+    await unmountAll(cluster.dataDir.mountDir).catch((error: Error) => say(error.message));
+    await cluster.stop();
+    say('Stopped.');
+  }
+}
+
+await runCommand(main);
