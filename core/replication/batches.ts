@@ -1,0 +1,59 @@
+/** Cutting and making batches (core/record.ts). */
+
+import {
+  type Batch,
+  ENTRY_BYTES,
+  type Entry,
+  entryCount,
+  KIND_GENERATION,
+  MAX_BATCH_ENTRIES,
+  MAX_BATCH_PAYLOAD_BYTES,
+  readEntry,
+  writeEntry,
+} from '../record.js';
+import type { Generation } from '../types.js';
+
+export const EMPTY_BATCH: Batch = { entries: Buffer.alloc(0), payload: Buffer.alloc(0) };
+
+/** The batch without its first `count` entries; shares its memory. */
+export function dropEntries(batch: Batch, count: number): Batch {
+  if (count <= 0) return batch;
+  let bytes = 0;
+  for (let i = 0; i < count; i++) bytes += batch.entries.readUInt32LE(i * ENTRY_BYTES + 16);
+  return { entries: batch.entries.subarray(count * ENTRY_BYTES), payload: batch.payload.subarray(bytes) };
+}
+
+export interface EntryWithPayload {
+  readonly entry: Entry;
+  readonly payload: Buffer;
+}
+
+/** Entries with their payloads, in order. */
+export function* entriesOf(batch: Batch): Generator<EntryWithPayload> {
+  let at = 0;
+  for (let i = 0; i < entryCount(batch); i++) {
+    const entry = readEntry(batch.entries, i);
+    yield { entry, payload: batch.payload.subarray(at, at + entry.storedLength) };
+    at += entry.storedLength;
+  }
+}
+
+export function makeBatch(parts: readonly EntryWithPayload[]): Batch {
+  const entries = Buffer.alloc(parts.length * ENTRY_BYTES);
+  parts.forEach((part, i) => {
+    writeEntry(entries, i, part.entry);
+  });
+  return { entries, payload: Buffer.concat(parts.map((part) => part.payload)) };
+}
+
+export function generationBatch(generation: Generation): Batch {
+  const entries = Buffer.alloc(ENTRY_BYTES);
+  const entry = { block: generation, blocks: 0, kind: KIND_GENERATION, flags: 0 };
+  writeEntry(entries, 0, { ...entry, storedLength: 0, checksumLow: 0, checksumHigh: 0 });
+  return { entries, payload: Buffer.alloc(0) };
+}
+
+/** Blocks that surely fit into one batch. */
+export function blocksPerBatch(blockSize: number): number {
+  return Math.min(MAX_BATCH_ENTRIES, Math.floor(MAX_BATCH_PAYLOAD_BYTES / blockSize));
+}

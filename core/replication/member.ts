@@ -1,0 +1,199 @@
+/**
+ * A deployment that holds a copy for somebody else: promises epochs, appends, flushes, grants leases, and is
+ * the target of a sync. Lives as long as the deployment is open; while the deployment is itself the primary,
+ * nothing reaches it but what a newer primary sends.
+ */
+
+import type { Append, MemberMessage, PrimaryMessage, PromiseEpoch, RefusalReason } from '../messages.js';
+import { BadBlockError, DiskError, type StoredBlocks } from '../ports.js';
+import { entryCount } from '../record.js';
+import type { BlockNumber, DeploymentId, Epoch, HistoryEntry, Sequence } from '../types.js';
+import { blocksPerBatch, dropEntries, EMPTY_BATCH } from './batches.js';
+import type { Context } from './context.js';
+import { SyncTarget } from './sync-target.js';
+
+export class Member {
+  readonly #context: Context;
+  readonly #sync: SyncTarget;
+  /** Promised, but perhaps not durably yet: nothing older is accepted from the moment of the question [I3]. */
+  #floor: Epoch;
+  /** No other primary may be served before this moment, by leases that this incarnation granted. */
+  #grantedUntil = Number.NEGATIVE_INFINITY;
+  /** The same for leases that an earlier life may have granted. */
+  readonly #assumedUntil: number;
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#sync = new SyncTarget(context, this);
+    this.#floor = context.store.state.promised;
+    this.#assumedUntil = context.clock.now() + context.settings.leaseMs;
+  }
+
+  /** The lowest epoch that is accepted. */
+  get floor(): Epoch {
+    return this.#floor;
+  }
+
+  /**
+   * When all leases that were given to earlier primaries have run out. `assumeEarlierLife`: whether a lease
+   * granted before this process started may bind.
+   */
+  leasesEnd(assumeEarlierLife: boolean): number {
+    return assumeEarlierLife ? Math.max(this.#grantedUntil, this.#assumedUntil) : this.#grantedUntil;
+  }
+
+  /** Whether backfill of an unfinished sync may still come. */
+  get syncing(): boolean {
+    return this.#sync.active;
+  }
+
+  onMessage(from: DeploymentId, message: PrimaryMessage): void {
+    const { store } = this.#context;
+    if (message.epoch < this.#floor) {
+      this.refuse(from, message, 'stale-epoch');
+      return;
+    }
+    switch (message.type) {
+      case 'promise':
+        this.#promise(from, message);
+        return;
+      case 'sync-begin':
+        this.#sync.begin(from, message);
+        return;
+      case 'fetch':
+        this.#context.background(this.#fetch(from, message.request, message.blocks));
+        return;
+    }
+    if (message.epoch > store.state.promised) return; // Its question for a promise was lost; it will ask again.
+    if (message.incarnation !== store.incarnation) {
+      this.refuse(from, message, 'wrong-incarnation');
+      return;
+    }
+    switch (message.type) {
+      case 'append':
+        this.#append(from, message);
+        return;
+      case 'flush': {
+        const { flush } = message;
+        const flushed = store.flush().then(() => {
+          this.reply(from, { type: 'flushed', ...this.#header(), flush, durable: store.durable });
+        });
+        this.#context.background(flushed);
+        return;
+      }
+      case 'lease':
+        if (store.state.unclean) {
+          this.refuse(from, message, 'unclean');
+          return;
+        }
+        this.#grantedUntil = this.#context.clock.now() + this.#context.settings.leaseMs;
+        this.reply(from, { type: 'leased', ...this.#header(), lease: message.lease });
+        return;
+      case 'sync-dead':
+      case 'backfill':
+      case 'sync-finish':
+        this.#sync.onMessage(from, message);
+        return;
+    }
+  }
+
+  #promise(from: DeploymentId, message: PromiseEpoch): void {
+    const { store } = this.#context;
+    if (message.etcdClusterId !== store.state.etcdClusterId) {
+      this.refuse(from, message, 'wrong-cluster');
+      return;
+    }
+    this.#sync.onPromise(message);
+    const answer = (): void => {
+      if (message.epoch < this.#floor) return;
+      const { last, generation, state } = store;
+      this.reply(from, { type: 'promised', ...this.#header(), last, generation, unclean: state.unclean });
+    };
+    if (message.epoch === store.state.promised) answer();
+    else this.#context.background(this.promise(message.epoch, message.history).then(answer));
+  }
+
+  /** Refuses everything older than `epoch` from now on. */
+  raise(epoch: Epoch): void {
+    if (epoch > this.#floor) this.#floor = epoch;
+  }
+
+  /** Makes an epoch and the history that belongs to it durable [I3]. */
+  promise(epoch: Epoch, history: readonly HistoryEntry[]): Promise<void> {
+    this.raise(epoch);
+    return this.#context.store.update({ promised: epoch, history });
+  }
+
+  #append(from: DeploymentId, message: Append): void {
+    const { store } = this.#context;
+    if (store.state.unclean && !this.#sync.active) {
+      this.refuse(from, message, 'unclean');
+      return;
+    }
+    const expected = store.last.sequence + 1;
+    const lastOfBatch = message.firstSequence + entryCount(message.batch) - 1;
+    if (message.firstSequence > expected || !this.#context.verify(message.batch)) {
+      this.refuse(from, message, 'gap');
+      return;
+    }
+    if (lastOfBatch >= expected) {
+      try {
+        store.append({
+          epoch: message.orderEpoch,
+          firstSequence: expected as Sequence,
+          batch: dropEntries(message.batch, expected - message.firstSequence),
+        });
+      } catch (error) {
+        if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+        this.refuse(from, message, 'no-space');
+        return;
+      }
+    }
+    const appended = (): void => {
+      const last = lastOfBatch as Sequence;
+      this.reply(from, { type: 'appended', ...this.#header(), last, durable: store.durable });
+    };
+    if (message.durable) this.#context.background(store.flush().then(appended));
+    else appended();
+  }
+
+  /** Sends what it has intact of the asked blocks. */
+  async #fetch(from: DeploymentId, request: number, asked: readonly BlockNumber[]): Promise<void> {
+    const { store } = this.#context;
+    let blocks = asked.filter((block) => block < store.state.blocks).slice(0, blocksPerBatch(store.state.blockSize));
+    let found: StoredBlocks = { orders: [], batch: EMPTY_BATCH };
+    while (blocks.length > 0) {
+      try {
+        found = await store.readBlocks(blocks);
+        break;
+      } catch (error) {
+        if (!(error instanceof BadBlockError) || error.blocks.length === 0) throw error;
+        const bad = new Set(error.blocks.map((block) => block.block));
+        const intact = blocks.filter((block) => !bad.has(block));
+        if (intact.length === blocks.length) throw error;
+        blocks = intact;
+      }
+    }
+    this.reply(from, { type: 'fetched', epoch: store.state.promised, request, ...found });
+  }
+
+  reply(to: DeploymentId, message: MemberMessage): void {
+    if (!this.#context.halted) this.#context.send(to, message);
+  }
+
+  refuse(to: DeploymentId, message: PrimaryMessage, reason: RefusalReason): void {
+    const { store } = this.#context;
+    this.reply(to, {
+      type: 'refused',
+      epoch: this.#floor,
+      incarnation: store.incarnation,
+      of: message.type,
+      reason,
+      last: store.last,
+    });
+  }
+
+  #header() {
+    return { epoch: this.#context.store.state.promised, incarnation: this.#context.store.incarnation };
+  }
+}

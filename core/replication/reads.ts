@@ -1,0 +1,84 @@
+/**
+ * Reads at the primary. What was read is shown only when it is committed [12] and while all leases hold; both
+ * are looked at after the reading, so that nothing needs to be locked meanwhile: at that moment no other
+ * primary can have served anything, hence not at the moment of the reading either.
+ */
+
+import type { IoStatus } from '../messages.js';
+import { BadBlockError, type StoredBlocks } from '../ports.js';
+import type { Batch } from '../record.js';
+import type { BlockNumber, Sequence } from '../types.js';
+import { blocksPerBatch, EMPTY_BATCH } from './batches.js';
+import type { Primary } from './primary.js';
+
+interface WaitingRead {
+  readonly newest: Sequence;
+  readonly show: () => void;
+}
+
+export class Reads {
+  readonly #primary: Primary;
+  #waiting: WaitingRead[] = [];
+  #count = 0;
+
+  constructor(primary: Primary) {
+    this.#primary = primary;
+  }
+
+  read(first: number, blocks: number, done: (status: IoStatus, batch: Batch) => void): void {
+    const { context } = this.#primary;
+    const { state } = context.store;
+    const inRange = Number.isSafeInteger(first) && first >= 0 && blocks >= 1 && first + blocks <= state.blocks;
+    if (!inRange || blocks > blocksPerBatch(state.blockSize) || this.#count >= context.settings.maxWaitingReads) {
+      done('invalid', EMPTY_BATCH);
+      return;
+    }
+    this.#count++;
+    context.background(this.#read(first as BlockNumber, blocks, done));
+  }
+
+  async #read(first: BlockNumber, blocks: number, done: (status: IoStatus, batch: Batch) => void): Promise<void> {
+    const { context, healing } = this.#primary;
+    let stored: StoredBlocks | undefined;
+    for (let attempt = 0; attempt < context.settings.healAttempts; attempt++) {
+      try {
+        stored = await context.store.read(first, blocks);
+        break;
+      } catch (error) {
+        if (!(error instanceof BadBlockError)) throw error;
+        if (this.#primary.stopped) return;
+        if (!(await healing.heal(error.blocks))) break;
+      }
+    }
+    if (this.#primary.stopped) return;
+    if (stored === undefined) {
+      this.#count--;
+      done('io-error', EMPTY_BATCH);
+      return;
+    }
+    let newest = 0 as Sequence;
+    for (const order of stored.orders) if (order.sequence > newest) newest = order.sequence;
+    const { batch } = stored;
+    const show = (): void => {
+      this.#count--;
+      context.counters.readsServed++;
+      done('ok', batch);
+    };
+    if (this.#primary.ready && newest <= this.#primary.writes.visible) {
+      show();
+    } else {
+      this.#waiting.push({ newest, show });
+      // Nothing else may be on its way that would bring a read of a durable volume forward.
+      this.#primary.progress();
+    }
+  }
+
+  advance(): void {
+    if (this.#waiting.length === 0 || !this.#primary.ready) return;
+    const { visible } = this.#primary.writes;
+    const due = this.#waiting.filter((read) => read.newest <= visible);
+    if (due.length === 0) return;
+    this.#waiting = this.#waiting.filter((read) => read.newest > visible);
+    for (const read of due) read.show();
+  }
+}

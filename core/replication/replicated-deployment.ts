@@ -1,0 +1,372 @@
+/**
+ * One copy of a volume, with its part in replication: member, or primary while the membership record names
+ * this incarnation of it. Everything from outside comes in here; the host (node-agent/replication) and the
+ * simulator drive it alike.
+ */
+
+import type { Membership, Placement } from '../domain.js';
+import type {
+  DeploymentStatus,
+  FrontendMessage,
+  MemberMessage,
+  OpenSession,
+  PeerEnvelope,
+  PeerMessage,
+  PrimaryMessage,
+  SyncProgress,
+} from '../messages.js';
+import type { Clock, DeploymentStore, MembershipStore, PeerLinks, Random, SessionLink, Timer } from '../ports.js';
+import type { Batch } from '../record.js';
+import type { DeploymentId, Epoch, NodeId, VolumeId } from '../types.js';
+import {
+  type Context,
+  newCounters,
+  type ReplicationCounters,
+  ReplicationError,
+  type ReplicationEvents,
+  type VolumeSpec,
+} from './context.js';
+import { Member } from './member.js';
+import { Primary, type PrimaryHost } from './primary.js';
+import { reject } from './sessions.js';
+import type { ReplicationSettings } from './settings.js';
+
+export type { AttentionReason, ReplicationCounters, ReplicationEvents, VolumeSpec } from './context.js';
+export { ReplicationError, type ReplicationErrorCode } from './context.js';
+export { DEFAULT_SETTINGS, type ReplicationSettings } from './settings.js';
+
+export interface ReplicatedDeploymentOptions {
+  readonly self: Placement & { readonly volume: VolumeId };
+  /** Just opened; its incarnation is new. Stays the host's: `stop` does not close it. */
+  readonly store: DeploymentStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly links: PeerLinks;
+  readonly memberships: MembershipStore;
+  readonly settings: ReplicationSettings;
+  readonly events: ReplicationEvents;
+  /** Whether all payloads match their checksums; asked of what comes from other copies. */
+  readonly verify?: (batch: Batch) => boolean;
+}
+
+/** Deployments whose nodes are remembered beyond the present placements. */
+const MAX_KNOWN_NODES = 64;
+
+const MEMBER_MESSAGES: Record<MemberMessage['type'], true> = {
+  promised: true,
+  appended: true,
+  flushed: true,
+  leased: true,
+  'sync-ready': true,
+  'sync-dead-blocks': true,
+  backfilled: true,
+  'sync-finished': true,
+  fetched: true,
+  refused: true,
+};
+
+function isMemberMessage(message: PeerMessage): message is MemberMessage {
+  return message.type in MEMBER_MESSAGES;
+}
+
+export class ReplicatedDeployment implements Context, PrimaryHost {
+  readonly self: Placement & { readonly volume: VolumeId };
+  readonly store: DeploymentStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly links: PeerLinks;
+  readonly memberships: MembershipStore;
+  readonly settings: ReplicationSettings;
+  readonly events: ReplicationEvents;
+  readonly verify: (batch: Batch) => boolean;
+  readonly counters: ReplicationCounters = newCounters();
+  spec: VolumeSpec | undefined;
+  record: Membership | undefined;
+  readonly #member: Member;
+  #primary: Primary | undefined;
+  #state: 'running' | 'failed' | 'stopped' = 'running';
+  readonly #nodes = new Map<DeploymentId, NodeId>();
+  /** The record before the newest one, if it was seen: says whose leases may still run. */
+  #previous: Membership | undefined;
+  #suspectTimer: Timer | undefined;
+
+  constructor(options: ReplicatedDeploymentOptions) {
+    this.self = options.self;
+    this.store = options.store;
+    this.clock = options.clock;
+    this.random = options.random;
+    this.links = options.links;
+    this.memberships = options.memberships;
+    this.settings = options.settings;
+    this.events = options.events;
+    this.verify = options.verify ?? (() => true);
+    this.#member = new Member(this);
+  }
+
+  get halted(): boolean {
+    return this.#state !== 'running';
+  }
+
+  nodeOf(deployment: DeploymentId): NodeId | undefined {
+    return this.#nodes.get(deployment);
+  }
+
+  send(to: DeploymentId, message: PeerMessage): void {
+    const node = this.#nodes.get(to);
+    if (node !== undefined) this.links.send({ deployment: to, node }, message);
+  }
+
+  guard(run: () => void): void {
+    if (this.halted) return;
+    try {
+      run();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  background(promise: Promise<unknown>): void {
+    promise.catch((error: unknown) => {
+      if (!this.halted) this.fail(error);
+    });
+  }
+
+  /** Final for this object: the host closes the store and opens it anew. */
+  fail(error: unknown): void {
+    if (this.halted) return;
+    this.#state = 'failed';
+    this.events.log('error', 'the deployment has failed and stops serving', { error });
+    this.#end();
+    this.events.attention('store-failed');
+  }
+
+  /** No more I/O, no more messages. Does not close the store. */
+  async stop(): Promise<void> {
+    if (this.#state === 'running') {
+      this.#state = 'stopped';
+      this.#end();
+    }
+  }
+
+  #end(): void {
+    this.#suspectTimer?.cancel();
+    this.#primary?.stepDown();
+  }
+
+  /* ---- from the host ---- */
+
+  onVolume(spec: VolumeSpec): void {
+    this.spec = spec;
+    for (const placement of spec.placements) this.#learn(placement);
+    this.guard(() => this.#primary?.progress());
+  }
+
+  #learn(placement: Placement): void {
+    this.#nodes.delete(placement.deployment);
+    this.#nodes.set(placement.deployment, placement.node);
+    if (this.#nodes.size > MAX_KNOWN_NODES) this.#nodes.delete(this.#nodes.keys().next().value!);
+  }
+
+  /** Every change seen by the watch, and the present record at start. Undefined: the record was deleted. */
+  onMembership(record: Membership | undefined): void {
+    this.guard(() => this.observe(record));
+  }
+
+  observe(record: Membership | undefined): void {
+    if (record === undefined) {
+      this.record = undefined;
+      this.#primary?.stepDown();
+      return;
+    }
+    if (this.record !== undefined && record.epoch <= this.record.epoch) return;
+    const { state } = this.store;
+    if (record.etcdClusterId !== state.etcdClusterId || record.epoch < state.promised) {
+      this.events.log('warn', 'etcd is behind this deployment, or another one', {
+        epoch: record.epoch,
+        promised: state.promised,
+        sameCluster: record.etcdClusterId === state.etcdClusterId,
+      });
+      return;
+    }
+    this.#previous = this.record;
+    this.record = record;
+    this.#learn(record.primary);
+    this.#primary?.onRecord(record);
+    this.#takeUp(record);
+    this.#watchPrimary();
+  }
+
+  /** Opens, if the record names this incarnation and nobody has activated it yet [2]. */
+  #takeUp(record: Membership): void {
+    const { deployment, incarnation } = record.primary;
+    if (this.halted || this.#primary !== undefined || record.active) return;
+    if (deployment !== this.self.deployment || incarnation !== this.store.incarnation) return;
+    this.events.log('info', 'opening as primary', { epoch: record.epoch });
+    this.#suspectTimer?.cancel();
+    const oldLeasesEnd = this.#soleMember(record) ? 0 : this.#member.leasesEnd(!this.#servedItself(record));
+    this.#primary = new Primary(this, this, record, oldLeasesEnd);
+    this.#primary.start();
+  }
+
+  /** Without other copies, nobody else can have been the primary. */
+  #soleMember(record: Membership): boolean {
+    return record.inSync.length === 1;
+  }
+
+  /**
+   * Whether an earlier life of this deployment was the active primary in the record right before: then it had
+   * waited out all leases that it had granted, and granted none since. The same for a volume's first record.
+   */
+  #servedItself(record: Membership): boolean {
+    if (record.epoch === 1) return true;
+    const previous = this.#previous;
+    if (previous === undefined || previous.epoch + 1 !== record.epoch || !previous.active) return false;
+    return previous.primary.deployment === this.self.deployment;
+  }
+
+  promising(epoch: Epoch): void {
+    this.#member.raise(epoch);
+  }
+
+  steppedDown(): void {
+    const was = this.#primary?.epoch;
+    this.#primary = undefined;
+    if (this.halted) return;
+    this.events.log('info', 'stepped down', { epoch: was });
+    this.events.attention('stepped-down');
+    this.#watchPrimary();
+  }
+
+  onMessage(envelope: PeerEnvelope): void {
+    this.guard(() => {
+      const { from, fromNode, message } = envelope;
+      this.#learn({ deployment: from, node: fromNode });
+      if (isMemberMessage(message)) {
+        this.#primary?.onMessage(from, message);
+        return;
+      }
+      this.#onPrimaryMessage(from, message);
+    });
+  }
+
+  #onPrimaryMessage(from: DeploymentId, message: PrimaryMessage): void {
+    const primary = this.#primary;
+    if (primary !== undefined) {
+      if (message.epoch <= primary.epoch) {
+        this.#member.refuse(from, message, 'stale-epoch');
+        return;
+      }
+      if (message.type === 'promise' || message.type === 'sync-begin') primary.superseded(message.epoch);
+    }
+    this.#member.onMessage(from, message);
+  }
+
+  onPeerUp(node: NodeId): void {
+    this.guard(() => {
+      this.#primary?.onPeerUp(node);
+    });
+  }
+
+  onPeerDown(node: NodeId): void {
+    this.guard(() => {
+      this.#primary?.onPeerDown(node);
+      if (this.#primary === undefined && this.record?.primary.node === node) this.#watchPrimary();
+    });
+  }
+
+  /** As long as a member has no connection to its primary, the workflow is asked to look. */
+  #watchPrimary(): void {
+    this.#suspectTimer?.cancel();
+    const node = this.record?.primary.node;
+    if (this.halted || this.#primary !== undefined || node === undefined) return;
+    if (node === this.self.node || this.links.isUp(node)) return;
+    let delay = this.settings.memberGraceMs;
+    const look = (): void => {
+      this.guard(() => {
+        if (this.#primary !== undefined || this.record?.primary.node !== node || this.links.isUp(node)) return;
+        this.events.attention('suspect-primary');
+        delay = this.settings.suspectRepeatMs;
+        this.#suspectTimer = this.clock.after(delay, look);
+      });
+    };
+    this.#suspectTimer = this.clock.after(delay, look);
+  }
+
+  /* ---- frontends ---- */
+
+  openSession(link: SessionLink, message: OpenSession): void {
+    this.guard(() => {
+      if (message.generation < this.store.generation) reject(link, message.session, 'fenced');
+      else if (this.#primary === undefined) reject(link, message.session, 'not-primary', this.#otherPrimary());
+      else this.#primary.sessions.openSession(link, message);
+    });
+    if (this.halted) reject(link, message.session, 'not-primary');
+  }
+
+  onFrontend(link: SessionLink, message: Exclude<FrontendMessage, OpenSession>): void {
+    this.guard(() => {
+      if (this.#primary === undefined) reject(link, message.session, 'not-primary', this.#otherPrimary());
+      else this.#primary.sessions.onMessage(link, message);
+    });
+  }
+
+  onSessionClosed(link: SessionLink): void {
+    this.guard(() => {
+      this.#primary?.sessions.onClosed(link);
+    });
+  }
+
+  #otherPrimary(): NodeId | undefined {
+    const primary = this.record?.primary;
+    return primary === undefined || primary.deployment === this.self.deployment ? undefined : primary.node;
+  }
+
+  /* ---- the controller ---- */
+
+  status(): DeploymentStatus {
+    const { store } = this;
+    return {
+      deployment: this.self.deployment,
+      incarnation: store.incarnation,
+      promised: Math.max(store.state.promised, this.#member.floor) as Epoch,
+      last: store.last,
+      // What a failed store last took in may not be on its disk.
+      unclean: store.state.unclean || this.#state === 'failed',
+      generation: store.generation,
+      etcdClusterId: store.state.etcdClusterId,
+      usedBytes: store.usedBytes,
+      ...(this.#primary?.status() ?? { role: 'member', serving: false }),
+    };
+  }
+
+  /**
+   * Brings a copy that is not in sync up to date and adds it. `done` resolves when it is a member; it rejects
+   * with a ReplicationError. A new sync goes on where an interrupted one ended.
+   */
+  startSync(
+    target: DeploymentId,
+    report: (progress: SyncProgress) => void,
+  ): { done: Promise<SyncProgress>; cancel(): void } {
+    const primary = this.#primary;
+    if (primary === undefined || this.halted) {
+      return { done: Promise.reject(new ReplicationError('not-primary', 'this is not the primary')), cancel: () => {} };
+    }
+    try {
+      const sync = primary.syncs.start(target, report);
+      return {
+        done: sync.done,
+        cancel: () => sync.abort(new ReplicationError('cancelled', 'the sync was cancelled')),
+      };
+    } catch (error) {
+      return { done: Promise.reject(error), cancel: () => {} };
+    }
+  }
+
+  /** Takes a copy out of the set; resolves when it is not in sync (any more). */
+  async removeMember(deployment: DeploymentId, reason: string): Promise<void> {
+    if (this.#primary === undefined || this.halted) {
+      throw new ReplicationError('not-primary', 'this is not the primary');
+    }
+    await this.#primary.removeMember(deployment, reason);
+  }
+}

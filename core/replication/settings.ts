@@ -1,0 +1,78 @@
+/** Times and bounds of the replication protocol. All times in milliseconds of the monotonic clock. */
+export interface ReplicationSettings {
+  /** How long a member's lease binds it, by its own clock from the receipt of the request. */
+  readonly leaseMs: number;
+  /** By how much the primary counts a lease shorter, for the difference in rate of the two clocks. */
+  readonly leaseMarginMs: number;
+  /** How often a lease is asked for; several must fit into `leaseMs`. */
+  readonly leaseRenewMs: number;
+  /** A member that owes an answer to an append, a greeting or a lease for so long has failed. */
+  readonly memberTimeoutMs: number;
+  /** A member that owes the answer to a flush for so long has failed. */
+  readonly flushTimeoutMs: number;
+  /** A member whose connection is gone for so long has failed: time for a blip, or for a quick restart. */
+  readonly memberGraceMs: number;
+  /** How long a new primary waits for answers of members before it goes on without them. */
+  readonly openTimeoutMs: number;
+  /** How long writes wait for lost copies before a failure mode that needs them makes the volume read-only. */
+  readonly hardModeMs: number;
+  /** Pause before the same swap of unknown outcome is tried again. */
+  readonly swapRetryMs: number;
+  /** An unanswered greeting is sent again after so long. */
+  readonly greetRetryMs: number;
+  /** Grain of all these times at a primary. */
+  readonly tickMs: number;
+  /** While the primary's connection is down, how often a member asks for a look at it. */
+  readonly suspectRepeatMs: number;
+  /** Ordered writes that are not committed yet: bytes of payload and count. More wait in the queue. */
+  readonly maxInFlightBytes: number;
+  readonly maxInFlightWrites: number;
+  /** Writes waiting for their order; a frontend that sends more gets `invalid`: it ignores its own window. */
+  readonly maxQueuedWrites: number;
+  readonly maxQueuedBytes: number;
+  /** Reads and flushes that wait at the same time. */
+  readonly maxWaitingReads: number;
+  readonly maxWaitingFlushes: number;
+  /** Payload of one piece of a log's tail that is sent to a member. */
+  readonly catchUpBytes: number;
+  /** Backfill messages without an answer, per sync. */
+  readonly backfillWindow: number;
+  /** Block numbers with dead orders in one message. */
+  readonly deadBlocksPerMessage: number;
+  /** A sync's messages must be answered within. */
+  readonly syncTimeoutMs: number;
+  /** How long ordering may stop at the end of a sync before it is given up for this time. */
+  readonly drainTimeoutMs: number;
+  /** How often a block is read anew after it was mended, before the reader gets an error. */
+  readonly healAttempts: number;
+  /** Another copy must send a good block within. */
+  readonly fetchTimeoutMs: number;
+}
+
+export const DEFAULT_SETTINGS: ReplicationSettings = {
+  leaseMs: 2_000,
+  leaseMarginMs: 100,
+  leaseRenewMs: 500,
+  memberTimeoutMs: 5_000,
+  flushTimeoutMs: 20_000,
+  memberGraceMs: 500,
+  openTimeoutMs: 1_500,
+  hardModeMs: 90_000,
+  swapRetryMs: 200,
+  greetRetryMs: 250,
+  tickMs: 100,
+  suspectRepeatMs: 1_000,
+  maxInFlightBytes: 32 << 20,
+  maxInFlightWrites: 4_096,
+  maxQueuedWrites: 16_384,
+  maxQueuedBytes: 256 << 20,
+  maxWaitingReads: 4_096,
+  maxWaitingFlushes: 1_024,
+  catchUpBytes: 4 << 20,
+  backfillWindow: 4,
+  deadBlocksPerMessage: 4_096,
+  syncTimeoutMs: 15_000,
+  drainTimeoutMs: 2_000,
+  healAttempts: 3,
+  fetchTimeoutMs: 2_000,
+};

@@ -1,0 +1,77 @@
+/**
+ * The end of a sync: ordering stops for a moment, what is in flight drains, the target flushes [8], and the
+ * swap adds it. From the issue of the swap it counts as a member, whatever becomes of the swap [7].
+ */
+
+import { mayWrite } from '../failure-mode.js';
+import { addMember } from '../membership.js';
+import { invariant } from '../ports.js';
+import { ReplicationError } from './context.js';
+import type { SyncSource } from './sync-source.js';
+
+/** Attempts to drain before the sync gives up; the workflow begins it anew, with nothing left to copy. */
+const DRAIN_ATTEMPTS = 10;
+
+export async function addTarget(sync: SyncSource): Promise<void> {
+  const { primary, stream } = sync;
+  const { writes, context } = primary;
+  const { clock, settings, spec } = context;
+  for (let attempt = 0; attempt < DRAIN_ATTEMPTS; attempt++) {
+    // Most of the flushing is done while writes go on.
+    const copied = context.store.last.sequence;
+    stream.wantDurable(copied);
+    await sync.untilNot(() => stream.durable < copied);
+    await sync.untilNot(() => !stream.current || primary.changing || writes.draining || !primary.ready);
+    try {
+      if (await drained(sync)) {
+        await sync.finish();
+        const { record } = primary;
+        const still = writes.drain() && stream.current && stream.acked === context.store.last.sequence;
+        if (still && !primary.changing && primary.ready) {
+          invariant(stream.durable >= stream.acked, 'R8', () => 'the target is not flushed');
+          const complete = record.inSync.length >= (spec?.replicas ?? 0);
+          const redundancy = {
+            target: spec?.replicas ?? 0,
+            ready: record.inSync.length,
+            lost: record.outOfSync.length,
+          };
+          const enough = spec !== undefined && mayWrite(spec.failureMode, redundancy);
+          const next = addMember(record, sync.target, { complete, readOnly: record.readOnly && !enough });
+          primary.countAsMember(stream);
+          const swapped = primary.swap(next);
+          writes.resume();
+          primary.progress();
+          if (!(await swapped)) throw new ReplicationError('not-primary', 'deposed while the sync ended');
+          return;
+        }
+      }
+    } finally {
+      writes.resume();
+      primary.progress();
+    }
+    await sync.orAborted(
+      new Promise<void>((resolve) => {
+        clock.after(settings.tickMs, resolve);
+      }),
+    );
+  }
+  throw new ReplicationError('target-lost', 'what was in flight did not drain');
+}
+
+/** Stops ordering and waits until target and members have everything; false if that takes too long. */
+async function drained(sync: SyncSource): Promise<boolean> {
+  const { primary, stream } = sync;
+  const { clock, settings, store } = primary.context;
+  const until = clock.now() + settings.drainTimeoutMs;
+  for (;;) {
+    const done = primary.writes.drain();
+    primary.progress();
+    if (done && stream.current && stream.acked === store.last.sequence) return true;
+    if (clock.now() > until || !stream.current) return false;
+    await sync.orAborted(
+      new Promise<void>((resolve) => {
+        clock.after(1, resolve);
+      }),
+    );
+  }
+}

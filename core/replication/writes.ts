@@ -1,0 +1,258 @@
+/**
+ * Order and commitment of writes at the primary. A write is ordered when there is room in flight, appended
+ * here first and sent to all copies at once; it is acknowledged when all members have it, in order.
+ */
+
+import { mayWrite } from '../failure-mode.js';
+import type { IoStatus } from '../messages.js';
+import { DiskError, invariant } from '../ports.js';
+import { type Batch, batchProblem, entryCount, KIND_DATA, KIND_GENERATION, readEntry } from '../record.js';
+import type { BlockNumber, Sequence } from '../types.js';
+import type { Flight } from './in-flight.js';
+import type { Primary } from './primary.js';
+
+interface Queued {
+  readonly batch: Batch;
+  readonly durable: boolean;
+  readonly done: (status: IoStatus) => void;
+  /** False: its session is over, it must not be ordered any more [14]. */
+  readonly wanted: () => boolean;
+}
+
+interface Waiting {
+  readonly sequence: Sequence;
+  readonly done: (status: IoStatus) => void;
+}
+
+export class Writes {
+  readonly #primary: Primary;
+  #queue: Queued[] = [];
+  #queuedBytes = 0;
+  /** All members have everything up to here, and it was acknowledged. */
+  #committed: Sequence;
+  /** Committed writes that are not on all disks yet, in order. */
+  #awaitingDurable: Flight[] = [];
+  #flushes: Waiting[] = [];
+  #ownFlush = false;
+  #heldSince: number | undefined;
+  /** Ordering has stopped so that a sync can end. */
+  #draining = false;
+
+  constructor(primary: Primary) {
+    this.#primary = primary;
+    // What an earlier life had in flight is part of the log that the activation declares.
+    this.#committed = primary.context.store.last.sequence;
+  }
+
+  get committed(): Sequence {
+    return this.#committed;
+  }
+
+  /** What a read may show: with `writethrough`, only what is on all disks [12]. */
+  get visible(): Sequence {
+    if (!this.#writeThrough) return this.#committed;
+    return Math.min(this.#committed, this.#durableEverywhere()) as Sequence;
+  }
+
+  get #writeThrough(): boolean {
+    return this.#primary.context.spec?.durability === 'writethrough';
+  }
+
+  /** The failure mode's verdict about the present copies. */
+  get #mayWrite(): boolean {
+    const { spec } = this.#primary.context;
+    const { record } = this.#primary;
+    if (spec === undefined) return false;
+    const redundancy = { target: spec.replicas, ready: record.inSync.length - 1, lost: record.outOfSync.length };
+    return mayWrite(spec.failureMode, redundancy);
+  }
+
+  /** Whether the record ought to say that the volume is read-only. */
+  get readOnlyDue(): boolean {
+    const { context, record } = this.#primary;
+    if (context.spec === undefined) return record.readOnly;
+    if (this.#mayWrite) return false;
+    if (record.readOnly) return true;
+    return this.#heldSince !== undefined && context.clock.now() - this.#heldSince > context.settings.hardModeMs;
+  }
+
+  /** Writes blocks. `fua`: durable on all members before the answer. */
+  write(batch: Batch, fua: boolean, wanted: () => boolean, done: (status: IoStatus) => void): void {
+    const { context } = this.#primary;
+    const { blocks, blockSize } = context.store.state;
+    if (batchProblem(batch, blocks, blockSize) !== undefined || hasGeneration(batch)) {
+      done('invalid');
+      return;
+    }
+    const bytes = this.#queuedBytes + batch.payload.length;
+    if (this.#queue.length >= context.settings.maxQueuedWrites || bytes > context.settings.maxQueuedBytes) {
+      done('invalid');
+      return;
+    }
+    this.#queuedBytes = bytes;
+    this.#queue.push({ batch, durable: fua || this.#writeThrough, done, wanted });
+    this.#primary.progress();
+  }
+
+  /** Everything that was acknowledged before becomes durable on all members. */
+  flush(done: (status: IoStatus) => void): void {
+    if (this.#flushes.length >= this.#primary.context.settings.maxWaitingFlushes) {
+      done('invalid');
+      return;
+    }
+    this.#flushes.push({ sequence: this.#committed, done });
+    this.#primary.progress();
+  }
+
+  /** Orders an entry of the system itself; it waits for nothing but its confirmation. */
+  orderInternal(batch: Batch, done: (status: IoStatus) => void): void {
+    this.#order({ batch, durable: false, done, wanted: () => true });
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** Stops ordering; true when nothing is in flight. */
+  drain(): boolean {
+    this.#draining = true;
+    return this.#primary.flights.count === 0 && this.#committed === this.#primary.context.store.last.sequence;
+  }
+
+  resume(): void {
+    this.#draining = false;
+  }
+
+  tick(now: number): void {
+    if (this.#mayWrite) this.#heldSince = undefined;
+    else this.#heldSince ??= now;
+  }
+
+  advance(): void {
+    this.#commit();
+    this.#admit();
+    this.#finishDurable();
+  }
+
+  #admit(): void {
+    const { settings } = this.#primary.context;
+    const { flights, record } = this.#primary;
+    let taken = 0;
+    while (taken < this.#queue.length) {
+      const next = this.#queue[taken]!;
+      if (next.wanted()) {
+        if (!this.#primary.established || this.#draining) break;
+        if (record.readOnly) {
+          next.done('read-only');
+        } else {
+          if (!this.#mayWrite) break;
+          if (flights.count >= settings.maxInFlightWrites || flights.bytes >= settings.maxInFlightBytes) break;
+          this.#order(next);
+        }
+      }
+      this.#queuedBytes -= next.batch.payload.length;
+      taken++;
+    }
+    if (taken > 0) this.#queue.splice(0, taken);
+    if (taken > 0) this.#commit();
+  }
+
+  #order(write: Queued): void {
+    const { context, flights, epoch } = this.#primary;
+    const { store } = context;
+    if (this.#changesNothing(write.batch)) {
+      // Still only a primary with its leases may say so.
+      this.#flushes.push({ sequence: 0 as Sequence, done: write.done });
+      return;
+    }
+    const first = (store.last.sequence + 1) as Sequence;
+    try {
+      store.append({ epoch, firstSequence: first, batch: write.batch });
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+      write.done('no-space');
+      return;
+    }
+    const last = (first + entryCount(write.batch) - 1) as Sequence;
+    invariant(store.last.sequence === last, 'I7', () => `log ends at ${store.last.sequence} after ${first}–${last}`);
+    flights.push({ first, last, epoch, batch: write.batch, durable: write.durable, done: write.done });
+    for (const stream of this.#primary.streams.values()) stream.pump();
+  }
+
+  /** Trims and zeroes of blocks that were never written take no order. */
+  #changesNothing(batch: Batch): boolean {
+    const { store } = this.#primary.context;
+    for (let i = 0; i < entryCount(batch); i++) {
+      const entry = readEntry(batch.entries, i);
+      if (entry.kind === KIND_DATA || entry.kind === KIND_GENERATION) return false;
+      const written = store.newerThan(0 as Sequence, entry.block as BlockNumber, 1)[0];
+      if (written !== undefined && written < entry.block + entry.blocks) return false;
+    }
+    return true;
+  }
+
+  #commit(): void {
+    const { flights, members, context, record } = this.#primary;
+    if (flights.count === 0 || !this.#primary.ready) return;
+    if (!this.#mayWrite && !record.readOnly) return;
+    let replicated = context.store.last.sequence;
+    for (const member of members) if (member.acked < replicated) replicated = member.acked;
+    for (let flight = flights.oldest; flight !== undefined && flight.last <= replicated; flight = flights.oldest) {
+      invariant(flight.first === this.#committed + 1, 'I1', () => `commits ${flight?.first} after ${this.#committed}`);
+      flights.shift();
+      this.#committed = flight.last;
+      if (flight.durable) this.#awaitingDurable.push(flight);
+      else this.#acknowledge(flight);
+    }
+  }
+
+  #acknowledge(flight: Flight): void {
+    const { record, context } = this.#primary;
+    if (!record.readOnly) context.counters.writesAcknowledged++;
+    flight.done(record.readOnly ? 'read-only' : 'ok');
+  }
+
+  #finishDurable(): void {
+    const { context } = this.#primary;
+    if (this.#awaitingDurable.length === 0 && this.#flushes.length === 0) return;
+    let wanted = this.#awaitingDurable[this.#awaitingDurable.length - 1]?.last ?? 0;
+    for (const flush of this.#flushes) if (flush.sequence > wanted) wanted = flush.sequence;
+    this.#wantDurable(wanted as Sequence);
+    if (!this.#primary.ready) return;
+    const durable = this.#durableEverywhere();
+    while (this.#awaitingDurable.length > 0 && this.#awaitingDurable[0]!.last <= durable) {
+      this.#acknowledge(this.#awaitingDurable.shift()!);
+    }
+    if (this.#flushes.length === 0) return;
+    const done = this.#flushes.filter((flush) => flush.sequence <= durable);
+    if (done.length === 0) return;
+    this.#flushes = this.#flushes.filter((flush) => flush.sequence > durable);
+    for (const flush of done) {
+      context.counters.flushesServed++;
+      flush.done('ok');
+    }
+  }
+
+  #durableEverywhere(): Sequence {
+    let durable = this.#primary.context.store.durable;
+    for (const member of this.#primary.members) if (member.durable < durable) durable = member.durable;
+    return durable;
+  }
+
+  #wantDurable(sequence: Sequence): void {
+    const { store, background } = this.#primary.context;
+    for (const member of this.#primary.members) member.wantDurable(sequence);
+    if (sequence <= store.durable || this.#ownFlush) return;
+    this.#ownFlush = true;
+    const flushed = store.flush().then(() => {
+      this.#ownFlush = false;
+      this.#primary.progress();
+    });
+    background(flushed);
+  }
+}
+
+function hasGeneration(batch: Batch): boolean {
+  for (let i = 0; i < entryCount(batch); i++) if (readEntry(batch.entries, i).kind === KIND_GENERATION) return true;
+  return false;
+}
