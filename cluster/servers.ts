@@ -114,10 +114,7 @@ export async function startTemporal(
       ...['--db-filename', join(dataDir.temporalDir, 'temporal.db')],
       ...['--log-level', 'warn', '--log-format', 'json'],
       ...TEMPORAL_SETTINGS,
-      ...Object.values(SEARCH_ATTRIBUTES).flatMap((key) => [
-        '--search-attribute',
-        `${key.name}=${titleCase(key.type)}`,
-      ]),
+      ...SEARCH_ATTRIBUTES.flatMap((key) => ['--search-attribute', `${key.name}=${titleCase(key.type)}`]),
     ],
     // The server's own settings file, if the user has one, is not this cluster's.
     env: { PATH: process.env.PATH, HOME: dataDir.temporalDir },

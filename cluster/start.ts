@@ -1,6 +1,7 @@
 /** `npm start`: an embedded cluster in the foreground, by default with a volume in use. */
 
 import type { Server } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster } from './cluster.js';
 import { type ControlRequest, serveControl } from './control.js';
 import { type Demo, startDemo } from './demo.js';
@@ -10,6 +11,7 @@ import { runCommand, showStep } from './progress.js';
 import { surveyVolumes, unmountAll } from './volumes.js';
 
 const SURVEY_INTERVAL_MS = 10_000;
+const DEMO_END_MS = 10_000;
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -77,20 +79,24 @@ async function main(): Promise<void> {
   });
   let control: Server | undefined;
   let surveys: NodeJS.Timeout | undefined;
+  let demo: Promise<Demo | undefined> = Promise.resolve(undefined);
   try {
     control = await serveControl(cluster.facts.controlSocket, (request) => handle(cluster, request, stop));
-    const demo = options.bare ? undefined : await Promise.race([startDemo(cluster, showStep), stopped]);
+    demo = options.bare ? Promise.resolve(undefined) : startDemo(cluster, showStep);
+    const shown = (await Promise.race([demo, stopped])) ?? undefined;
     await survey(cluster);
     surveys = setInterval(() => void survey(cluster), SURVEY_INTERVAL_MS);
     say(`\nThe cluster is up, after ${((performance.now() - started) / 1000).toFixed(1)} s.\n`);
     say(describeCluster(cluster.facts));
-    if (demo?.noMountReason !== undefined) say(`\nThe demo volume is not mounted: ${demo.noMountReason}.`);
-    say(`\n${nextSteps(cluster, demo ?? undefined)}\n\nCtrl-C stops everything; the next start has it all again.`);
+    if (shown?.noMountReason !== undefined) say(`\nThe demo volume is not mounted: ${shown.noMountReason}.`);
+    say(`\n${nextSteps(cluster, shown)}\n\nCtrl-C stops everything; the next start has it all again.`);
     await stopped;
   } finally {
     say('\nStopping …');
     clearInterval(surveys);
     control?.close();
+    // Stopped in the middle of it: what it mounts now would be mounted for good.
+    await Promise.race([demo.catch(() => undefined), sleep(DEMO_END_MS)]);
     await unmountAll(cluster.dataDir.mountDir).catch((error: Error) => say(error.message));
     await cluster.stop();
     say('Stopped.');
