@@ -13,6 +13,8 @@ export type ErrorCode =
   | 'already-exists'
   /** 409 */
   | 'in-use'
+  /** Two settings of the object contradict each other; the message names both with their values. 409 */
+  | 'conflict'
   /** Somebody changed the object meanwhile. 412 */
   | 'stale-write'
   /** The object's state does not allow it. 422 */

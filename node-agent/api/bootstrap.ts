@@ -1,0 +1,69 @@
+/** What a new cluster has from the beginning: its settings, the default namespace, the first administrator. */
+
+import type { Cluster } from '../../core/domain.js';
+import { DomainError } from '../../core/errors.js';
+import type { Clock, Random } from '../../core/ports.js';
+import type { NamespaceId, UserId } from '../../core/types.js';
+import type { ClusterState, Versioned } from '../state/cluster-state.js';
+import { DEFAULT_NAMESPACE } from './access.js';
+import { PasswordHasher } from './passwords.js';
+
+export interface BootstrapOptions {
+  readonly state: ClusterState;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The first administrator; made only while there are no users at all. */
+  readonly user?: { readonly username: string; readonly password: string };
+}
+
+/** Another node was faster, or it was done long ago. */
+async function unlessThere(made: Promise<unknown>): Promise<void> {
+  try {
+    await made;
+  } catch (error) {
+    const there = error instanceof DomainError && ['already-exists', 'invalid-state'].includes(error.code);
+    if (!there) throw error;
+  }
+}
+
+/** Any number of nodes may do it at the same time. Returns the cluster's settings. Errors: 'store-unavailable'. */
+export async function bootstrapCluster(options: BootstrapOptions): Promise<Versioned<Cluster>> {
+  const { state, clock, random, user } = options;
+  const now = clock.timestamp();
+  const cluster = await state.ensureCluster({
+    id: random.uuid(),
+    disableTelemetry: true,
+    disableCrashReporting: true,
+    disableVersionCheck: true,
+    logLevel: 'info',
+    logFormat: 'default',
+    createdAt: now,
+    updatedAt: now,
+  });
+  await unlessThere(
+    state.createNamespace({
+      id: random.uuid() as NamespaceId,
+      name: DEFAULT_NAMESPACE,
+      labels: {},
+      createdAt: now,
+      updatedAt: now,
+    }),
+  );
+  if (user === undefined || (await state.users.list()).length > 0) return cluster;
+  await unlessThere(
+    state.users.create(
+      {
+        id: random.uuid() as UserId,
+        username: user.username,
+        passwordHash: await new PasswordHasher().hash(user.password),
+        isAdmin: true,
+        groups: [],
+        sessionsValidFrom: now,
+        createdAt: now,
+        updatedAt: now,
+      },
+      [{ empty: 'users/' }],
+    ),
+  );
+  return cluster;
+}

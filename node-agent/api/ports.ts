@@ -1,0 +1,31 @@
+/** What the HTTP API needs from the rest of the agent. */
+
+import type { Registry } from 'prom-client';
+import type { VolumeController } from '../../core/controller.js';
+import type { Placement } from '../../core/domain.js';
+import type { DeploymentStatus } from '../../core/messages.js';
+import type { Clock, Random } from '../../core/ports.js';
+import type { NodeId, VolumeId } from '../../core/types.js';
+import type { Logger } from '../log.js';
+import type { ClusterState } from '../state/cluster-state.js';
+
+export type NodeHealth = 'online' | 'offline' | 'unknown';
+
+export interface ApiDependencies {
+  readonly state: ClusterState;
+  readonly controller: VolumeController;
+  /** The cluster key, at least 32 bytes; the key that signs tokens is derived from it, so it is equal on all nodes. */
+  readonly secret: Uint8Array;
+  readonly self: { readonly node: NodeId };
+  /** What a deployment on any node says of itself; rejects if it does not answer in time. */
+  readonly deploymentStatus: (
+    deployment: Placement & { readonly volume: VolumeId },
+    timeoutMs: number,
+  ) => Promise<DeploymentStatus>;
+  /** Gossip's word, faster than the lease in etcd; by default the lease decides. */
+  readonly nodeHealth?: (node: NodeId) => NodeHealth;
+  readonly metrics: Registry;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+}

@@ -1,0 +1,163 @@
+/** How objects of the cluster look in the API (reference/http-api.md, "Schemas"). */
+
+import type { Attachment, Cluster, Membership, Namespace, NodeRecord, User, Volume } from '../../core/domain.js';
+import type { NodeId } from '../../core/types.js';
+import type { Versioned } from '../state/cluster-state.js';
+import { LABEL_COMPUTE_ONLY } from './labels.js';
+import type { NodeHealth } from './ports.js';
+import type { SyncProgressView } from './sync-rates.js';
+
+/** Ports of StorageOS that clients expect in a node's addresses (reference/behaviours.md, "Ports"). */
+const SUPERVISOR_PORT = 5704;
+const CLUSTERING_PORT = 5710;
+
+/** Capacity and time of an unregistered cluster. */
+export const UNREGISTERED_CAPACITY_BYTES = 50 * 2 ** 30;
+const UNREGISTERED_MS = 24 * 3_600_000;
+
+function withPort(endpoint: string, port: number): string {
+  return `${endpoint.slice(0, endpoint.lastIndexOf(':'))}:${port}`;
+}
+
+export function userView({ value, version }: Versioned<User>) {
+  return {
+    id: value.id,
+    username: value.username,
+    isAdmin: value.isAdmin,
+    groups: value.groups,
+    createdAt: value.createdAt,
+    updatedAt: value.updatedAt,
+    version,
+  };
+}
+
+export function namespaceView({ value, version }: Versioned<Namespace>) {
+  return { ...value, version };
+}
+
+export function nodeLabels(node: NodeRecord): Readonly<Record<string, string>> {
+  return node.computeOnly ? { ...node.labels, [LABEL_COMPUTE_ONLY]: 'true' } : node.labels;
+}
+
+export function nodeView({ value, version }: Versioned<NodeRecord>, health: NodeHealth) {
+  return {
+    id: value.id,
+    name: value.name,
+    health,
+    capacity: {
+      total: value.capacity.totalBytes,
+      free: value.capacity.freeBytes,
+      available: value.capacity.availableBytes,
+    },
+    ioEndpoint: value.ioEndpoint,
+    supervisorEndpoint: withPort(value.ioEndpoint, SUPERVISOR_PORT),
+    gossipEndpoint: value.gossipEndpoint,
+    clusteringEndpoint: withPort(value.ioEndpoint, CLUSTERING_PORT),
+    cordoned: value.cordoned,
+    ...(value.cordonedAt !== undefined && { cordonedAt: value.cordonedAt }),
+    labels: nodeLabels(value),
+    createdAt: value.createdAt,
+    updatedAt: value.updatedAt,
+    version,
+  };
+}
+
+export function clusterView({ value, version }: Versioned<Cluster>) {
+  return { ...value, version };
+}
+
+export function licenceView({ value, version }: Versioned<Cluster>, usedBytes: number) {
+  return {
+    clusterID: value.id,
+    expiresAt: new Date(Date.parse(value.createdAt) + UNREGISTERED_MS).toISOString(),
+    clusterCapacityBytes: UNREGISTERED_CAPACITY_BYTES,
+    usedBytes,
+    kind: 'unregistered',
+    customerName: '',
+    features: [],
+    version,
+  };
+}
+
+/** What a volume's view takes from elsewhere. */
+export interface VolumeSurroundings {
+  readonly attachment: Attachment | undefined;
+  readonly membership: Membership | undefined;
+  readonly node: (id: NodeId) => NodeRecord | undefined;
+  readonly health: (id: NodeId) => NodeHealth;
+  /** Syncs under way, by the deployment that they fill. */
+  readonly syncs: ReadonlyMap<string, SyncProgressView>;
+}
+
+export type ReplicaHealth =
+  | 'recovering'
+  | 'provisioning'
+  | 'provisioned'
+  | 'syncing'
+  | 'ready'
+  | 'deleted'
+  | 'failed'
+  | 'unknown';
+
+function replicaHealth(volume: Volume, deployment: string, node: NodeId, around: VolumeSurroundings): ReplicaHealth {
+  const { membership, health, syncs } = around;
+  if (volume.phase === 'deleting') return 'deleted';
+  if (membership === undefined) return 'provisioning';
+  if (health(node) === 'offline') return 'failed';
+  if (membership.inSync.some((id) => id === deployment)) return health(node) === 'online' ? 'ready' : 'unknown';
+  if (syncs.has(deployment)) return 'syncing';
+  return membership.outOfSync.some((member) => member.deployment === deployment) ? 'recovering' : 'provisioned';
+}
+
+function masterHealth(membership: Membership, health: NodeHealth): NodeHealth {
+  // Between the two transactions of a promotion nobody serves yet.
+  return membership.active ? health : 'offline';
+}
+
+export function volumeView({ value, version }: Versioned<Volume>, around: VolumeSurroundings) {
+  const { attachment, membership, node, health, syncs } = around;
+  const host = (id: NodeId) => node(id)?.name ?? '';
+  const attachedOn = attachment?.node;
+  const primary = membership?.primary;
+  const replicas = value.placements
+    .filter((placement) => placement.deployment !== primary?.deployment)
+    .map((placement) => {
+      const progress = syncs.get(placement.deployment);
+      const state = replicaHealth(value, placement.deployment, placement.node, around);
+      return {
+        id: placement.deployment,
+        nodeID: placement.node,
+        hostname: host(placement.node),
+        promotable: state === 'ready',
+        health: state,
+        ...(progress !== undefined && { syncProgress: progress }),
+      };
+    });
+  return {
+    id: value.id,
+    name: value.name,
+    description: value.description,
+    attachedOn: attachedOn ?? '',
+    attachedOnHost: attachedOn === undefined ? '' : host(attachedOn),
+    nfs: { exports: [], serviceEndpoint: '' },
+    namespaceID: value.namespace,
+    labels: value.labels,
+    fsType: value.fsType,
+    attachmentType: attachedOn === undefined ? 'detached' : 'host',
+    master:
+      membership === undefined || primary === undefined
+        ? { id: '', nodeID: '', hostname: '', promotable: false, health: 'unknown' as const }
+        : {
+            id: primary.deployment,
+            nodeID: primary.node,
+            hostname: host(primary.node),
+            promotable: true,
+            health: masterHealth(membership, health(primary.node)),
+          },
+    replicas: membership === undefined ? [] : replicas,
+    sizeBytes: value.sizeBytes,
+    createdAt: value.createdAt,
+    updatedAt: value.updatedAt,
+    version,
+  };
+}

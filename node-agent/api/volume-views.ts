@@ -1,0 +1,97 @@
+/** Gathers what the view of a volume is made of: records, nodes' health, and the progress of syncs. */
+
+import type { Attachment, Membership, Volume } from '../../core/domain.js';
+import type { NodeId, VolumeId } from '../../core/types.js';
+import type { Versioned } from '../state/cluster-state.js';
+import type { ApiDependencies, NodeHealth } from './ports.js';
+import { type SyncProgressView, SyncRates } from './sync-rates.js';
+import { volumeView } from './views.js';
+
+/** Time that a primary has to tell of its syncs, ms; the view is made without them otherwise. */
+const STATUS_TIMEOUT_MS = 1000;
+/** Primaries that one request asks at the most. */
+const MAX_STATUS_QUERIES = 64;
+
+export type VolumeView = ReturnType<typeof volumeView>;
+
+export class VolumeViews {
+  readonly #dependencies: ApiDependencies;
+  readonly #rates = new SyncRates();
+
+  constructor(dependencies: ApiDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  health(node: NodeId): NodeHealth {
+    const { state, nodeHealth } = this.#dependencies;
+    if (nodeHealth !== undefined) return nodeHealth(node);
+    if (!state.reachable) return 'unknown';
+    return state.liveness.cached.get(node) === undefined ? 'offline' : 'online';
+  }
+
+  async one(volume: Versioned<Volume>): Promise<VolumeView> {
+    const { state } = this.#dependencies;
+    const [attachment, membership] = await Promise.all([
+      state.attachments.getOrLastSeen(volume.value.id),
+      state.memberships.getOrLastSeen(volume.value.id),
+    ]);
+    return this.#view(
+      volume,
+      attachment?.value,
+      membership?.value,
+      await this.#syncsOf(membership?.value, volume.value),
+    );
+  }
+
+  /** With attachments and memberships as the watch last saw them. */
+  async many(volumes: readonly Versioned<Volume>[]): Promise<VolumeView[]> {
+    const { state } = this.#dependencies;
+    const membershipOf = (id: VolumeId) => state.memberships.cached.get(id)?.value;
+    const asked = volumes.filter(({ value }) => this.#mayBeSyncing(value, membershipOf(value.id)));
+    const syncs = new Map<VolumeId, ReadonlyMap<string, SyncProgressView>>(
+      await Promise.all(
+        asked
+          .slice(0, MAX_STATUS_QUERIES)
+          .map(async ({ value }) => [value.id, await this.#syncsOf(membershipOf(value.id), value)] as const),
+      ),
+    );
+    return volumes.map((volume) => {
+      const { id } = volume.value;
+      return this.#view(volume, state.attachments.cached.get(id)?.value, membershipOf(id), syncs.get(id) ?? new Map());
+    });
+  }
+
+  #view(
+    volume: Versioned<Volume>,
+    attachment: Attachment | undefined,
+    membership: Membership | undefined,
+    syncs: ReadonlyMap<string, SyncProgressView>,
+  ): VolumeView {
+    const { state } = this.#dependencies;
+    return volumeView(volume, {
+      attachment,
+      membership,
+      node: (id) => state.nodes.cached.get(id)?.value,
+      health: (id) => this.health(id),
+      syncs,
+    });
+  }
+
+  #mayBeSyncing(volume: Volume, membership: Membership | undefined): boolean {
+    return membership?.active === true && volume.placements.length > membership.inSync.length;
+  }
+
+  async #syncsOf(membership: Membership | undefined, volume: Volume): Promise<ReadonlyMap<string, SyncProgressView>> {
+    const { deploymentStatus, clock, logger } = this.#dependencies;
+    if (membership === undefined || !this.#mayBeSyncing(volume, membership)) return new Map();
+    const { deployment, node } = membership.primary;
+    try {
+      const { sync } = await deploymentStatus({ volume: volume.id, deployment, node }, STATUS_TIMEOUT_MS);
+      if (sync === undefined) return new Map();
+      return new Map([[sync.target, this.#rates.view(sync, volume.blockSize, clock.now())]]);
+    } catch (error) {
+      logger.debug({ volume: volume.id, node, err: error }, 'primary does not tell of its syncs');
+      return new Map();
+    }
+  }
+}
