@@ -15,7 +15,7 @@ export interface TransportSettings {
   readonly idleMs: number;
   /** Connections that a node accepts at once. 250 attachments on each of 7 nodes, and peers. */
   readonly maxConnections: number;
-  /** Requests to one peer that may be without an answer. */
+  /** Requests to and from one peer that may be without an answer. */
   readonly maxPendingRequests: number;
 }
 
@@ -25,7 +25,7 @@ export const DEFAULT_TRANSPORT_SETTINGS: TransportSettings = {
   dialTimeoutMs: 2000,
   backoffMinMs: 50,
   backoffMaxMs: 500,
-  maxQueueBytes: 64 << 20,
+  maxQueueBytes: 128 << 20,
   idleMs: 60_000,
   maxConnections: 2048,
   maxPendingRequests: 256,

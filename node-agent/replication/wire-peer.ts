@@ -1,7 +1,8 @@
 /** Bytes of the messages between deployments (`core/messages.ts`); docs/internals/wire.md, "Peer messages". */
 
 import type { PeerEnvelope, PeerMessage, PrimaryMessage, RefusalReason } from '../../core/messages.js';
-import { MAX_BATCH_ENTRIES } from '../../core/record.js';
+import type { StoredBlocks } from '../../core/ports.js';
+import { entryCount, MAX_BATCH_ENTRIES } from '../../core/record.js';
 import type {
   BlockNumber,
   DeploymentId,
@@ -255,8 +256,7 @@ function decodeMessage(type: number, reader: HeadReader, epoch: Epoch): PeerMess
         incarnation: reader.uuid() as Incarnation,
         sync: reader.u64(),
         number: reader.u64(),
-        orders: reader.orders(reader.u32()),
-        batch: reader.batch(),
+        ...readStored(reader),
       };
     case FRAME['sync-finish']:
       return {
@@ -321,13 +321,7 @@ function decodeMessage(type: number, reader: HeadReader, epoch: Epoch): PeerMess
     case FRAME['sync-finished']:
       return { type: 'sync-finished', epoch, incarnation: reader.uuid() as Incarnation, sync: reader.u64() };
     case FRAME.fetched:
-      return {
-        type: 'fetched',
-        epoch,
-        request: reader.u64(),
-        orders: reader.orders(reader.u32()),
-        batch: reader.batch(),
-      };
+      return { type: 'fetched', epoch, request: reader.u64(), ...readStored(reader) };
     case FRAME.refused:
       return {
         type: 'refused',
@@ -340,6 +334,16 @@ function decodeMessage(type: number, reader: HeadReader, epoch: Epoch): PeerMess
     default:
       throw new WireError('unexpected', `frame type ${type} between deployments`);
   }
+}
+
+/** Entries with an order each. */
+function readStored(reader: HeadReader): StoredBlocks {
+  const orders = reader.orders(reader.u32());
+  const batch = reader.batch();
+  if (orders.length !== entryCount(batch)) {
+    throw new WireError('malformed', `${orders.length} orders for ${entryCount(batch)} entries`);
+  }
+  return { orders, batch };
 }
 
 function readDead(reader: HeadReader): { dead: BlockNumber[]; nextDead?: BlockNumber } {

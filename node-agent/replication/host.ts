@@ -1,0 +1,506 @@
+import type { Membership, NodeRecord, Placement, Volume } from '../../core/domain.js';
+import { DomainError } from '../../core/errors.js';
+import type { DeploymentStatus, PeerEnvelope, PeerMessage, SyncProgress } from '../../core/messages.js';
+import {
+  type Clock,
+  InvariantError,
+  type MembershipStore,
+  type PeerLinks,
+  type Random,
+  type SessionConnector,
+  type Timer,
+} from '../../core/ports.js';
+import type { AttentionReason } from '../../core/replication/context.js';
+import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
+import {
+  type BlockNumber,
+  type DeploymentId,
+  type Incarnation,
+  type NodeId,
+  ORDER_ZERO,
+  type VolumeId,
+} from '../../core/types.js';
+import type { BlockChecksums } from '../codec/index.js';
+import { type Endpoint, parseEndpoint } from '../config.js';
+import type { Logger } from '../log.js';
+import type { TlsIdentity } from '../pki/index.js';
+import type { NodeStores } from '../store/index.js';
+import { NoSuchDeploymentError } from './errors.js';
+import { HostedDeployment } from './hosted-deployment.js';
+import { type InventoryPage, takeInventory } from './inventory.js';
+import { ReplicationNetwork } from './network.js';
+import { REQUESTS, type RequestName } from './requests.js';
+import type { OpenTarget } from './sessions.js';
+import { DEFAULT_TRANSPORT_SETTINGS, type TransportSettings } from './settings.js';
+import { WireError } from './wire.js';
+import { encodePeerMessage } from './wire-peer.js';
+
+export interface ReplicationHostOptions {
+  readonly self: NodeId;
+  /** The cluster's id: nodes of other clusters are refused. */
+  readonly cluster: string;
+  readonly etcdClusterId: string;
+  readonly identity: TlsIdentity;
+  readonly bind: Endpoint;
+  readonly stores: NodeStores;
+  readonly memberships: MembershipStore;
+  readonly checksums: (volume: VolumeId) => BlockChecksums;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Wakes the volume's workflow. Must not throw. */
+  readonly attention: (volume: VolumeId, reason: AttentionReason) => void;
+  readonly settings?: Partial<ReplicationSettings>;
+  readonly transport?: Partial<TransportSettings>;
+}
+
+/** A sync under way. */
+export interface RunningSync {
+  readonly done: Promise<SyncProgress>;
+  cancel(): void;
+}
+
+/** A store that failed is opened again after this long, doubled up to the largest. */
+const REOPEN_MIN_MS = 1000;
+const REOPEN_MAX_MS = 30_000;
+/** Stands in a refusal by a node that has no such deployment, and so no incarnation. */
+const NO_INCARNATION = '00000000-0000-0000-0000-000000000000' as Incarnation;
+const DEFAULT_REQUEST_TIMEOUT_MS = 5000;
+
+/**
+ * All deployments of this node, and what connects them to the other nodes and to frontends. It is told what etcd
+ * says (`onVolume`, `onMembership`, `onNode`), before `start` and ever after; it opens what is on the disks and
+ * placed here, and never makes or erases a deployment by itself.
+ */
+export class ReplicationHost {
+  readonly connector: SessionConnector;
+  readonly #options: ReplicationHostOptions;
+  readonly #settings: ReplicationSettings;
+  readonly #network: ReplicationNetwork;
+  readonly #volumes = new Map<VolumeId, Volume>();
+  readonly #memberships = new Map<VolumeId, Membership>();
+  readonly #addresses = new Map<NodeId, Endpoint>();
+  readonly #hosted = new Map<DeploymentId, HostedDeployment>();
+  /** What is done to one deployment is done one after the other. */
+  readonly #queues = new Map<DeploymentId, Promise<unknown>>();
+  readonly #reopening = new Map<DeploymentId, { timer: Timer; delayMs: number }>();
+  #state: 'new' | 'running' | 'stopped' = 'new';
+
+  constructor(options: ReplicationHostOptions) {
+    this.#options = options;
+    this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
+    this.#network = new ReplicationNetwork({
+      self: options.self,
+      cluster: options.cluster,
+      identity: options.identity,
+      bind: options.bind,
+      address: (node) => this.#addresses.get(node),
+      clock: options.clock,
+      random: options.random,
+      settings: { ...DEFAULT_TRANSPORT_SETTINGS, ...options.transport },
+      logger: options.logger,
+      events: {
+        peerUp: (node) => this.#each((hosted) => hosted.replicated.onPeerUp(node)),
+        peerDown: (node) => this.#each((hosted) => hosted.replicated.onPeerDown(node)),
+        message: (envelope) => this.#deliver(envelope),
+        request: (_node, method, args) => this.#answer(method, args),
+      },
+      openSession: this.#openSession,
+    });
+    this.connector = this.#network.sessions;
+  }
+
+  /**
+   * Opens the deployments of this node that etcd has told of, then listens. Returns the address that it listens on.
+   * A deployment that cannot be opened is logged and tried again; it does not keep the others from starting.
+   * Errors: DomainError('in-use' | 'invalid') for the address.
+   */
+  async start(): Promise<Endpoint> {
+    this.#state = 'running';
+    await Promise.all([...this.#volumes.keys()].map((volume) => this.#openLocal(volume)));
+    const endpoint = await this.#network.start();
+    this.#updateInterest();
+    return endpoint;
+  }
+
+  /** Flushes and closes: `close` of the stores is the caller's. */
+  async stop(): Promise<void> {
+    this.#state = 'stopped';
+    for (const { timer } of this.#reopening.values()) timer.cancel();
+    this.#reopening.clear();
+    await Promise.all(
+      [...this.#hosted.keys()].map((id) => this.#exclusive(id, () => this.#close(id, 'this node stops'))),
+    );
+    await this.#network.stop();
+  }
+
+  /** For a renewed certificate: new connections use it, those that exist go on. */
+  setIdentity(identity: TlsIdentity): void {
+    this.#network.setIdentity(identity);
+  }
+
+  /* ---- what etcd says ---- */
+
+  /** Undefined: the record is gone. Deployments stay open until they are removed. */
+  onVolume(volume: Volume | undefined, id: VolumeId): void {
+    if (volume === undefined) {
+      this.#volumes.delete(id);
+      this.#updateInterest();
+      return;
+    }
+    this.#volumes.set(id, volume);
+    this.#each((hosted) => hosted.volume === id && hosted.onVolume(volume));
+    this.#updateInterest();
+    if (this.#state === 'running') void this.#openLocal(id);
+  }
+
+  onMembership(record: Membership | undefined, id: VolumeId): void {
+    if (record === undefined) this.#memberships.delete(id);
+    else this.#memberships.set(id, record);
+    this.#each((hosted) => hosted.volume === id && hosted.onMembership(record));
+    this.#updateInterest();
+  }
+
+  onNode(node: NodeRecord | undefined, id: NodeId): void {
+    if (node === undefined) {
+      this.#addresses.delete(id);
+      return;
+    }
+    try {
+      this.#addresses.set(id, parseEndpoint(node.ioEndpoint));
+    } catch (error) {
+      this.#options.logger.error({ peer: id, reason: (error as Error).message }, 'node record without an I/O address');
+    }
+  }
+
+  /* ---- deployments of this node ---- */
+
+  /**
+   * Makes the deployment, or opens it if it is there already. Errors: DomainError('invalid') if it is not placed
+   * here; those of the store ('no-space' and others).
+   */
+  createDeployment(volume: Volume, deployment: DeploymentId): Promise<DeploymentStatus> {
+    return this.#exclusive(deployment, async () => {
+      const placement = volume.placements.find((candidate) => candidate.deployment === deployment);
+      if (placement?.node !== this.#options.self) {
+        throw new DomainError('invalid', `deployment ${deployment} of volume ${volume.id} is not placed on this node`);
+      }
+      if (!this.#volumes.has(volume.id)) this.#volumes.set(volume.id, volume);
+      const open = this.#hosted.get(deployment);
+      if (open !== undefined) return open.status();
+      const store = await this.#options.stores.create({
+        volume: volume.id,
+        deployment,
+        blockSize: volume.blockSize,
+        blocks: Math.ceil(volume.sizeBytes / volume.blockSize),
+        etcdClusterId: this.#options.etcdClusterId,
+      });
+      return this.#host(volume.id, deployment, store).status();
+    });
+  }
+
+  /** Stops and erases it. The caller has seen its tombstone. Idempotent. */
+  removeDeployment(deployment: DeploymentId): Promise<void> {
+    return this.#exclusive(deployment, async () => {
+      this.#reopening.get(deployment)?.timer.cancel();
+      this.#reopening.delete(deployment);
+      const hosted = this.#hosted.get(deployment);
+      this.#hosted.delete(deployment);
+      await hosted?.stop('the deployment is removed');
+      await this.#options.stores.remove(deployment);
+      this.#updateInterest();
+    });
+  }
+
+  /** Undefined if it is not open here. */
+  status(deployment: DeploymentId): DeploymentStatus | undefined {
+    return this.#hosted.get(deployment)?.status();
+  }
+
+  /** All that are open here. */
+  statuses(): { readonly volume: VolumeId; readonly status: DeploymentStatus }[] {
+    return [...this.#hosted.values()].map((hosted) => ({ volume: hosted.volume, status: hosted.status() }));
+  }
+
+  /** The open deployment itself, for metrics. */
+  get(deployment: DeploymentId): HostedDeployment | undefined {
+    return this.#hosted.get(deployment);
+  }
+
+  /**
+   * As the primary, brings `target` in sync. Errors: NoSuchDeploymentError; `done` rejects as
+   * `ReplicatedDeployment.startSync` does.
+   */
+  startSync(primary: DeploymentId, target: DeploymentId, report: (progress: SyncProgress) => void): RunningSync {
+    return this.#open(primary).replicated.startSync(target, report);
+  }
+
+  /** As the primary, takes a member out of the in-sync set. Errors: NoSuchDeploymentError; those of the primary. */
+  async removeMember(primary: DeploymentId, member: DeploymentId, reason: string): Promise<void> {
+    await this.#open(primary).replicated.removeMember(member, reason);
+  }
+
+  /** A page of what a local deployment holds. Errors: NoSuchDeploymentError. */
+  inventory(deployment: DeploymentId, from: BlockNumber, limit: number): InventoryPage {
+    return takeInventory(this.#open(deployment).store, from, limit);
+  }
+
+  /* ---- deployments anywhere ---- */
+
+  /** Errors: PeerUnreachableError; DomainError('not-found') if that node holds no such deployment. */
+  remoteStatus(target: Placement, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<DeploymentStatus> {
+    return this.#ask(target.node, 'status', { deployment: target.deployment }, timeoutMs);
+  }
+
+  /** Errors: like `remoteStatus`. */
+  remoteInventory(
+    target: Placement,
+    from: BlockNumber,
+    limit: number,
+    timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS,
+  ): Promise<InventoryPage> {
+    return this.#ask(target.node, 'inventory', { deployment: target.deployment, from, limit }, timeoutMs);
+  }
+
+  isPeerUp(node: NodeId): boolean {
+    return this.#network.isUp(node);
+  }
+
+  /* ---- inside ---- */
+
+  async #ask<N extends RequestName>(
+    node: NodeId,
+    method: N,
+    args: unknown,
+    timeoutMs: number,
+  ): Promise<ReturnType<(typeof REQUESTS)[N]['result']['parse']>> {
+    const local = node === this.#options.self;
+    const answer = local
+      ? await this.#answer(method, args)
+      : await this.#network.request(node, method, args, timeoutMs);
+    const parsed = REQUESTS[method].result.safeParse(answer);
+    if (!parsed.success) throw new DomainError('internal', `node ${node} gave a malformed answer to ${method}`);
+    return parsed.data as ReturnType<(typeof REQUESTS)[N]['result']['parse']>;
+  }
+
+  async #answer(method: string, args: unknown): Promise<unknown> {
+    switch (method) {
+      case 'status':
+        return this.#open(checked('status', args).deployment).status();
+      case 'inventory': {
+        const { deployment, from, limit } = checked('inventory', args);
+        return this.inventory(deployment, from, limit);
+      }
+      default:
+        throw new DomainError('invalid', `unknown request "${method.slice(0, 64)}"`);
+    }
+  }
+
+  #open(deployment: DeploymentId): HostedDeployment {
+    const hosted = this.#hosted.get(deployment);
+    if (hosted === undefined) throw new NoSuchDeploymentError(this.#options.self, deployment);
+    return hosted;
+  }
+
+  /** Opens the volume's deployments that are on this node's disks. */
+  async #openLocal(volume: VolumeId): Promise<void> {
+    const onDisk = this.#options.stores.deployments().filter((state) => state.volume === volume);
+    await Promise.all(
+      onDisk.map(({ deployment }) =>
+        this.#exclusive(deployment, async () => {
+          if (this.#hosted.has(deployment) || this.#reopening.has(deployment) || this.#state !== 'running') return;
+          await this.#tryOpen(volume, deployment, REOPEN_MIN_MS);
+        }),
+      ),
+    );
+  }
+
+  async #tryOpen(volume: VolumeId, deployment: DeploymentId, delayMs: number): Promise<void> {
+    try {
+      this.#host(volume, deployment, await this.#options.stores.open(deployment));
+    } catch (error) {
+      this.#options.logger.error({ volume, deployment, err: error, delayMs }, 'deployment cannot be opened');
+      this.#options.attention(volume, 'store-failed');
+      this.#reopenLater(volume, deployment, delayMs);
+    }
+  }
+
+  #reopenLater(volume: VolumeId, deployment: DeploymentId, delayMs: number): void {
+    if (this.#state !== 'running' || this.#reopening.has(deployment)) return;
+    const timer = this.#options.clock.after(delayMs, () => {
+      void this.#exclusive(deployment, async () => {
+        if (!this.#reopening.delete(deployment)) return;
+        await this.#tryOpen(volume, deployment, Math.min(delayMs * 2, REOPEN_MAX_MS));
+      });
+    });
+    this.#reopening.set(deployment, { timer, delayMs });
+  }
+
+  #host(volume: VolumeId, deployment: DeploymentId, store: Awaited<ReturnType<NodeStores['open']>>): HostedDeployment {
+    const { options } = { options: this.#options };
+    const hosted = new HostedDeployment({
+      self: options.self,
+      volume,
+      deployment,
+      store,
+      checksums: options.checksums(volume),
+      links: this.#links(volume, deployment),
+      memberships: options.memberships,
+      clock: options.clock,
+      random: options.random,
+      settings: this.#settings,
+      logger: options.logger,
+      attention: (reason) => {
+        options.attention(volume, reason);
+        if (reason === 'store-failed') this.#failed(hosted);
+      },
+    });
+    this.#hosted.set(deployment, hosted);
+    this.#updateInterest();
+    const known = this.#volumes.get(volume);
+    if (known !== undefined) hosted.onVolume(known);
+    hosted.onMembership(this.#memberships.get(volume));
+    return hosted;
+  }
+
+  /** A store that failed is never used again: it is closed, and opened anew from the disk. */
+  #failed(hosted: HostedDeployment): void {
+    const { volume, deployment } = hosted;
+    void this.#exclusive(deployment, async () => {
+      if (this.#hosted.get(deployment) !== hosted) return;
+      await this.#close(deployment, 'the store failed');
+      this.#reopenLater(volume, deployment, REOPEN_MIN_MS);
+    });
+  }
+
+  async #close(deployment: DeploymentId, reason: string): Promise<void> {
+    const hosted = this.#hosted.get(deployment);
+    if (hosted === undefined) return;
+    this.#hosted.delete(deployment);
+    try {
+      await hosted.stop(reason);
+      await hosted.store.close();
+    } catch (error) {
+      this.#options.logger.error({ volume: hosted.volume, deployment, err: error }, 'deployment did not close cleanly');
+    }
+  }
+
+  #links(volume: VolumeId, from: DeploymentId): PeerLinks {
+    return {
+      isUp: (node) => this.#network.isUp(node),
+      send: (to, message) => {
+        if (this.#network.isUp(to.node)) {
+          this.#network.send(to.node, encodePeerMessage({ volume, from, to: to.deployment }, message));
+        }
+      },
+    };
+  }
+
+  #deliver(envelope: PeerEnvelope): void {
+    const hosted = this.#hosted.get(envelope.to);
+    if (hosted === undefined || hosted.volume !== envelope.volume) {
+      this.#refuse(envelope);
+      return;
+    }
+    this.#guard(hosted, () => hosted.onMessage(envelope));
+  }
+
+  #refuse(envelope: PeerEnvelope): void {
+    const { volume, from, fromNode, to, message } = envelope;
+    const of = REFUSABLE.get(message.type);
+    if (of === undefined) return;
+    const refusal = {
+      type: 'refused',
+      epoch: message.epoch,
+      incarnation: NO_INCARNATION,
+      of,
+      reason: 'no-deployment',
+      last: ORDER_ZERO,
+    } as const;
+    this.#network.send(fromNode, encodePeerMessage({ volume, from: to, to: from }, refusal));
+  }
+
+  readonly #openSession: OpenTarget = (address, end) => {
+    const local = (): HostedDeployment | undefined => {
+      const hosted = this.#hosted.get(address.deployment);
+      return hosted?.volume === address.volume ? hosted : undefined;
+    };
+    return {
+      open: (link, message) => {
+        const hosted = local();
+        if (hosted !== undefined) {
+          this.#guard(hosted, () => hosted.openSession(link, message, end));
+          return;
+        }
+        const primary = this.#memberships.get(address.volume)?.primary.node;
+        const rejected = { type: 'rejected', session: message.session, reason: 'not-primary' } as const;
+        link.send(primary === undefined ? rejected : { ...rejected, primary });
+      },
+      message: (link, message) => {
+        const hosted = local();
+        if (hosted !== undefined) this.#guard(hosted, () => hosted.onFrontend(link, message));
+      },
+      closed: (link) => {
+        const hosted = local();
+        if (hosted !== undefined) this.#guard(hosted, () => hosted.onSessionClosed(link));
+      },
+    };
+  };
+
+  /** A deployment whose code throws is closed, and the others go on. */
+  #guard(hosted: HostedDeployment, run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (error instanceof WireError) throw error;
+      const { volume, deployment } = hosted;
+      const violated = error instanceof InvariantError;
+      this.#options.logger.error({ volume, deployment, err: error, violated }, 'deployment failed');
+      this.#options.attention(volume, 'store-failed');
+      this.#failed(hosted);
+    }
+  }
+
+  #each(run: (hosted: HostedDeployment) => void): void {
+    for (const hosted of [...this.#hosted.values()]) this.#guard(hosted, () => run(hosted));
+  }
+
+  /** Connections are kept with all nodes that share a volume with this one. */
+  #updateInterest(): void {
+    if (this.#state !== 'running') return;
+    const nodes = new Set<NodeId>();
+    for (const hosted of this.#hosted.values()) {
+      for (const { node } of this.#volumes.get(hosted.volume)?.placements ?? []) nodes.add(node);
+      const primary = this.#memberships.get(hosted.volume)?.primary.node;
+      if (primary !== undefined) nodes.add(primary);
+    }
+    nodes.delete(this.#options.self);
+    this.#network.setInterest(nodes);
+  }
+
+  #exclusive<T>(deployment: DeploymentId, run: () => Promise<T>): Promise<T> {
+    const before = this.#queues.get(deployment) ?? Promise.resolve();
+    const result = before.then(run, run);
+    const settled = result.then(
+      () => {},
+      () => {},
+    );
+    this.#queues.set(deployment, settled);
+    void settled.then(() => {
+      if (this.#queues.get(deployment) === settled) this.#queues.delete(deployment);
+    });
+    return result;
+  }
+}
+
+const REFUSABLE = new Map(
+  (['promise', 'append', 'flush', 'lease', 'sync-begin', 'sync-dead', 'backfill', 'sync-finish', 'fetch'] as const).map(
+    (type) => [type as PeerMessage['type'], type],
+  ),
+);
+
+function checked<N extends RequestName>(method: N, args: unknown): ReturnType<(typeof REQUESTS)[N]['args']['parse']> {
+  const parsed = REQUESTS[method].args.safeParse(args);
+  if (!parsed.success) throw new DomainError('invalid', `${method}: ${parsed.error.issues[0]?.path.join('.')}`);
+  return parsed.data as ReturnType<(typeof REQUESTS)[N]['args']['parse']>;
+}
