@@ -2,6 +2,7 @@
 
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import type { NodeId } from '../../core/types.js';
 import { writeFileDurably } from '../durable-file.js';
@@ -105,7 +106,9 @@ async function isUsable(files: IdentityFiles, request: NodeCertificateRequest): 
     const certificate = new X509Certificate(identity.cert);
     return (
       identity.node === request.node &&
-      request.addresses.every((name) => certificate.checkIP(name) ?? certificate.checkHost(name))
+      request.addresses.every(
+        (name) => (isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name)) !== undefined,
+      )
     );
   } catch (error) {
     if (error instanceof PkiError) return false;
