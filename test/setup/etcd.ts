@@ -1,0 +1,86 @@
+/** A real etcd for one test file, in its own directory and on its own ports of 127.0.0.1. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const START_TIMEOUT_MS = 20_000;
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+export class TestEtcd {
+  readonly endpoint: string;
+  readonly #directory: string;
+  readonly #peerPort: number;
+  #process: ChildProcess | undefined;
+
+  /** Resolves when it answers. */
+  static async start(): Promise<TestEtcd> {
+    const etcd = new TestEtcd(`127.0.0.1:${await freePort()}`, await freePort());
+    await etcd.up();
+    return etcd;
+  }
+
+  private constructor(endpoint: string, peerPort: number) {
+    this.endpoint = endpoint;
+    this.#peerPort = peerPort;
+    this.#directory = mkdtempSync(join(tmpdir(), 'etcd-'));
+  }
+
+  /** Starts it again, with its data, on the same port. */
+  async up(): Promise<void> {
+    const peer = `http://127.0.0.1:${this.#peerPort}`;
+    const client = `http://${this.endpoint}`;
+    this.#process = spawn(
+      process.env.ETCD_PATH ?? 'etcd',
+      [
+        ...['--name', 'test', '--data-dir', join(this.#directory, 'data'), '--log-level', 'error'],
+        ...['--listen-client-urls', client, '--advertise-client-urls', client],
+        ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `test=${peer}`],
+      ],
+      { stdio: 'ignore', env: { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.arch } },
+    );
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    for (;;) {
+      const healthy = await fetch(`${client}/health`).then(
+        (answer) => answer.ok,
+        () => false,
+      );
+      if (healthy) return;
+      if (Date.now() > deadline) throw new Error('etcd did not start');
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async down(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  /** It no longer runs, but its sockets stay open; `thaw` ends that. */
+  freeze(): void {
+    this.#process?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT');
+  }
+
+  /** To be called in any case: stops it and removes its data. */
+  async destroy(): Promise<void> {
+    await this.down();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
