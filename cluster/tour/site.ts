@@ -1,0 +1,34 @@
+/** Where a tour's cluster lives: a directory and addresses that nothing else uses. */
+
+import { chmodSync, mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkAgentPorts } from '../agent.js';
+import { nodeAddress } from '../data-dir.js';
+import { ClusterError } from '../errors.js';
+
+/** On a disk, not in memory, and open to the database's user. */
+const TEMPORARY = '/var/tmp';
+const FIRST_NETWORK = 100;
+const NETWORKS = 100;
+
+/** A new directory that other users can pass through. */
+export function temporaryDirectory(purpose: string): string {
+  const path = mkdtempSync(join(TEMPORARY, `storageos-${purpose}-`));
+  chmodSync(path, 0o755);
+  return path;
+}
+
+/** A network n whose addresses 127.0.n.1 … have the agents' ports free. Errors: ClusterError('port'). */
+export async function freeNetwork(nodes: number): Promise<number> {
+  const offset = process.pid % NETWORKS;
+  for (let i = 0; i < NETWORKS; i++) {
+    const network = FIRST_NETWORK + ((offset + i) % NETWORKS);
+    try {
+      for (let node = 1; node <= nodes; node++) await checkAgentPorts(nodeAddress({ network }, node));
+      return network;
+    } catch (error) {
+      if (!(error instanceof ClusterError && error.kind === 'port')) throw error;
+    }
+  }
+  throw new ClusterError('port', `No free addresses for ${nodes} nodes from 127.0.${FIRST_NETWORK}.1 on.`);
+}
