@@ -1,0 +1,99 @@
+/**
+ * The volumes that etcd says are attached to this node: each has a frontend and, where this machine can make
+ * one, a block device. What etcd moved elsewhere is closed here.
+ */
+
+import type { Attachment, Volume } from '../core/domain.js';
+import { DomainError } from '../core/errors.js';
+import type { Generation, NodeId, VolumeId } from '../core/types.js';
+import type { FrontendHost } from './frontend/host.js';
+import type { KeyStore } from './keys/index.js';
+import type { Logger } from './log.js';
+
+/** Block devices of this machine (node-agent/attach). */
+export interface Devices {
+  /** Path of the volume's device, made if there is none. DomainError 'invalid-state' where none can be made. */
+  present(volume: VolumeId, socketPath: string, options: { readonly readOnly: boolean }): Promise<string>;
+  /** Nothing happens if there is none. DomainError 'in-use' while it is mounted. */
+  withdraw(volume: VolumeId): Promise<void>;
+}
+
+export interface OpenedVolume {
+  readonly nbdUri: string;
+  readonly device?: string;
+}
+
+export interface NodeAttachmentsOptions {
+  readonly self: NodeId;
+  readonly frontends: FrontendHost;
+  readonly devices: Devices;
+  /** Undefined, with the reason, where this machine cannot make block devices. */
+  readonly noDevices?: string;
+  readonly keys: KeyStore;
+  readonly logger: Logger;
+}
+
+export class NodeAttachments {
+  readonly #options: NodeAttachmentsOptions;
+
+  constructor(options: NodeAttachmentsOptions) {
+    this.#options = options;
+  }
+
+  /** Opens frontend and device; again with the same generation changes nothing. Errors: DomainError, KeyError. */
+  async open(volume: Volume, attachment: Attachment): Promise<OpenedVolume> {
+    const { frontends, devices, noDevices, keys } = this.#options;
+    const readOnly = attachment.mode === 'ro';
+    const key = volume.encryption ? await keys.load(volume.id) : undefined;
+    try {
+      const { nbdUri, socketPath } = await frontends.attach(volume, attachment.generation, {
+        readOnly,
+        ...(key !== undefined && { key: key.bytes }),
+      });
+      if (noDevices !== undefined) return { nbdUri };
+      return { nbdUri, device: await devices.present(volume.id, socketPath, { readOnly }) };
+    } finally {
+      key?.erase();
+    }
+  }
+
+  /** Closes what has this or an older generation. Errors: DomainError 'in-use' while the device is mounted. */
+  async close(volume: VolumeId, generation: Generation): Promise<void> {
+    const { frontends, devices } = this.#options;
+    const attached = frontends.get(volume);
+    if (attached !== undefined && attached.generation > generation) return;
+    await devices.withdraw(volume);
+    await frontends.detach(volume, generation);
+  }
+
+  /** After a start: shows again what was attached to this node before it. */
+  async restore(attachments: readonly Attachment[], volumes: (id: VolumeId) => Volume | undefined): Promise<void> {
+    const { self, logger } = this.#options;
+    const mine = attachments.filter((attachment) => attachment.node === self);
+    await Promise.all(
+      mine.map(async (attachment) => {
+        const volume = volumes(attachment.volume);
+        if (volume?.phase !== 'ready') return;
+        try {
+          const { device } = await this.open(volume, attachment);
+          logger.info({ volume: volume.id, device }, 'attached volume shown again');
+        } catch (err) {
+          logger.error({ volume: volume.id, err }, 'attached volume cannot be shown');
+        }
+      }),
+    );
+  }
+
+  /** A newer attachment elsewhere, or a detachment that this node was not asked for: it has nothing to serve any more. */
+  onAttachment(volume: VolumeId, attachment: Attachment | undefined): void {
+    const { self, frontends, logger } = this.#options;
+    const attached = frontends.get(volume);
+    if (attached === undefined) return;
+    const newest = attachment?.generation ?? (Number.MAX_SAFE_INTEGER as Generation);
+    if (attached.generation >= newest || (attachment?.node === self && attachment.generation === newest)) return;
+    this.close(volume, attached.generation).catch((err) => {
+      const level = err instanceof DomainError && err.code === 'in-use' ? 'warn' : 'error';
+      logger[level]({ volume, err }, 'volume was attached elsewhere, but cannot be closed here yet');
+    });
+  }
+}

@@ -1,0 +1,80 @@
+/** This node's record and sign of life in etcd, kept up to date while the agent runs. */
+
+import type { NodeRecord } from '../core/domain.js';
+import { DomainError } from '../core/errors.js';
+import type { Clock, Timer } from '../core/ports.js';
+import type { Logger } from './log.js';
+import type { ClusterState, LivenessRegistration } from './state/cluster-state.js';
+
+/** The time after which a node that no longer renews its lease counts as away, seconds. */
+const LIVENESS_TTL_SECONDS = 10;
+/** How often the capacity is compared with what etcd says, ms. */
+const CAPACITY_INTERVAL_MS = 10_000;
+/** A change of capacity smaller than this is not worth a write to etcd, bytes. */
+const CAPACITY_STEP_BYTES = 16 << 20;
+
+export type Capacity = NodeRecord['capacity'];
+
+export interface RegistrationOptions {
+  readonly state: ClusterState;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly node: Omit<NodeRecord, 'capacity' | 'createdAt' | 'updatedAt'>;
+  /** Identifies this run of the agent. */
+  readonly run: string;
+  readonly capacity: () => Capacity;
+}
+
+export class NodeRegistration {
+  readonly #options: RegistrationOptions;
+  readonly #liveness: LivenessRegistration;
+  #reported: Capacity;
+  #timer: Timer | undefined;
+  #stopped = false;
+
+  private constructor(options: RegistrationOptions, liveness: LivenessRegistration, reported: Capacity) {
+    this.#options = options;
+    this.#liveness = liveness;
+    this.#reported = reported;
+  }
+
+  /** Errors: those of ClusterState.registerNode and registerLiveness. */
+  static async start(options: RegistrationOptions): Promise<NodeRegistration> {
+    const { state, clock, node, run } = options;
+    const now = clock.timestamp();
+    const capacity = options.capacity();
+    await state.registerNode({ ...node, capacity, createdAt: now, updatedAt: now });
+    const liveness = await state.registerLiveness({ node: node.id, run, startedAt: now }, LIVENESS_TTL_SECONDS);
+    const registration = new NodeRegistration(options, liveness, capacity);
+    registration.#schedule();
+    return registration;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.#liveness.stop();
+  }
+
+  #schedule(): void {
+    if (this.#stopped) return;
+    this.#timer = this.#options.clock.after(CAPACITY_INTERVAL_MS, () => {
+      this.#report().finally(() => this.#schedule());
+    });
+  }
+
+  async #report(): Promise<void> {
+    const { state, clock, node, logger } = this.#options;
+    const capacity = this.#options.capacity();
+    const changed = (key: keyof Capacity) => Math.abs(capacity[key] - this.#reported[key]) >= CAPACITY_STEP_BYTES;
+    if (!changed('totalBytes') && !changed('freeBytes') && !changed('availableBytes')) return;
+    try {
+      await state.nodes.update(node.id, (current) => ({ ...current, capacity, updatedAt: clock.timestamp() }));
+      this.#reported = capacity;
+    } catch (error) {
+      // The next interval tries again; etcd's absence has its own message.
+      const level = error instanceof DomainError && error.retryable ? 'debug' : 'warn';
+      logger[level]({ err: error }, 'capacity not reported');
+    }
+  }
+}
