@@ -23,11 +23,19 @@ export interface PlanSettings {
   readonly suspicionMs: number;
   /** Pause between looks while all is well: only a safety net, agents wake the workflow. */
   readonly idleMs: number;
-  /** Pause between looks at something that changes by itself. */
+  /** Pause between looks at something that changes by itself within seconds. */
   readonly busyMs: number;
+  /** Pause between looks while a copy is being filled. */
+  readonly runningMs: number;
 }
 
-export const DEFAULT_PLAN_SETTINGS: PlanSettings = { graceMs: 15_000, suspicionMs: 300, idleMs: 30_000, busyMs: 1_000 };
+export const DEFAULT_PLAN_SETTINGS: PlanSettings = {
+  graceMs: 15_000,
+  suspicionMs: 300,
+  idleMs: 30_000,
+  busyMs: 1_000,
+  runningMs: 5_000,
+};
 
 /** After so many failures in a row an act no longer counts as a way to another copy. */
 export const HOPELESS_AFTER = 3;
@@ -90,8 +98,22 @@ export type Act =
 /** `end`: nothing is left that the workflow could look after. */
 export type Step = Act | { readonly act: 'wait' } | { readonly act: 'end' };
 
+export type Condition =
+  | 'provisioning'
+  | 'failed'
+  | 'opening'
+  | 'no-primary'
+  | 'degraded'
+  | 'healthy'
+  | 'deleting'
+  | 'deleted'
+  | 'unknown';
+
 export interface VolumePlan {
   readonly step: Step;
+  readonly condition: Condition;
+  /** Where the record says that the primary is. */
+  readonly primaryNode?: NodeId;
   /** One line for people: the state, and what is waited for. */
   readonly summary: string;
   readonly lookAgainMs: number;
@@ -105,20 +127,20 @@ export function actKey(act: Act): string {
 
 export function planVolume(input: PlanInput): VolumePlan {
   const { volume, membership, settings } = input;
-  if (volume === undefined) return plan(input, { act: 'end' }, 'the volume is deleted', 0);
+  if (volume === undefined) return plan(input, 'deleted', { act: 'end' }, 'the volume is deleted', 0);
   switch (volume.phase) {
     case 'provisioning':
-      return propose(input, { act: 'provision' }, 'being provisioned');
+      return propose(input, 'provisioning', { act: 'provision' }, 'being provisioned');
     case 'deleting':
-      return propose(input, { act: 'delete' }, 'being deleted');
+      return propose(input, 'deleting', { act: 'delete' }, 'being deleted');
     case 'failed':
-      return plan(input, { act: 'wait' }, `not provisioned: ${volume.reason ?? 'no reason recorded'}`, settings.idleMs);
+      return wait(input, 'failed', `not provisioned: ${volume.reason ?? 'no reason recorded'}`, settings.idleMs);
     case 'ready':
       break;
   }
   if (membership === undefined) {
     const summary = 'etcd has no membership record of this volume: nothing is touched';
-    return plan(input, { act: 'wait' }, summary, settings.idleMs);
+    return wait(input, 'unknown', summary, settings.idleMs);
   }
   return planPrimary(input, volume, membership);
 }
@@ -131,7 +153,7 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
   if (health === 'working') {
     const status = answer as DeploymentStatus;
     if (membership.active && status.role === 'primary') return planCopies(input, volume, membership, status);
-    return plan(input, { act: 'wait' }, `the primary on ${nodeName(input, membership.primary)} opens`, settings.busyMs);
+    return wait(input, 'opening', `the primary on ${nodeName(input, membership.primary)} opens`, settings.busyMs);
   }
   const what = {
     restarted: 'was restarted',
@@ -146,8 +168,13 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
   const suspicion = { ...input, memory: { ...input.memory, suspect } };
   // Another incarnation can't become the old one again; what does not answer, or has not yet seen its record, may.
   const remaining = health === 'restarted' ? 0 : suspect.sinceMs + settings.suspicionMs - nowMs;
-  if (remaining > 0) return plan(suspicion, { act: 'wait' }, `${reason}: looking again`, remaining);
-  return propose(suspicion, { act: 'failover', epoch: membership.epoch, reason }, reason);
+  if (remaining > 0) return wait(suspicion, 'no-primary', `${reason}: looking again`, remaining);
+  return propose(suspicion, 'no-primary', { act: 'failover', epoch: membership.epoch, reason }, reason);
+}
+
+interface State {
+  readonly condition: Condition;
+  readonly text: string;
 }
 
 /** Copies of the volume, as the record and their own answers tell. */
@@ -170,16 +197,18 @@ function planCopies(input: PlanInput, volume: Volume, membership: Membership, pr
       missingSince: Object.fromEntries(copies.missing.map((copy) => [copy.deployment, copy.sinceMs])),
     },
   };
-  const health = copies.inSync.length >= copies.want ? 'healthy' : 'degraded';
-  const state =
-    `${health}: ${copies.inSync.length} of ${copies.want} copies in sync` +
+  const enough = copies.inSync.length >= copies.want;
+  const condition = enough ? 'healthy' : 'degraded';
+  const text =
+    `${condition}: ${copies.inSync.length} of ${copies.want} copies in sync` +
     (membership.readOnly ? ', read-only by its failure mode' : '');
+  const state: State = { condition, text };
 
   const orphan = membership.inSync.find((id) => !volume.placements.some((placed) => placed.deployment === id));
   if (orphan !== undefined && orphan !== membership.primary.deployment) {
-    return propose(remembered, { act: 'remove-copy', deployment: orphan, reason: 'it is not placed' }, state);
+    return propose(remembered, condition, { act: 'remove-copy', deployment: orphan, reason: 'it is not placed' }, text);
   }
-  return copies.inSync.length >= copies.want
+  return enough
     ? planSurplus(remembered, membership, copies, state)
     : planShortage(remembered, volume, membership, primary, copies, state);
 }
@@ -203,29 +232,26 @@ function sortCopies(input: PlanInput, volume: Volume, membership: Membership, pr
 }
 
 /** Enough copies are in sync: others go, if their node answers. */
-function planSurplus(input: PlanInput, membership: Membership, copies: Copies, state: string): VolumePlan {
+function planSurplus(input: PlanInput, membership: Membership, copies: Copies, { condition, text }: State): VolumePlan {
   const { settings } = input;
   const spare = copies.present[0] ?? copies.blank[0];
   if (spare !== undefined) {
-    return propose(
-      input,
-      { act: 'remove-copy', deployment: spare.deployment, reason: 'enough copies are in sync' },
-      state,
-    );
+    const reason = 'enough copies are in sync';
+    return propose(input, condition, { act: 'remove-copy', deployment: spare.deployment, reason }, text);
   }
   if (copies.inSync.length > copies.want) {
     const surplus = leastWanted(input, membership, copies);
     if (surplus !== undefined) {
       const reason = `the volume wants ${copies.want - 1} replicas`;
-      return propose(input, { act: 'remove-copy', deployment: surplus.deployment, reason }, state);
+      return propose(input, condition, { act: 'remove-copy', deployment: surplus.deployment, reason }, text);
     }
   }
   const forgotten = copies.missing.find((copy) => !input.nodes.has(copy.node)) ?? overflow(copies);
   if (forgotten !== undefined) {
     const reason = 'its node is gone and enough copies are in sync';
-    return propose(input, { act: 'remove-copy', deployment: forgotten.deployment, reason }, state);
+    return propose(input, condition, { act: 'remove-copy', deployment: forgotten.deployment, reason }, text);
   }
-  return plan(input, { act: 'wait' }, state, settings.idleMs);
+  return wait(input, condition, text, settings.idleMs);
 }
 
 /** Of copies that are away, so many are remembered beside those that are wanted; then the one longest away goes. */
@@ -258,9 +284,10 @@ function planShortage(
   membership: Membership,
   primary: DeploymentStatus,
   copies: Copies,
-  state: string,
+  state: State,
 ): VolumePlan {
   const { running, settings, nowMs } = input;
+  const { condition, text } = state;
   if (running !== undefined) return planBesideRunning(input, running, primary, copies, state);
 
   const need = copies.want - copies.inSync.length;
@@ -278,7 +305,7 @@ function planShortage(
     ),
   ];
   const ready = ways.find((act) => !isDeferred(input, act));
-  if (ready !== undefined) return propose(input, ready, state);
+  if (ready !== undefined) return propose(input, condition, ready, text);
 
   const hopeful = ways.filter((act) => (input.failures[actKey(act)]?.count ?? 0) < HOPELESS_AFTER).length;
   const awaited = copies.missing.filter(
@@ -288,19 +315,19 @@ function planShortage(
     const longest = copies.missing[0];
     if (copies.missing.length > copies.want && longest !== undefined) {
       const reason = 'away for longest of too many';
-      return propose(input, { act: 'remove-copy', deployment: longest.deployment, reason }, state);
+      return propose(input, condition, { act: 'remove-copy', deployment: longest.deployment, reason }, text);
     }
     const reason =
       volume.placements.length < copies.want
         ? `the volume wants ${copies.want - 1} replicas`
         : 'a copy is away for longer than the grace period';
-    return propose(input, { act: 'rebuild', reason }, state);
+    return propose(input, condition, { act: 'rebuild', reason }, text);
   }
   const first = awaited[0];
-  if (first === undefined) return plan(input, { act: 'wait' }, `${state}; trying again soon`, settings.busyMs);
+  if (first === undefined) return wait(input, condition, `${text}; trying again soon`, settings.busyMs);
   const remaining = Math.max(1, first.sinceMs + settings.graceMs - nowMs);
-  const summary = `${state}; waiting for ${nodeName(input, first)} to come back before a new copy is placed`;
-  return plan(input, { act: 'wait' }, summary, Math.min(remaining, settings.idleMs));
+  const summary = `${text}; waiting for ${nodeName(input, first)} to come back before a new copy is placed`;
+  return wait(input, condition, summary, Math.min(remaining, settings.idleMs));
 }
 
 /** A copy is being filled. Only the return of one that has less to copy changes that. */
@@ -309,23 +336,24 @@ function planBesideRunning(
   running: RunningAct,
   primary: DeploymentStatus,
   copies: Copies,
-  state: string,
+  state: State,
 ): VolumePlan {
   const { settings } = input;
+  const { condition, text } = state;
   const progress = primary.sync?.target === running.deployment ? primary.sync : undefined;
   const doing = running.act === 'sync' ? 'a copy is being synced' : 'a new copy is being made';
   if (progress === undefined || running.deployment === undefined) {
-    return plan(input, { act: 'wait' }, `${state}; ${doing}`, settings.busyMs);
+    return wait(input, condition, `${text}; ${doing}`, settings.runningMs);
   }
   const remaining = Math.max(0, progress.blocksTotal - progress.blocksDone);
   const returned = copies.present.find((copy) => copy.deployment !== running.deployment);
   const oneIsEnough = copies.want - copies.inSync.length === 1;
   if (returned !== undefined && oneIsEnough && returned.behind < remaining && progress.kind === 'full') {
     const reason = `the copy on ${nodeName(input, returned)} is back and has fewer blocks to copy`;
-    return propose(input, { act: 'remove-copy', deployment: running.deployment, reason }, state);
+    return propose(input, condition, { act: 'remove-copy', deployment: running.deployment, reason }, text);
   }
   const percent = progress.blocksTotal === 0 ? 100 : Math.floor((progress.blocksDone / progress.blocksTotal) * 100);
-  return plan(input, { act: 'wait' }, `${state}; ${doing}, ${percent} %`, settings.busyMs);
+  return wait(input, condition, `${text}; ${doing}, ${percent} %`, settings.runningMs);
 }
 
 function isDeferred(input: PlanInput, act: Act): boolean {
@@ -333,16 +361,28 @@ function isDeferred(input: PlanInput, act: Act): boolean {
 }
 
 /** The act, or a pause if it failed a moment ago. */
-function propose(input: PlanInput, act: Act, summary: string): VolumePlan {
+function propose(input: PlanInput, condition: Condition, act: Act, summary: string): VolumePlan {
   const notBeforeMs = input.failures[actKey(act)]?.notBeforeMs ?? 0;
   if (notBeforeMs > input.nowMs) {
-    return plan(input, { act: 'wait' }, `${summary}; trying again soon`, notBeforeMs - input.nowMs);
+    return wait(input, condition, `${summary}; trying again soon`, notBeforeMs - input.nowMs);
   }
-  return plan(input, act, summary, input.settings.busyMs);
+  return plan(input, condition, act, summary, input.settings.busyMs);
 }
 
-function plan(input: PlanInput, step: Step, summary: string, lookAgainMs: number): VolumePlan {
-  return { step, summary, lookAgainMs, memory: input.memory };
+function wait(input: PlanInput, condition: Condition, summary: string, lookAgainMs: number): VolumePlan {
+  return plan(input, condition, { act: 'wait' }, summary, lookAgainMs);
+}
+
+function plan(input: PlanInput, condition: Condition, step: Step, summary: string, lookAgainMs: number): VolumePlan {
+  const primaryNode = input.membership?.primary.node;
+  return {
+    step,
+    condition,
+    ...(primaryNode !== undefined && { primaryNode }),
+    summary,
+    lookAgainMs,
+    memory: input.memory,
+  };
 }
 
 function nodeName(input: PlanInput, placed: { readonly node: NodeId }): string {

@@ -1,0 +1,94 @@
+/** Which node shows a volume: the record in etcd, which fences, and the frontend on the node. */
+
+import type { Attachment } from '../core/domain.js';
+import { DomainError } from '../core/errors.js';
+import type { Generation, NodeId, VolumeId } from '../core/types.js';
+import { requireVolume } from './copies.js';
+import type { ActivityDeps, OpenedAttachment } from './deps.js';
+
+export interface AttachmentState {
+  readonly generation: Generation;
+  readonly node?: NodeId;
+}
+
+export interface AttachmentActivities {
+  readAttachment(request: { volume: VolumeId }): Promise<AttachmentState>;
+  /** 'not-found' for an unknown node, 'node-unavailable' for one that is not alive, 'invalid-state' if not ready. */
+  checkAttachable(request: { volume: VolumeId; node: NodeId }): Promise<void>;
+  /**
+   * Puts the record from `expected` one generation on, to `node` or, without, to detached. Done already by an
+   * earlier attempt: succeeds. 'stale-write' if somebody else changed it.
+   */
+  moveAttachment(request: { volume: VolumeId; expected: Generation; node?: NodeId }): Promise<AttachmentState>;
+  /** Whether the node is alive, as far as etcd's lease and gossip tell. */
+  isNodeAlive(request: { node: NodeId }): Promise<boolean>;
+}
+
+export interface NodeAttachmentActivities {
+  /** Opens frontend and device on this node; 'stale-write' if the record has another generation or node. */
+  openAttachment(request: { volume: VolumeId; generation: Generation }): Promise<OpenedAttachment>;
+  closeAttachment(request: { volume: VolumeId; generation: Generation }): Promise<void>;
+}
+
+export function createAttachmentActivities(deps: ActivityDeps): AttachmentActivities {
+  const { state, settings } = deps;
+
+  async function isNodeAlive(node: NodeId): Promise<boolean> {
+    if (deps.nodeHealth(node) === 'dead') return false;
+    const liveness = await state.liveness.list();
+    return liveness.some(({ value }) => value.node === node);
+  }
+
+  return {
+    async readAttachment({ volume }) {
+      return attachmentState(await requireAttachment(deps, volume));
+    },
+
+    async checkAttachable({ volume, node }) {
+      const record = await requireVolume(deps, volume);
+      if (record.phase !== 'ready') throw new DomainError('invalid-state', `volume ${record.name} is ${record.phase}`);
+      const found = await state.nodes.get(node);
+      if (found === undefined) throw new DomainError('not-found', `node ${node} not found`);
+      if (!(await isNodeAlive(node))) throw new DomainError('node-unavailable', `node ${found.value.name} is offline`);
+    },
+
+    async moveAttachment({ volume, expected, node }) {
+      const generation = (expected + 1) as Generation;
+      const { value } = await state.attachments.update(volume, (current) => {
+        if (current.generation === generation && current.node === node) return current;
+        if (current.generation !== expected) {
+          throw new DomainError('stale-write', `the attachment of volume ${volume} changed meanwhile`);
+        }
+        const { node: _, ...rest } = current;
+        return { ...rest, generation, updatedAt: settings.timestamp(), ...(node !== undefined && { node }) };
+      });
+      return attachmentState(value);
+    },
+
+    isNodeAlive: ({ node }) => isNodeAlive(node),
+  };
+}
+
+export function createNodeAttachmentActivities(deps: ActivityDeps): NodeAttachmentActivities {
+  return {
+    async openAttachment({ volume, generation }) {
+      const [record, attachment] = await Promise.all([requireVolume(deps, volume), requireAttachment(deps, volume)]);
+      if (attachment.generation !== generation || attachment.node !== deps.self) {
+        throw new DomainError('invalid-state', `volume ${record.name} was attached elsewhere meanwhile`);
+      }
+      return deps.attachments.open(record, attachment);
+    },
+
+    closeAttachment: ({ volume, generation }) => deps.attachments.close(volume, generation),
+  };
+}
+
+async function requireAttachment(deps: Pick<ActivityDeps, 'state'>, volume: VolumeId): Promise<Attachment> {
+  const found = await deps.state.attachments.get(volume);
+  if (found === undefined) throw new DomainError('not-found', `volume ${volume} not found`);
+  return found.value;
+}
+
+function attachmentState({ generation, node }: Attachment): AttachmentState {
+  return { generation, ...(node !== undefined && { node }) };
+}

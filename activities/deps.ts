@@ -1,0 +1,121 @@
+/** What the activities need from their node, as narrow interfaces; node-agent's classes fit them. */
+
+import type { Attachment, Membership, NodeLiveness, NodeRecord, Placement, Tombstone, Volume } from '../core/domain.js';
+import type { DeploymentStatus, SyncProgress } from '../core/messages.js';
+import type { MembershipStore } from '../core/ports.js';
+import type { BlockNumber, DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
+import type { PlanSettings } from '../core/volume-plan.js';
+
+export interface Versioned<T> {
+  readonly value: T;
+  readonly version: string;
+}
+
+/** Records of one kind in etcd (node-agent/state, Repository). Errors: DomainError. */
+export interface Records<T, Id> {
+  get(id: Id): Promise<Versioned<T> | undefined>;
+  list(): Promise<Versioned<T>[]>;
+  /** 'already-exists' */
+  create(value: T): Promise<Versioned<T>>;
+  /** `change` may be called more than once; nothing is written if it returns its argument. 'not-found' */
+  update(id: Id, change: (current: T) => T): Promise<Versioned<T>>;
+  /** 'not-found' */
+  remove(id: Id): Promise<void>;
+}
+
+export interface StateDeps {
+  readonly etcdClusterId: string;
+  readonly volumes: Records<Volume, VolumeId>;
+  readonly memberships: Records<Membership, VolumeId>;
+  readonly attachments: Records<Attachment, VolumeId>;
+  readonly nodes: Records<NodeRecord, NodeId>;
+  readonly tombstones: Records<Tombstone, DeploymentId>;
+  readonly liveness: Pick<Records<NodeLiveness, NodeId>, 'list'>;
+  readonly membershipStore: MembershipStore;
+  /** The volume's records go and its deployments' tombstones come, in one transaction. 'not-found' */
+  deleteVolume(id: VolumeId, tombstones: readonly Tombstone[]): Promise<void>;
+}
+
+/** A block of a copy as it is stored, without its payload. */
+export interface InventoryBlock {
+  readonly block: number;
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly kind: number;
+  readonly flags: number;
+  readonly storedLength: number;
+  /** XXH3-64 of the stored payload. */
+  readonly checksumLow: number;
+  readonly checksumHigh: number;
+}
+
+export interface InventoryPage {
+  readonly blocks: readonly InventoryBlock[];
+  /** Where to ask on; absent at the end. */
+  readonly next?: number | undefined;
+}
+
+/** Copies on this node and on others (node-agent/replication, ReplicationHost). */
+export interface ReplicationDeps {
+  /** Makes and opens the deployment, or finds it. */
+  createDeployment(volume: Volume, deployment: DeploymentId): Promise<DeploymentStatus>;
+  /** Erases a local deployment; nothing happens if there is none. */
+  removeDeployment(deployment: DeploymentId): Promise<void>;
+  /** DomainError 'node-unavailable' if the node does not answer, 'not-found' if it has no such deployment. */
+  remoteStatus(copy: Placement, timeoutMs: number): Promise<DeploymentStatus>;
+  /** `source` is on this node. Rejects with ReplicationError. */
+  startSync(
+    source: DeploymentId,
+    target: DeploymentId,
+    report: (progress: SyncProgress) => void,
+  ): { readonly done: Promise<SyncProgress>; cancel(): void };
+  /** `source` is on this node. Errors: ReplicationError. */
+  removeMember(source: DeploymentId, member: DeploymentId, reason: string): Promise<void>;
+  /** Written blocks of a copy from block number `from` on, ascending, at most `limit`. Errors as `remoteStatus`. */
+  remoteInventory(copy: Placement, from: BlockNumber, limit: number): Promise<InventoryPage>;
+}
+
+/** What a node shows of an attached volume. */
+export interface OpenedAttachment {
+  readonly nbdUri: string;
+  /** Path of the block device; absent where this node can make none. */
+  readonly device?: string;
+}
+
+/** Frontends and block devices of this node. */
+export interface AttachmentDeps {
+  /** Idempotent by generation. */
+  open(volume: Volume, attachment: Attachment): Promise<OpenedAttachment>;
+  /** Nothing happens if the volume is not open here. 'in-use' while its filesystem can't be unmounted. */
+  close(volume: VolumeId, generation: Generation): Promise<void>;
+}
+
+/** Keys of encrypted volumes. They never appear in arguments or results of activities. */
+export interface KeyDeps {
+  /** Nothing happens if the volume has one. */
+  create(volume: VolumeId): Promise<void>;
+  delete(volume: VolumeId): Promise<void>;
+}
+
+export interface ActivityDeps {
+  readonly self: NodeId;
+  readonly state: StateDeps;
+  readonly replication: ReplicationDeps;
+  readonly attachments: AttachmentDeps;
+  readonly keys: KeyDeps;
+  /** What gossip says; undefined if it knows nothing about the node. */
+  readonly nodeHealth: (node: NodeId) => 'alive' | 'suspect' | 'dead' | undefined;
+  /** Wakes a volume's workflow, starting it if there is none. */
+  readonly look: (volume: VolumeId, reason: string) => Promise<void>;
+  readonly settings: ActivitySettings;
+}
+
+export interface ActivitySettings {
+  readonly plan: PlanSettings;
+  /** Kept free on every node when copies are placed, bytes. */
+  readonly reserveBytes: number;
+  /** A copy that does not tell its status within this time counts as unreachable. */
+  readonly statusTimeoutMs: number;
+  /** RFC 3339; for records that people read. */
+  readonly timestamp: () => string;
+}

@@ -1,0 +1,154 @@
+/** The placements and the phase in a volume's record; only its workflow changes them. */
+
+import type { Placement, Tombstone, Volume, VolumePhase } from '../core/domain.js';
+import { DomainError } from '../core/errors.js';
+import { type PlacementNode, placeCopies } from '../core/placement.js';
+import type { DeploymentId, NodeId, VolumeId } from '../core/types.js';
+import { askCopies, requireVolume } from './copies.js';
+import type { ActivityDeps } from './deps.js';
+
+export interface PlacementActivities {
+  /** One copy for each id, the first for the primary. What is placed already stays. 'no-capacity' */
+  placeVolume(request: { volume: VolumeId; deployments: readonly DeploymentId[] }): Promise<readonly Placement[]>;
+  /** One more copy. 'no-capacity' */
+  placeCopy(request: { volume: VolumeId; deployment: DeploymentId }): Promise<Placement>;
+  /** Takes copies out of the record; their nodes may erase them from then on. */
+  dropPlacements(request: { volume: VolumeId; deployments: readonly DeploymentId[] }): Promise<readonly Placement[]>;
+  setPhase(request: { volume: VolumeId; phase: VolumePhase; reason?: string }): Promise<void>;
+  /** How many copies the record wants, the primary among them. */
+  copiesWanted(request: {
+    volume: VolumeId;
+  }): Promise<{ copies: number; encrypted: boolean; placed: readonly Placement[] }>;
+  /**
+   * Marks the volume as being deleted; returns its copies. 'invalid-state' if it is attached; if `offline` and
+   * a copy answers; 'node-unavailable' if not `offline` and no copy answers.
+   */
+  beginDeletion(request: { volume: VolumeId; offline: boolean }): Promise<readonly Placement[]>;
+  /** Removes the records and leaves tombstones. */
+  finishDeletion(request: { volume: VolumeId; placements: readonly Placement[] }): Promise<void>;
+}
+
+export function createPlacementActivities(deps: ActivityDeps): PlacementActivities {
+  const { state, settings } = deps;
+
+  async function candidates(): Promise<PlacementNode[]> {
+    const [nodes, liveness, volumes] = await Promise.all([
+      state.nodes.list(),
+      state.liveness.list(),
+      state.volumes.list(),
+    ]);
+    const alive = new Set(liveness.map(({ value }) => value.node));
+    const copies = new Map<NodeId, number>();
+    for (const { value } of volumes) {
+      for (const { node } of value.placements) copies.set(node, (copies.get(node) ?? 0) + 1);
+    }
+    return nodes.map(({ value }) => ({
+      record: value,
+      online: alive.has(value.id) && deps.nodeHealth(value.id) !== 'dead',
+      copies: copies.get(value.id) ?? 0,
+    }));
+  }
+
+  const place = async (volume: VolumeId, deployments: readonly DeploymentId[]): Promise<readonly Placement[]> => {
+    const nodes = await candidates();
+    const { value } = await state.volumes.update(volume, (current) => {
+      if (current.phase === 'deleting') throw new DomainError('invalid-state', `volume ${volume} is being deleted`);
+      const fresh = deployments.filter((id) => !current.placements.some((placed) => placed.deployment === id));
+      if (fresh.length === 0) return current;
+      const chosen = placeCopies(nodes, { volume: current, count: fresh.length, reserveBytes: settings.reserveBytes });
+      const added = fresh.map((deployment, i) => ({ deployment, node: chosen[i]! }));
+      return changed(current, { placements: [...current.placements, ...added] });
+    });
+    return value.placements;
+  };
+
+  const changed = (volume: Volume, change: Partial<Volume>): Volume => ({
+    ...volume,
+    ...change,
+    updatedAt: settings.timestamp(),
+  });
+
+  const tombstone = (volume: VolumeId, placed: Placement): Tombstone => ({
+    deployment: placed.deployment,
+    volume,
+    node: placed.node,
+    deletedAt: settings.timestamp(),
+  });
+
+  return {
+    placeVolume: ({ volume, deployments }) => place(volume, deployments),
+
+    async placeCopy({ volume, deployment }) {
+      const placements = await place(volume, [deployment]);
+      return placements.find((placed) => placed.deployment === deployment)!;
+    },
+
+    async dropPlacements({ volume, deployments }) {
+      const found = await state.volumes.get(volume);
+      if (found === undefined) return [];
+      const dropped = found.value.placements.filter((placed) => deployments.includes(placed.deployment));
+      for (const placed of dropped) {
+        await state.tombstones.create(tombstone(volume, placed)).catch(ignore('already-exists'));
+      }
+      await state.volumes
+        .update(volume, (current) => {
+          const kept = current.placements.filter((placed) => !deployments.includes(placed.deployment));
+          return kept.length === current.placements.length ? current : changed(current, { placements: kept });
+        })
+        .catch(ignore('not-found'));
+      return dropped;
+    },
+
+    async setPhase({ volume, phase, reason }) {
+      await state.volumes.update(volume, (current) => {
+        if (current.phase === phase && current.reason === reason) return current;
+        // A deletion that was accepted is never taken back.
+        if (current.phase === 'deleting') return current;
+        const { reason: _, ...rest } = current;
+        return changed(rest, { phase, ...(reason !== undefined && { reason }) });
+      });
+    },
+
+    async copiesWanted({ volume }) {
+      const { replicas, encryption, placements } = await requireVolume(deps, volume);
+      return { copies: replicas + 1, encrypted: encryption, placed: placements };
+    },
+
+    async beginDeletion({ volume, offline }) {
+      const current = await requireVolume(deps, volume);
+      const attachment = await state.attachments.get(volume);
+      if (attachment?.value.node !== undefined) {
+        throw new DomainError('invalid-state', `volume ${current.name} is attached; detach it first`);
+      }
+      if (current.phase === 'ready') {
+        const answers = await askCopies(deps, current.placements);
+        const online = [...answers].filter(([, answer]) => answer !== 'unreachable').map(([id]) => id);
+        if (offline && online.length > 0) {
+          throw new DomainError('invalid-state', `offline delete refused: deployment ${online[0]} is online`);
+        }
+        if (!offline && online.length === 0 && current.placements.length > 0) {
+          throw new DomainError(
+            'node-unavailable',
+            `no node that holds volume ${current.name} answers; use offline delete if they are gone for good`,
+          );
+        }
+      }
+      const { value } = await state.volumes.update(volume, (latest) =>
+        latest.phase === 'deleting' ? latest : changed(latest, { phase: 'deleting' }),
+      );
+      return value.placements;
+    },
+
+    async finishDeletion({ volume, placements }) {
+      const tombstones = placements.map((placed) => tombstone(volume, placed));
+      await state.deleteVolume(volume, tombstones).catch(ignore('not-found'));
+    },
+  };
+}
+
+/** For a step that was done already, by an earlier attempt of the same activity. */
+function ignore(code: DomainError['code']): (error: unknown) => void {
+  return (error) => {
+    if (!(error instanceof DomainError) || error.code !== code) throw error;
+  };
+}
