@@ -1,0 +1,324 @@
+import type { Socket } from 'node:net';
+import type { IoStatus } from '../../core/messages.js';
+import type { Clock, Timer } from '../../core/ports.js';
+import type { IoBudget } from './io-budget.js';
+import { NbdHandshake } from './nbd-handshake.js';
+import {
+  CMD,
+  CMD_FLAG,
+  ERR,
+  errorOf,
+  MAX_REQUEST_BYTES,
+  type NbdError,
+  NbdProtocolError,
+  TRANSMISSION,
+} from './nbd-protocol.js';
+import { dataReply, readErrorReply, statusReply } from './nbd-replies.js';
+import { type NbdRequest, type NbdRequestHeader, NbdRequestParser, type Verdict } from './nbd-requests.js';
+import type { FrontendStats, OperationKind } from './stats.js';
+import type { ByteDevice } from './volume-io.js';
+
+/** A client that has not finished its handshake by then is cut off. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Answers waiting for a client that does not read; beyond, none of its requests is taken. */
+export const MAX_UNREAD_REPLY_BYTES = 64 << 20;
+
+export interface NbdConnectionOptions {
+  readonly socket: Socket;
+  readonly exportName: string;
+  readonly device: ByteDevice;
+  readonly budget: IoBudget;
+  readonly stats: FrontendStats;
+  readonly clock: Clock;
+  readonly log: (level: 'info' | 'warn', message: string, fields: Readonly<Record<string, unknown>>) => void;
+  readonly onClosed: () => void;
+}
+
+const KINDS: Readonly<Record<number, OperationKind>> = {
+  [CMD.read]: 'read',
+  [CMD.write]: 'write',
+  [CMD.trim]: 'trim',
+  [CMD.writeZeroes]: 'trim',
+  [CMD.flush]: 'flush',
+};
+
+/** Flags that a client may set on each command; FUA has no meaning on some but does no harm anywhere. */
+const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
+  [CMD.read]: CMD_FLAG.fua | CMD_FLAG.df,
+  [CMD.write]: CMD_FLAG.fua,
+  [CMD.trim]: CMD_FLAG.fua,
+  [CMD.writeZeroes]: CMD_FLAG.fua | CMD_FLAG.noHole | CMD_FLAG.fastZero,
+  [CMD.flush]: CMD_FLAG.fua,
+};
+
+/** What an export of this device says of itself. A volume is one disk for all connections: FLUSH covers all. */
+export function transmissionFlags(device: ByteDevice): number {
+  const { hasFlags, readOnly, sendFlush, sendFua, sendTrim, sendWriteZeroes, sendDf, canMultiConn, sendFastZero } =
+    TRANSMISSION;
+  const base = hasFlags | sendFlush | sendFua | sendDf | canMultiConn;
+  return device.readOnly ? base | readOnly : base | sendTrim | sendWriteZeroes | sendFastZero;
+}
+
+/**
+ * One client on one socket. Everything that one read brings is parsed in one go; answers that are ready in the
+ * same turn of the event loop leave in one write.
+ */
+export class NbdConnection {
+  readonly #socket: Socket;
+  readonly #device: ByteDevice;
+  readonly #budget: IoBudget;
+  readonly #stats: FrontendStats;
+  readonly #clock: Clock;
+  readonly #log: NbdConnectionOptions['log'];
+  readonly #onClosed: () => void;
+  readonly #handshake: NbdHandshake;
+  readonly #handshakeTimeout: Timer;
+  readonly #parser = new NbdRequestParser();
+  readonly #admit = (header: NbdRequestHeader): Verdict => this.#judge(header);
+  #structured = false;
+  /** Bytes that the parser's current request holds of the budget before it has been started. */
+  #reserved: number | undefined;
+  #waitsForBudget = false;
+  #waitsForReader = false;
+  #disconnecting = false;
+  #closed = false;
+  #inFlight = 0;
+  #replies: Buffer[] = [];
+  #flushScheduled = false;
+
+  constructor(options: NbdConnectionOptions) {
+    this.#socket = options.socket;
+    this.#device = options.device;
+    this.#budget = options.budget;
+    this.#stats = options.stats;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#onClosed = options.onClosed;
+    this.#handshake = new NbdHandshake({
+      export: {
+        name: options.exportName,
+        sizeBytes: options.device.sizeBytes,
+        flags: transmissionFlags(options.device),
+        preferredBlockBytes: options.device.preferredBlockBytes,
+      },
+    });
+    this.#handshakeTimeout = options.clock.after(HANDSHAKE_TIMEOUT_MS, () => this.#fail('handshake took too long'));
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#socket.on('drain', () => this.#onDrain());
+    this.#socket.on('error', (error) => this.#log('info', 'NBD socket failed', { error: error.message }));
+    this.#socket.on('close', () => this.#onClose());
+    this.#sendHandshake();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  #sendHandshake(): void {
+    this.#replies.push(...this.#handshake.takeOutput());
+    this.#flushReplies();
+  }
+
+  #fail(reason: string): void {
+    if (this.#closed) return;
+    this.#log('warn', 'NBD client cut off', { reason });
+    this.#socket.destroy();
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#disconnecting || this.#closed) return;
+    try {
+      if (this.#handshake.state === 'negotiating') this.#negotiate(chunk);
+      else this.#parser.push(chunk);
+      if (this.#handshake.state === 'transmission') this.#parse();
+    } catch (error) {
+      if (!(error instanceof NbdProtocolError)) throw error;
+      this.#fail(error.message);
+    }
+  }
+
+  #negotiate(chunk: Buffer): void {
+    this.#handshake.feed(chunk);
+    this.#sendHandshake();
+    if (this.#handshake.state === 'negotiating') return;
+    this.#handshakeTimeout.cancel();
+    this.#structured = this.#handshake.structuredReplies;
+    if (this.#handshake.state === 'ended') this.#disconnect();
+    else this.#parser.push(this.#handshake.takeRest());
+  }
+
+  #parse(): void {
+    while (!this.#disconnecting && !this.#closed && !this.#waitsForBudget && !this.#waitsForReader) {
+      const request = this.#parser.next(this.#admit);
+      if (request === undefined) return;
+      this.#start(request);
+    }
+  }
+
+  /** What is to become of a request whose header is there. */
+  #judge(header: NbdRequestHeader): Verdict {
+    // Granted while it waited.
+    if (this.#reserved !== undefined) return 'take';
+    if (header.command === CMD.disconnect) return 'take';
+    if (this.#problem(header) !== ERR.ok) return 'discard';
+    if (this.#socket.writableLength > MAX_UNREAD_REPLY_BYTES) {
+      this.#waitsForReader = true;
+      this.#socket.pause();
+      return 'wait';
+    }
+    const bytes = header.command === CMD.read || header.command === CMD.write ? header.length : 0;
+    if (this.#budget.acquire(bytes, () => this.#onGranted(bytes))) {
+      this.#reserved = bytes;
+      return 'take';
+    }
+    this.#waitsForBudget = true;
+    this.#socket.pause();
+    return 'wait';
+  }
+
+  #onGranted(bytes: number): void {
+    this.#waitsForBudget = false;
+    if (this.#closed) {
+      this.#budget.release(bytes);
+      return;
+    }
+    this.#reserved = bytes;
+    // Not within somebody else's release: the stack would grow with the number of waiters.
+    setImmediate(() => this.#resume());
+  }
+
+  #onDrain(): void {
+    if (!this.#waitsForReader) return;
+    this.#waitsForReader = false;
+    this.#resume();
+  }
+
+  #resume(): void {
+    if (this.#closed) return;
+    this.#socket.resume();
+    // Through the same door as new input, for its handling of errors.
+    this.#onData(Buffer.alloc(0));
+  }
+
+  /** Why a request is refused without being tried; ERR.ok if it is not. */
+  #problem({ command, flags, offset, length }: NbdRequestHeader): NbdError {
+    const allowed = ALLOWED_FLAGS[command];
+    if (allowed === undefined || (flags & ~allowed) !== 0) return ERR.invalid;
+    if (command === CMD.flush) return ERR.ok;
+    const isRead = command === CMD.read;
+    if (!isRead && this.#device.readOnly) return ERR.perm;
+    if ((isRead || command === CMD.write) && length > MAX_REQUEST_BYTES) return ERR.invalid;
+    if (offset + length > this.#device.sizeBytes) return isRead || command === CMD.trim ? ERR.invalid : ERR.noSpace;
+    if ((flags & CMD_FLAG.fastZero) !== 0 && !this.#device.zeroesFast(offset, length)) return ERR.notSupported;
+    return ERR.ok;
+  }
+
+  #start(request: NbdRequest): void {
+    const { header, payload } = request;
+    if (header.command === CMD.disconnect) {
+      this.#disconnect();
+      return;
+    }
+    const reserved = this.#reserved;
+    this.#reserved = undefined;
+    if (reserved === undefined) {
+      const error = this.#problem(header);
+      this.#reply(
+        header.command === CMD.read ? readErrorReply(header, error, this.#structured) : statusReply(header, error),
+      );
+      return;
+    }
+    this.#inFlight++;
+    void this.#run(header, payload).then((reply) => {
+      this.#inFlight--;
+      this.#reply(reply);
+      this.#budget.release(reserved);
+      if (this.#disconnecting && this.#inFlight === 0) this.#endAfterReplies();
+    });
+  }
+
+  async #run(header: NbdRequestHeader, payload: Buffer | undefined): Promise<Buffer> {
+    const startedAtMs = this.#clock.now();
+    const answer = header.command === CMD.read && header.length > 0 ? dataReply(header, this.#structured) : undefined;
+    let status: IoStatus;
+    try {
+      status = await this.#perform(header, payload, answer?.data);
+    } catch (error) {
+      this.#log('warn', 'request failed', { command: header.command, error: String(error) });
+      status = 'io-error';
+    }
+    const stats = this.#stats[KINDS[header.command] ?? 'flush'];
+    stats.operations++;
+    stats.seconds += (this.#clock.now() - startedAtMs) / 1000;
+    if (status === 'ok') {
+      if (header.command !== CMD.flush) stats.bytes += header.length;
+      return answer?.reply ?? this.#empty(header);
+    }
+    stats.errors++;
+    const error = errorOf(status);
+    return answer === undefined ? statusReply(header, error) : readErrorReply(header, error, this.#structured);
+  }
+
+  /** Success without data: a READ of nothing needs a structured chunk, too. */
+  #empty(header: NbdRequestHeader): Buffer {
+    return header.command === CMD.read ? dataReply(header, this.#structured).reply : statusReply(header, ERR.ok);
+  }
+
+  #perform(header: NbdRequestHeader, payload: Buffer | undefined, data: Buffer | undefined): Promise<IoStatus> {
+    const { command, offset, length } = header;
+    const fua = (header.flags & CMD_FLAG.fua) !== 0;
+    if (command === CMD.flush) return this.#device.flush();
+    if (length === 0) return Promise.resolve('ok');
+    switch (command) {
+      case CMD.read:
+        return data === undefined ? Promise.resolve('invalid') : this.#device.read(offset, data);
+      case CMD.write:
+        return payload === undefined ? Promise.resolve('invalid') : this.#device.write(offset, payload, fua);
+      case CMD.trim:
+        return this.#device.trim(offset, length, fua);
+      default:
+        // NO_HOLE asks for allocated zeroes; in a log every later write takes new space anyway, so none are kept.
+        return this.#device.zero(offset, length, fua);
+    }
+  }
+
+  #reply(reply: Buffer): void {
+    if (this.#closed) return;
+    this.#replies.push(reply);
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    setImmediate(() => {
+      this.#flushScheduled = false;
+      this.#flushReplies();
+    });
+  }
+
+  #flushReplies(): void {
+    if (this.#closed || this.#replies.length === 0) return;
+    const replies = this.#replies;
+    this.#replies = [];
+    this.#socket.cork();
+    for (const reply of replies) if (reply.length > 0) this.#socket.write(reply);
+    this.#socket.uncork();
+  }
+
+  /** The client has said goodbye: what runs is finished and answered, nothing more is read. */
+  #disconnect(): void {
+    this.#disconnecting = true;
+    if (this.#inFlight === 0) this.#endAfterReplies();
+  }
+
+  #endAfterReplies(): void {
+    this.#flushReplies();
+    this.#socket.end();
+  }
+
+  #onClose(): void {
+    this.#closed = true;
+    this.#handshakeTimeout.cancel();
+    this.#replies = [];
+    if (this.#reserved !== undefined) this.#budget.release(this.#reserved);
+    this.#reserved = undefined;
+    this.#onClosed();
+  }
+}

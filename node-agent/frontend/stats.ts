@@ -1,0 +1,18 @@
+/** What one direction of a volume's frontend has done since it was attached. Counters only rise. */
+export interface OperationStats {
+  operations: number;
+  bytes: number;
+  errors: number;
+  /** Summed time from the request's arrival to its answer, in seconds. */
+  seconds: number;
+}
+
+export type OperationKind = 'read' | 'write' | 'trim' | 'flush';
+
+/** `trim` counts both TRIM and WRITE_ZEROES. */
+export type FrontendStats = Readonly<Record<OperationKind, OperationStats>>;
+
+export function newFrontendStats(): FrontendStats {
+  const zero = (): OperationStats => ({ operations: 0, bytes: 0, errors: 0, seconds: 0 });
+  return { read: zero(), write: zero(), trim: zero(), flush: zero() };
+}

@@ -1,0 +1,244 @@
+import type { VolumeFrontend } from '../../core/frontend/volume-frontend.js';
+import type { IoStatus } from '../../core/messages.js';
+import { type Batch, ENTRY_BYTES, MAX_BATCH_PAYLOAD_BYTES, writeEntry, zeroEntry } from '../../core/record.js';
+import type { BlockNumber } from '../../core/types.js';
+import type { VolumeCodec } from '../codec/index.js';
+import { RangeLock } from './range-lock.js';
+
+/** A disk of bytes, as a block protocol sees it. Ranges are within `sizeBytes`; lengths are more than 0. */
+export interface ByteDevice {
+  readonly sizeBytes: number;
+  readonly preferredBlockBytes: number;
+  readonly readOnly: boolean;
+  /** Fills `into`. */
+  read(offset: number, into: Buffer): Promise<IoStatus>;
+  /** `data` is not changed by anybody until the answer. */
+  write(offset: number, data: Buffer, fua: boolean): Promise<IoStatus>;
+  zero(offset: number, length: number, fua: boolean): Promise<IoStatus>;
+  /** Frees what it can of the range: whole blocks, which then read as zeroes. */
+  trim(offset: number, length: number, fua: boolean): Promise<IoStatus>;
+  /** Whether `zero` of this range costs no more than a record. */
+  zeroesFast(offset: number, length: number): boolean;
+  flush(): Promise<IoStatus>;
+}
+
+function firstFailure(statuses: readonly IoStatus[]): IoStatus {
+  return statuses.find((status) => status !== 'ok') ?? 'ok';
+}
+
+/** Lets others use the event loop between two long pieces of encoding. */
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/**
+ * Byte ranges over a volume's encoded blocks: encodes and decodes, cuts large requests into batches, and makes
+ * partial blocks whole by reading them first.
+ *
+ * Order: `VolumeFrontend` keeps overlapping writes in the order of the calls and reads behind them. What is
+ * written in more than one step, a partial block or several batches, holds a lock on its blocks until its last
+ * step has been submitted, so that no other write comes between; a write of one step only waits for such.
+ */
+export class VolumeIo implements ByteDevice {
+  readonly sizeBytes: number;
+  readonly preferredBlockBytes: number;
+  readonly readOnly: boolean;
+  readonly #frontend: VolumeFrontend;
+  readonly #codec: VolumeCodec;
+  readonly #blockSize: number;
+  readonly #batchBlocks: number;
+  readonly #lock = new RangeLock();
+  readonly #onDecodeError: (error: unknown) => void;
+
+  constructor(options: {
+    readonly frontend: VolumeFrontend;
+    readonly codec: VolumeCodec;
+    readonly sizeBytes: number;
+    readonly blockSize: number;
+    readonly readOnly: boolean;
+    /** A block could not be decoded: the reader gets an I/O error. */
+    readonly onDecodeError: (error: unknown) => void;
+  }) {
+    this.#frontend = options.frontend;
+    this.#codec = options.codec;
+    this.#blockSize = options.blockSize;
+    this.#batchBlocks = Math.floor(MAX_BATCH_PAYLOAD_BYTES / options.blockSize);
+    this.#onDecodeError = options.onDecodeError;
+    this.sizeBytes = options.sizeBytes;
+    this.preferredBlockBytes = options.blockSize;
+    this.readOnly = options.readOnly;
+  }
+
+  async read(offset: number, into: Buffer): Promise<IoStatus> {
+    const size = this.#blockSize;
+    const first = Math.floor(offset / size);
+    const end = Math.ceil((offset + into.length) / size);
+    if (offset === first * size && into.length === (end - first) * size) return this.#readBlocks(first, into);
+    const whole = Buffer.allocUnsafe((end - first) * size);
+    const status = await this.#readBlocks(first, whole);
+    if (status === 'ok') whole.copy(into, 0, offset - first * size);
+    return status;
+  }
+
+  async write(offset: number, data: Buffer, fua: boolean): Promise<IoStatus> {
+    if (this.readOnly) return 'read-only';
+    const size = this.#blockSize;
+    const first = Math.floor(offset / size);
+    const end = Math.ceil((offset + data.length) / size);
+    const isWhole = offset === first * size && data.length === (end - first) * size;
+    if (isWhole && end - first <= this.#batchBlocks && !this.#lock.overlaps(first, end)) {
+      return this.#frontend.write(this.#codec.encode(data, first), fua);
+    }
+    return this.#change(first, end, (submitted) => this.#writeLocked(first, end, offset, data, fua, submitted));
+  }
+
+  async zero(offset: number, length: number, fua: boolean): Promise<IoStatus> {
+    if (this.readOnly) return 'read-only';
+    const size = this.#blockSize;
+    const first = Math.floor(offset / size);
+    const end = Math.ceil((offset + length) / size);
+    if (this.zeroesFast(offset, length)) return this.#zeroBlocks(first, end, fua);
+    return this.#change(first, end, (submitted) => this.#zeroLocked(first, end, offset, length, fua, submitted));
+  }
+
+  async trim(offset: number, length: number, fua: boolean): Promise<IoStatus> {
+    if (this.readOnly) return 'read-only';
+    const size = this.#blockSize;
+    const first = Math.ceil(offset / size);
+    const end = offset + length === this.sizeBytes ? this.#endBlock : Math.floor((offset + length) / size);
+    return first < end ? this.#zeroBlocks(first, end, fua) : 'ok';
+  }
+
+  zeroesFast(offset: number, length: number): boolean {
+    const size = this.#blockSize;
+    return offset % size === 0 && ((offset + length) % size === 0 || offset + length === this.sizeBytes);
+  }
+
+  flush(): Promise<IoStatus> {
+    return this.#frontend.flush();
+  }
+
+  get #endBlock(): number {
+    return Math.ceil(this.sizeBytes / this.#blockSize);
+  }
+
+  async #zeroBlocks(first: number, end: number, fua: boolean): Promise<IoStatus> {
+    const batch = zeroBatch(first, end);
+    if (!this.#lock.overlaps(first, end)) return this.#frontend.write(batch, fua);
+    return this.#change(first, end, (submitted) => {
+      const written = this.#frontend.write(batch, fua);
+      submitted();
+      return written;
+    });
+  }
+
+  /**
+   * Runs `steps` with the blocks locked. It calls `submitted` once everything is in the frontend's hands;
+   * the lock ends then, or with `steps`.
+   */
+  async #change(first: number, end: number, steps: (submitted: () => void) => Promise<IoStatus>): Promise<IoStatus> {
+    const release = await this.#lock.acquire(first, end);
+    let held = true;
+    const submitted = () => {
+      if (held) release();
+      held = false;
+    };
+    try {
+      return await steps(submitted);
+    } finally {
+      submitted();
+    }
+  }
+
+  async #writeLocked(
+    first: number,
+    end: number,
+    offset: number,
+    data: Buffer,
+    fua: boolean,
+    submitted: () => void,
+  ): Promise<IoStatus> {
+    const size = this.#blockSize;
+    const edges = await this.#readEdges(first, end, offset, data.length);
+    if (edges.status !== 'ok') return edges.status;
+    const writes: Promise<IoStatus>[] = [];
+    for (const { block, plain } of edges.blocks) {
+      const at = block * size;
+      const from = Math.max(offset, at);
+      data.copy(plain, from - at, from - offset, Math.min(offset + data.length, at + size) - offset);
+      writes.push(this.#frontend.write(this.#codec.encode(plain, block), fua));
+    }
+    for (let block = edges.wholeFirst; block < edges.wholeEnd; block += this.#batchBlocks) {
+      if (block !== edges.wholeFirst) await nextTurn();
+      const until = Math.min(block + this.#batchBlocks, edges.wholeEnd);
+      const plain = data.subarray(block * size - offset, until * size - offset);
+      writes.push(this.#frontend.write(this.#codec.encode(plain, block), fua));
+    }
+    submitted();
+    return firstFailure(await Promise.all(writes));
+  }
+
+  async #zeroLocked(
+    first: number,
+    end: number,
+    offset: number,
+    length: number,
+    fua: boolean,
+    submitted: () => void,
+  ): Promise<IoStatus> {
+    const size = this.#blockSize;
+    const edges = await this.#readEdges(first, end, offset, length);
+    if (edges.status !== 'ok') return edges.status;
+    const writes: Promise<IoStatus>[] = [];
+    for (const { block, plain } of edges.blocks) {
+      const at = block * size;
+      plain.fill(0, Math.max(offset, at) - at, Math.min(offset + length, at + size) - at);
+      writes.push(this.#frontend.write(this.#codec.encode(plain, block), fua));
+    }
+    if (edges.wholeFirst < edges.wholeEnd) {
+      writes.push(this.#frontend.write(zeroBatch(edges.wholeFirst, edges.wholeEnd), fua));
+    }
+    submitted();
+    return firstFailure(await Promise.all(writes));
+  }
+
+  /** The blocks at the two ends of a byte range that it covers in part, read; and the whole ones between. */
+  async #readEdges(first: number, end: number, offset: number, length: number) {
+    const size = this.#blockSize;
+    const wholeFirst = Math.min(Math.ceil(offset / size), end);
+    const wholeEnd = Math.max(Math.floor((offset + length) / size), wholeFirst);
+    const partial: number[] = [];
+    for (let block = first; block < wholeFirst; block++) partial.push(block);
+    for (let block = Math.max(wholeEnd, wholeFirst); block < end; block++) partial.push(block);
+    const blocks = partial.map((block) => ({ block, plain: Buffer.allocUnsafe(size) }));
+    const statuses = await Promise.all(blocks.map(({ block, plain }) => this.#readBlocks(block, plain)));
+    return { status: firstFailure(statuses), blocks, wholeFirst, wholeEnd };
+  }
+
+  async #readBlocks(first: number, into: Buffer): Promise<IoStatus> {
+    const blocks = into.length / this.#blockSize;
+    if (blocks <= this.#batchBlocks) return this.#readBatch(first, into);
+    const reads: Promise<IoStatus>[] = [];
+    for (let at = 0; at < blocks; at += this.#batchBlocks) {
+      const until = Math.min(at + this.#batchBlocks, blocks);
+      reads.push(this.#readBatch(first + at, into.subarray(at * this.#blockSize, until * this.#blockSize)));
+    }
+    return firstFailure(await Promise.all(reads));
+  }
+
+  async #readBatch(first: number, into: Buffer): Promise<IoStatus> {
+    const { status, batch } = await this.#frontend.read(first as BlockNumber, into.length / this.#blockSize);
+    if (status !== 'ok') return status;
+    try {
+      this.#codec.decode(batch, first, into);
+      return 'ok';
+    } catch (error) {
+      this.#onDecodeError(error);
+      return 'io-error';
+    }
+  }
+}
+
+function zeroBatch(first: number, end: number): Batch {
+  const entries = Buffer.alloc(ENTRY_BYTES);
+  writeEntry(entries, 0, zeroEntry(first, end - first));
+  return { entries, payload: Buffer.alloc(0) };
+}
