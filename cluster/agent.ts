@@ -1,11 +1,11 @@
 /** One node agent of the embedded cluster: its addresses, its environment, its process. */
 
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { SupervisedChild } from './child.js';
 import type { Credentials, DataDir } from './data-dir.js';
 import { ClusterError } from './errors.js';
 import type { NodePki } from './identities.js';
+import { compiled } from './package-root.js';
 import { tryPort } from './ports.js';
 import { untilServing } from './servers.js';
 
@@ -106,11 +106,10 @@ async function agentServes(address: string): Promise<boolean> {
 /** Starts the process; `untilAgentServes` waits for it. Errors: ClusterError('port'). */
 export async function startAgent(site: AgentSite, around: AgentSurroundings): Promise<SupervisedChild> {
   await checkAgentPorts(site.address);
-  const main = join(dirname(fileURLToPath(import.meta.url)), '..', 'node-agent', 'main.js');
   return await SupervisedChild.start({
     name: site.name,
     command: process.execPath,
-    args: ['--enable-source-maps', main],
+    args: ['--enable-source-maps', compiled('node-agent', 'main.js')],
     env: agentEnvironment(site, around),
     logFile: agentPaths(site).log,
     runDir: site.dataDir.runDir,

@@ -7,8 +7,8 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { findOnPath } from './binaries.js';
+import { compiled } from './package-root.js';
 
 const ETCD_VERSION = '3.6.16';
 const TEMPORAL_MODULE = 'github.com/temporalio/cli/cmd/temporal@v1.5.1';
@@ -101,7 +101,7 @@ export async function downloadEtcd(target: string, env: NodeJS.ProcessEnv): Prom
 export async function downloadTemporal(target: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
   await reachable(TEMPORAL_RELEASES);
   return await withScratch(target, async (scratch) => {
-    const program = fileURLToPath(new URL('./download-temporal.js', import.meta.url));
+    const program = compiled('cluster', 'download-temporal.js');
     await run(process.execPath, [program, TEMPORAL_RELEASE, scratch], { env, timeoutMs: DOWNLOAD_TIMEOUT_MS });
     const downloaded = readdirSync(scratch).find((name) => name.startsWith('temporal'));
     if (downloaded === undefined) throw new Error('the SDK downloaded no server');
