@@ -1,0 +1,178 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { MAX_BATCH_PAYLOAD_BYTES } from '../../../core/record.js';
+import type { NodeId } from '../../../core/types.js';
+import { FRAME, type Frame, FrameParser, HEADER_BYTES, WireError } from '../../../node-agent/replication/wire.js';
+import { type EncodedFrame, HeadWriter } from '../../../node-agent/replication/wire-fields.js';
+import { decodePeerMessage, encodePeerMessage, type PeerAddress } from '../../../node-agent/replication/wire-peer.js';
+import {
+  decodeFrontendMessage,
+  decodeSessionMessage,
+  encodeFrontendMessage,
+  encodeSessionMessage,
+} from '../../../node-agent/replication/wire-session.js';
+import { address, frontendMessages, peerMessages, sessionMessages } from './arbitraries.js';
+
+const NODE = '11111111-2222-4333-8444-555555555555' as NodeId;
+
+function bytes(frame: EncodedFrame): Buffer {
+  return Buffer.concat([frame.head, frame.payload]);
+}
+
+/** Feeds `stream` in pieces of the given sizes, repeated. */
+function parse(stream: Buffer, sizes: readonly number[]): Frame[] {
+  const parser = new FrameParser();
+  const frames: Frame[] = [];
+  let at = 0;
+  for (let i = 0; at < stream.length; i++) {
+    const size = sizes[i % sizes.length] ?? 1;
+    frames.push(...parser.push(stream.subarray(at, at + size)));
+    at += size;
+  }
+  return frames;
+}
+
+const sizes = fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 8 });
+
+describe('messages between deployments', () => {
+  it.each(Object.entries(peerMessages))('%s goes through the wire unchanged, however it is cut', (_type, arbitrary) => {
+    fc.assert(
+      fc.property(address, arbitrary as typeof peerMessages.append, sizes, (to, message, cut) => {
+        const [frame, ...more] = parse(bytes(encodePeerMessage(to as PeerAddress, message)), cut);
+        expect(more).toEqual([]);
+        expect(decodePeerMessage(frame!, NODE)).toEqual({ ...to, fromNode: NODE, message });
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('keep their order when several arrive in one piece', () => {
+    const to = { volume: NODE, from: NODE, to: NODE } as unknown as PeerAddress;
+    const messages = fc.sample(fc.oneof(...Object.values(peerMessages)), { numRuns: 200, seed: 1 });
+    const stream = Buffer.concat(messages.map((message) => bytes(encodePeerMessage(to, message))));
+    for (const cut of [[stream.length], [65_536], [1, 17, 1000], [15, 16, 17]]) {
+      expect(parse(stream, cut).map((frame) => decodePeerMessage(frame, NODE).message)).toEqual(messages);
+    }
+  });
+});
+
+describe('messages of a session', () => {
+  it.each(Object.entries(frontendMessages))('%s goes through the wire unchanged', (_type, arbitrary) => {
+    fc.assert(
+      fc.property(arbitrary as typeof frontendMessages.write, sizes, (message, cut) => {
+        const [frame] = parse(bytes(encodeFrontendMessage(message)), cut);
+        expect(decodeFrontendMessage(frame!)).toEqual(message);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it.each(Object.entries(sessionMessages))('%s goes through the wire unchanged', (_type, arbitrary) => {
+    fc.assert(
+      fc.property(arbitrary as typeof sessionMessages.data, sizes, (message, cut) => {
+        const [frame] = parse(bytes(encodeSessionMessage(message)), cut);
+        expect(decodeSessionMessage(frame!)).toEqual(message);
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe('hostile bytes', () => {
+  const decoders = [
+    (frame: Frame) => decodePeerMessage(frame, NODE),
+    decodeFrontendMessage,
+    decodeSessionMessage,
+  ] as const;
+
+  /** Everything that can be done to a stream ends in messages or in a WireError. */
+  function survive(stream: Buffer, cut: readonly number[]): number {
+    let frames: Frame[];
+    try {
+      frames = parse(stream, cut);
+    } catch (error) {
+      if (error instanceof WireError) return 1;
+      throw error;
+    }
+    let refused = 0;
+    for (const frame of frames) {
+      for (const decode of decoders) {
+        try {
+          decode(frame);
+        } catch (error) {
+          if (!(error instanceof WireError)) throw error;
+          refused += 1;
+        }
+      }
+    }
+    return refused;
+  }
+
+  it('never do more than close the connection', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), sizes, (garbage, cut) => {
+        survive(Buffer.from(garbage), cut);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('inside a sound frame never do more than close the connection', () => {
+    const type = fc.constantFrom(...Object.values(FRAME));
+    fc.assert(
+      fc.property(type, fc.boolean(), fc.uint8Array({ maxLength: 300 }), (code, flag, garbage) => {
+        try {
+          survive(bytes(new HeadWriter(garbage.length).bytes(garbage).seal(code, flag)), [100]);
+        } catch (error) {
+          if (!(error instanceof WireError)) throw error;
+        }
+      }),
+      { numRuns: 5000 },
+    );
+  });
+
+  it('are found out by the checksum wherever a bit of header or head flips', () => {
+    const to = { volume: NODE, from: NODE, to: NODE } as unknown as PeerAddress;
+    const [message] = fc.sample(peerMessages.promised, { numRuns: 1, seed: 3 });
+    const sound = bytes(encodePeerMessage(to, message!));
+    for (let bit = 0; bit < sound.length * 8; bit++) {
+      const broken = Buffer.from(sound);
+      broken.writeUInt8(broken.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+      let frames: Frame[] = [];
+      try {
+        frames = parse(broken, [broken.length]);
+      } catch (error) {
+        expect(error).toBeInstanceOf(WireError);
+      }
+      // A longer length makes the parser wait for more, within its bounds.
+      expect(frames).toEqual([]);
+    }
+  });
+
+  it('cannot make the parser take memory beyond the limits of their type', () => {
+    for (const [type, head, payload] of [
+      [FRAME.ping, 513, 0],
+      [FRAME.append, 1 << 16, 0],
+      [FRAME.append, 100, MAX_BATCH_PAYLOAD_BYTES + 1],
+      [FRAME.flush, 100, 1],
+      [FRAME.hello, 5000, 0],
+      [FRAME.request, 0xffff_ffff, 0],
+      [FRAME.promise, 2 << 20, 0],
+    ] as const) {
+      const header = Buffer.alloc(HEADER_BYTES);
+      header.writeUInt8(type, 4);
+      header.writeUInt32LE(head, 8);
+      header.writeUInt32LE(payload, 12);
+      expect(() => new FrameParser().push(header)).toThrow(WireError);
+    }
+    const unknown = Buffer.alloc(HEADER_BYTES);
+    unknown.writeUInt8(200, 4);
+    expect(() => new FrameParser().push(unknown)).toThrow(WireError);
+  });
+
+  it('cannot smuggle numbers beyond 2^53 - 1 in', () => {
+    const frame = new HeadWriter(16).u64(0).bytes(Buffer.alloc(8, 0xff)).seal(FRAME.open);
+    const [parsed] = parse(bytes(frame), [1000]);
+    expect(() => decodeFrontendMessage(parsed!)).toThrow(WireError);
+  });
+});
