@@ -1,6 +1,7 @@
 /**
  * Failure modes: whether a volume may go on writing with the copies that it has. Nothing else in the system
- * decides that. (StorageOS v2, "Failure modes"; behaviours of hard, soft, threshold and alwayson.)
+ * decides that. A volume that has too few goes on for 90 s, in which they may be restored; then it is read-only
+ * (docs/decisions/0007-failure-modes-have-a-grace-period.md). (StorageOS v2, "Failure modes"; behaviours of hard, soft, threshold and alwayson.)
  */
 
 import type { FailureMode } from './domain.js';
@@ -17,7 +18,7 @@ export interface Redundancy {
   readonly lost: number;
 }
 
-/** Replicas that must be in sync for writes to go on, of `target` wanted ones. */
+/** Replicas that must be in sync, of `target` wanted ones. */
 export function requiredReplicas(mode: FailureMode, target: number): number {
   switch (mode.kind) {
     case 'hard':
@@ -31,8 +32,8 @@ export function requiredReplicas(mode: FailureMode, target: number): number {
   }
 }
 
-/** Whether writes may go on now. If not, they wait for `hardModeMs`; then the volume becomes read-only. */
-export function mayWrite(mode: FailureMode, redundancy: Redundancy): boolean {
+/** Whether the mode is content. If it is not for `shortfallMs`, the volume becomes read-only. */
+export function enoughCopies(mode: FailureMode, redundancy: Redundancy): boolean {
   const { target, ready, lost } = redundancy;
   return ready >= Math.min(requiredReplicas(mode, target), ready + lost);
 }

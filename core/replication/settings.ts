@@ -14,8 +14,8 @@ export interface ReplicationSettings {
   readonly memberGraceMs: number;
   /** How long a new primary waits for answers of members before it goes on without them. */
   readonly openTimeoutMs: number;
-  /** How long writes wait for lost copies before a failure mode that needs them makes the volume read-only. */
-  readonly hardModeMs: number;
+  /** How long a volume goes on with fewer copies than its failure mode needs before it becomes read-only. */
+  readonly shortfallMs: number;
   /** Pause before the same swap of unknown outcome is tried again. */
   readonly swapRetryMs: number;
   /** An unanswered greeting is sent again after so long. */
@@ -57,7 +57,7 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   flushTimeoutMs: 20_000,
   memberGraceMs: 500,
   openTimeoutMs: 1_500,
-  hardModeMs: 90_000,
+  shortfallMs: 90_000,
   swapRetryMs: 200,
   greetRetryMs: 250,
   tickMs: 100,

@@ -3,7 +3,7 @@
  * swap adds it. From the issue of the swap it counts as a member, whatever becomes of the swap [7].
  */
 
-import { mayWrite } from '../failure-mode.js';
+import { enoughCopies } from '../failure-mode.js';
 import { addMember } from '../membership.js';
 import { invariant } from '../ports.js';
 import { ReplicationError } from './context.js';
@@ -35,7 +35,7 @@ export async function addTarget(sync: SyncSource): Promise<void> {
             ready: record.inSync.length,
             lost: record.outOfSync.length,
           };
-          const enough = spec !== undefined && mayWrite(spec.failureMode, redundancy);
+          const enough = spec !== undefined && enoughCopies(spec.failureMode, redundancy);
           const next = addMember(record, sync.target, { complete, readOnly: record.readOnly && !enough });
           primary.countAsMember(stream);
           const swapped = primary.swap(next);

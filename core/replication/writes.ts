@@ -3,7 +3,7 @@
  * here first and sent to all copies at once; it is acknowledged when all members have it, in order.
  */
 
-import { mayWrite } from '../failure-mode.js';
+import { enoughCopies } from '../failure-mode.js';
 import type { IoStatus } from '../messages.js';
 import { DiskError, invariant } from '../ports.js';
 import { type Batch, batchProblem, entryCount, KIND_DATA, KIND_GENERATION, readEntry } from '../record.js';
@@ -34,7 +34,7 @@ export class Writes {
   #awaitingDurable: Flight[] = [];
   #flushes: Waiting[] = [];
   #ownFlush = false;
-  #heldSince: number | undefined;
+  #shortSince: number | undefined;
   /** Ordering has stopped so that a sync can end. */
   #draining = false;
 
@@ -58,22 +58,22 @@ export class Writes {
     return this.#primary.context.spec?.durability === 'writethrough';
   }
 
-  /** The failure mode's verdict about the present copies. */
-  get #mayWrite(): boolean {
+  /** Whether the failure mode is content with the present copies. */
+  get #enoughCopies(): boolean {
     const { spec } = this.#primary.context;
     const { record } = this.#primary;
     if (spec === undefined) return false;
     const redundancy = { target: spec.replicas, ready: record.inSync.length - 1, lost: record.outOfSync.length };
-    return mayWrite(spec.failureMode, redundancy);
+    return enoughCopies(spec.failureMode, redundancy);
   }
 
   /** Whether the record ought to say that the volume is read-only. */
   get readOnlyDue(): boolean {
     const { context, record } = this.#primary;
     if (context.spec === undefined) return record.readOnly;
-    if (this.#mayWrite) return false;
+    if (this.#enoughCopies) return false;
     if (record.readOnly) return true;
-    return this.#heldSince !== undefined && context.clock.now() - this.#heldSince > context.settings.hardModeMs;
+    return this.#shortSince !== undefined && context.clock.now() - this.#shortSince > context.settings.shortfallMs;
   }
 
   /** Writes blocks. `fua`: durable on all members before the answer. */
@@ -124,8 +124,8 @@ export class Writes {
   }
 
   tick(now: number): void {
-    if (this.#mayWrite) this.#heldSince = undefined;
-    else this.#heldSince ??= now;
+    if (this.#enoughCopies) this.#shortSince = undefined;
+    else this.#shortSince ??= now;
   }
 
   advance(): void {
@@ -145,7 +145,6 @@ export class Writes {
         if (record.readOnly) {
           next.done('read-only');
         } else {
-          if (!this.#mayWrite) break;
           if (flights.count >= settings.maxInFlightWrites || flights.bytes >= settings.maxInFlightBytes) break;
           this.#order(next);
         }
@@ -192,9 +191,8 @@ export class Writes {
   }
 
   #commit(): void {
-    const { flights, members, context, record } = this.#primary;
+    const { flights, members, context } = this.#primary;
     if (flights.count === 0 || !this.#primary.ready) return;
-    if (!this.#mayWrite && !record.readOnly) return;
     let replicated = context.store.last.sequence;
     for (const member of members) if (member.acked < replicated) replicated = member.acked;
     for (let flight = flights.oldest; flight !== undefined && flight.last <= replicated; flight = flights.oldest) {
