@@ -16,6 +16,17 @@ const SYNCHRONOUS_WAIT_MS = 120_000;
 /** Operations that go on for clients that do not wait, at the most. */
 const MAX_BACKGROUND = 1024;
 
+/** An operation that the client waits for or, with `async-max`, that goes on behind its back. */
+export interface Execution {
+  readonly waits: boolean;
+  /** `answer` makes the response for a client that waited. */
+  run(
+    what: string,
+    operation: (waitMs: number) => Promise<void>,
+    answer: () => Promise<Response> | Response,
+  ): Promise<Response>;
+}
+
 export class ApiServices {
   readonly dependencies: ApiDependencies;
   readonly tokens: TokenService;
@@ -41,32 +52,31 @@ export class ApiServices {
     return found;
   }
 
-  /**
-   * Runs an operation for a client that waits for it, or, with `async-max`, behind its back.
-   * `answer` makes the response for one who waited.
-   */
-  async run(
-    c: ApiContext,
-    what: string,
-    operation: (waitMs: number) => Promise<void>,
-    answer: () => Promise<Response> | Response,
-  ): Promise<Response> {
+  /** How the client of this request wants its operation. Errors: 'invalid'; 'controller-unavailable' if too many run. */
+  execution(c: ApiContext): Execution {
     const asyncMs = asyncMaxMs(c);
-    if (asyncMs === undefined) {
-      await operation(SYNCHRONOUS_WAIT_MS);
-      return answer();
-    }
-    if (this.#background >= MAX_BACKGROUND) {
+    if (asyncMs !== undefined && this.#background >= MAX_BACKGROUND) {
       throw new DomainError('controller-unavailable', 'too many asynchronous operations are in progress; try again');
     }
-    this.#background++;
-    const requestId = c.get('requestId');
-    operation(asyncMs)
-      .catch((error) => this.dependencies.logger.warn({ requestId, what, err: error }, 'asynchronous operation failed'))
-      .finally(() => {
-        this.#background--;
-      });
-    return this.accepted(c, asyncMs);
+    const { logger } = this.dependencies;
+    return {
+      waits: asyncMs === undefined,
+      run: async (what, operation, answer) => {
+        if (asyncMs === undefined) {
+          await operation(SYNCHRONOUS_WAIT_MS);
+          return answer();
+        }
+        this.#background++;
+        operation(asyncMs)
+          .catch((error) =>
+            logger.warn({ requestId: c.get('requestId'), what, err: error }, 'asynchronous operation failed'),
+          )
+          .finally(() => {
+            this.#background--;
+          });
+        return this.accepted(c, asyncMs);
+      },
+    };
   }
 
   accepted(c: ApiContext, withinMs?: number): Response {

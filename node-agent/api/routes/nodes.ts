@@ -81,8 +81,7 @@ export function nodeRoutes(app: Hono<ApiEnvironment>, services: ApiServices): vo
     const id = pathId<NodeId>(c, 'id');
     const version = expectedVersion(c, c.req.query('version'));
     const { value } = await state.nodes.require(id);
-    return services.run(
-      c,
+    return services.execution(c).run(
       `delete node ${id}`,
       async () => {
         const alive = (await state.liveness.get(id)) !== undefined || services.views.health(id) === 'online';

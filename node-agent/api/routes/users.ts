@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { User } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
 import type { UserId } from '../../../core/types.js';
+import type { Versioned } from '../../state/cluster-state.js';
 import { MAX_USERNAME_CHARS } from '../../state/schemas.js';
 import { requireAdmin } from '../access.js';
 import type { ApiServices } from '../context.js';
@@ -38,6 +39,12 @@ const ownChange = z.object({ password: optional(password), version: versionField
 
 export function userRoutes(app: Hono<ApiEnvironment>, services: ApiServices): void {
   const { state, random } = services.dependencies;
+
+  async function find(id: UserId): Promise<Versioned<User>> {
+    const found = await state.users.getOrLastSeen(id);
+    if (found === undefined) throw new DomainError('not-found', `user ${id} not found`);
+    return found;
+  }
 
   /** A new password ends the user's sessions. */
   async function withPassword(text: string | undefined): Promise<Partial<User>> {
@@ -79,7 +86,7 @@ export function userRoutes(app: Hono<ApiEnvironment>, services: ApiServices): vo
     return c.json(all.filter(({ value }) => user.isAdmin || value.id === user.id).map(userView));
   });
 
-  app.get('/users/self', async (c) => c.json(userView(await state.users.require(c.get('user').id))));
+  app.get('/users/self', async (c) => c.json(userView(await find(c.get('user').id))));
 
   app.put('/users/self', async (c) => {
     const body = await readBody(c, ownChange);
@@ -106,9 +113,7 @@ export function userRoutes(app: Hono<ApiEnvironment>, services: ApiServices): vo
   app.get('/users/:id', async (c) => {
     const id = pathId<UserId>(c, 'id');
     if (id !== c.get('user').id) requireAdmin(c.get('user'));
-    const found = await state.users.getOrLastSeen(id);
-    if (found === undefined) throw new DomainError('not-found', `user ${id} not found`);
-    return c.json(userView(found));
+    return c.json(userView(await find(id)));
   });
 
   app.put('/users/:id', async (c) => {

@@ -80,12 +80,11 @@ export function volumeRoutes(app: Hono<ApiEnvironment>, services: ApiServices): 
     const namespace = await namespaceOf(c);
     const body = await readBody(c, volumeCreation);
     const id = random.uuid() as VolumeId;
-    const waits = c.req.query('async-max') === undefined && c.req.header('async-max') === undefined;
+    const execution = services.execution(c);
     await state.createVolume(newVolume(body, namespace.value.id, id, services.now()));
-    return services.run(
-      c,
+    return execution.run(
       `provision volume ${id}`,
-      (waitMs) => provision(dependencies, id, { waitMs, removeFailed: waits }),
+      (waitMs) => provision(dependencies, id, { waitMs, removeFailed: execution.waits }),
       async () => {
         const volume = await state.volumes.require(id);
         return volume.value.phase === 'provisioning' ? services.accepted(c) : c.json(await views.one(volume), 201);
@@ -105,8 +104,7 @@ export function volumeRoutes(app: Hono<ApiEnvironment>, services: ApiServices): 
     const { value } = await volumeOf(c);
     const { labels, description, version } = await readBody(c, change);
     const expected = expectedVersion(c, version);
-    return services.run(
-      c,
+    return services.execution(c).run(
       `update volume ${value.id}`,
       async () => {
         await state.volumes.update(
@@ -133,8 +131,7 @@ export function volumeRoutes(app: Hono<ApiEnvironment>, services: ApiServices): 
     if (attached?.value.node !== undefined) {
       throw new DomainError('invalid-state', `volume "${name}" is in state "attached"; detach it first`);
     }
-    return services.run(
-      c,
+    return services.execution(c).run(
       `delete volume ${id}`,
       (waitMs) => controller.remove(id, { offline, waitMs }),
       async () => ((await state.volumes.get(id)) === undefined ? noContent(c) : services.accepted(c)),
@@ -156,8 +153,7 @@ export function volumeRoutes(app: Hono<ApiEnvironment>, services: ApiServices): 
     if (holder === undefined && attachedThere >= MAX_ATTACHMENTS_PER_NODE) {
       throw new DomainError('no-capacity', `node "${target.value.name}" has its maximum of ${attachedThere} volumes`);
     }
-    return services.run(
-      c,
+    return services.execution(c).run(
       `attach volume ${volume.id}`,
       (waitMs) => controller.attach(volume.id, node, { waitMs }),
       async () => {
@@ -171,8 +167,7 @@ export function volumeRoutes(app: Hono<ApiEnvironment>, services: ApiServices): 
     const volume = await volumeOf(c);
     checkVersion(volume, expectedVersion(c, c.req.query('version')));
     const { id } = volume.value;
-    return services.run(
-      c,
+    return services.execution(c).run(
       `detach volume ${id}`,
       (waitMs) => controller.detach(id, { waitMs }),
       async () => {

@@ -1,0 +1,167 @@
+/** The API over a real ClusterState, with a controller that acts on etcd at once. */
+
+import { randomUUID } from 'node:crypto';
+import type { Hono } from 'hono';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import type { VerifyReport, VolumeController } from '../../../core/controller.js';
+import { DomainError } from '../../../core/errors.js';
+import type { DeploymentStatus } from '../../../core/messages.js';
+import type { DeploymentId, Generation, NodeId, VolumeId } from '../../../core/types.js';
+import { createApi } from '../../../node-agent/api/app.js';
+import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
+import type { NodeHealth } from '../../../node-agent/api/ports.js';
+import type { ApiEnvironment } from '../../../node-agent/api/request.js';
+import { systemClock, systemRandom } from '../../../node-agent/clock.js';
+import { ClusterState } from '../../../node-agent/state/cluster-state.js';
+import type { TestEtcd } from '../../setup/etcd.js';
+import { aMembership, aNode } from '../../setup/records.js';
+
+export const ADMIN = { username: 'storageos', password: 'storageos-secret' };
+
+export class TestController implements VolumeController {
+  readonly calls: string[] = [];
+  /** Thrown by the next call. */
+  failure: DomainError | undefined;
+  /** Calls return at once without having done anything, as when their time is over. */
+  slow = false;
+  report: VerifyReport = { identical: true, deployments: [], differingBlocks: 0, differences: [] };
+  readonly #state: ClusterState;
+  readonly #nodes: () => readonly NodeId[];
+
+  constructor(state: ClusterState, nodes: () => readonly NodeId[]) {
+    this.#state = state;
+    this.#nodes = nodes;
+  }
+
+  async provision(id: VolumeId, options: { waitMs: number }): Promise<void> {
+    this.#enter(`provision ${options.waitMs}`);
+    if (this.slow) return;
+    const nodes = this.#nodes();
+    const { value } = await this.#state.volumes.require(id);
+    if (nodes.length < value.replicas + 1) {
+      await this.#state.volumes.update(id, (volume) => ({ ...volume, phase: 'failed', reason: 'too few nodes' }));
+      throw new DomainError('no-capacity', 'too few suitable nodes');
+    }
+    const placements = nodes
+      .slice(0, value.replicas + 1)
+      .map((node) => ({ deployment: randomUUID() as DeploymentId, node }));
+    const membership = aMembership(id);
+    const [primary] = placements;
+    if (primary === undefined) throw new Error('no primary');
+    await this.#state.memberships.create({
+      ...membership,
+      primary: { ...primary, incarnation: membership.primary.incarnation },
+      inSync: placements.map(({ deployment }) => deployment),
+    });
+    await this.#state.volumes.update(id, (volume) => ({ ...volume, phase: 'ready', placements }));
+  }
+
+  async attach(id: VolumeId, node: NodeId): Promise<void> {
+    this.#enter('attach');
+    await this.#state.attachments.update(id, (current) => ({
+      ...current,
+      node,
+      generation: (current.generation + 1) as Generation,
+    }));
+  }
+
+  async detach(id: VolumeId): Promise<void> {
+    this.#enter('detach');
+    await this.#state.attachments.update(id, ({ node: _, ...rest }) => rest);
+  }
+
+  async remove(id: VolumeId, options: { offline: boolean }): Promise<void> {
+    this.#enter(options.offline ? 'remove offline' : 'remove');
+    if (this.slow) return;
+    await this.#state.deleteVolume(id, []);
+  }
+
+  async changed(): Promise<void> {
+    this.#enter('changed');
+  }
+
+  async verify(): Promise<VerifyReport> {
+    this.#enter('verify');
+    return this.report;
+  }
+
+  #enter(call: string): void {
+    this.calls.push(call);
+    const { failure } = this;
+    this.failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look at any field of any answer.
+  readonly body: any;
+}
+
+export interface Fixture {
+  readonly app: Hono<ApiEnvironment>;
+  readonly state: ClusterState;
+  readonly controller: TestController;
+  readonly nodes: NodeId[];
+  readonly offline: Set<NodeId>;
+  readonly statuses: Map<DeploymentId, DeploymentStatus>;
+  /** Of the default namespace. */
+  readonly namespace: string;
+  request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  login(username: string, password: string): Promise<string>;
+  close(): void;
+}
+
+export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
+  const state = await ClusterState.connect({
+    endpoints: [etcd.endpoint],
+    namespace: `test/${randomUUID()}`,
+    clock: systemClock,
+    onTrouble: () => {},
+  });
+  await bootstrapCluster({ state, clock: systemClock, random: systemRandom, user: ADMIN });
+  const offline = new Set<NodeId>();
+  const nodes: NodeId[] = [];
+  for (const name of ['node-1', 'node-2', 'node-3']) {
+    const { value } = await state.registerNode(aNode({ name }));
+    nodes.push(value.id);
+  }
+  const controller = new TestController(state, () => nodes.filter((node) => !offline.has(node)));
+  const statuses = new Map<DeploymentId, DeploymentStatus>();
+  const health = (node: NodeId): NodeHealth => (offline.has(node) ? 'offline' : 'online');
+  const app = createApi({
+    state,
+    controller,
+    secret: new Uint8Array(32).fill(7),
+    self: { node: nodes[0] as NodeId },
+    deploymentStatus: async ({ deployment }) => {
+      const status = statuses.get(deployment);
+      if (status === undefined) throw new DomainError('node-unavailable', 'no answer');
+      return status;
+    },
+    nodeHealth: health,
+    metrics: new Registry(),
+    logger: pino({ level: 'silent' }),
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const send = async (method: string, path: string, body: unknown, headers: Record<string, string>) => {
+    const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+    const response = await app.request(path, { method, headers, ...(text !== undefined && { body: text }) });
+    const content = await response.text();
+    const json = response.headers.get('content-type')?.includes('json') === true && content !== '';
+    return { status: response.status, headers: response.headers, body: json ? JSON.parse(content) : content };
+  };
+  const login = async (username: string, password: string) => {
+    const answer = await send('POST', '/v2/auth/login', { username, password }, {});
+    return answer.body.session?.token as string;
+  };
+  const token = await login(ADMIN.username, ADMIN.password);
+  const request: Fixture['request'] = (method, path, body, headers = { authorization: `Bearer ${token}` }) =>
+    send(method, `/v2${path}`, body, headers);
+  const namespace = (await request('GET', '/namespaces')).body[0].id;
+  return { app, state, controller, nodes, offline, statuses, namespace, request, login, close: () => state.close() };
+}
