@@ -21,6 +21,8 @@ export interface AgentSite {
   readonly id: string;
   /** Its IP address; the ports are the standard ones. */
   readonly address: string;
+  /** What comes before the agent's command line. */
+  readonly launcher: readonly string[];
 }
 
 export interface AgentSurroundings {
@@ -103,13 +105,16 @@ async function agentServes(address: string): Promise<boolean> {
   return response.ok;
 }
 
-/** Starts the process; `untilAgentServes` waits for it. Errors: ClusterError('port'). */
+/** Starts the process; `untilAgentServes` waits for it. */
 export async function startAgent(site: AgentSite, around: AgentSurroundings): Promise<SupervisedChild> {
-  await checkAgentPorts(site.address);
+  const commandLine = [
+    ...site.launcher,
+    ...[process.execPath, '--enable-source-maps', compiled('node-agent', 'main.js')],
+  ];
   return await SupervisedChild.start({
     name: site.name,
-    command: process.execPath,
-    args: ['--enable-source-maps', compiled('node-agent', 'main.js')],
+    command: commandLine[0]!,
+    args: commandLine.slice(1),
     env: agentEnvironment(site, around),
     logFile: agentPaths(site).log,
     runDir: site.dataDir.runDir,

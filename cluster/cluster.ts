@@ -20,6 +20,16 @@ const SERVER_STOP_MS = 15_000;
 const DEFAULT_NODES = 3;
 const HOST = '127.0.0.1';
 
+/** Where the nodes live, if not at loopback addresses of this machine: network namespaces, in tests. */
+export interface Hosts {
+  /** IP address of node i, from 1 on. */
+  address(index: number): string;
+  /** What comes before the command line of node i's agent. */
+  launcher(index: number): readonly string[];
+  /** host:port at which the nodes reach what this machine has at a port of 127.0.0.1. */
+  reachable(port: number): Promise<string>;
+}
+
 export interface ClusterOptions {
   readonly dataDir: DataDir;
   /** 1–16; by default as many as there were, three at first. */
@@ -33,6 +43,7 @@ export interface ClusterOptions {
   /** Settings of all agents, by the names of their environment variables. */
   readonly agentSettings?: Readonly<Record<string, string>>;
   readonly env?: NodeJS.ProcessEnv;
+  readonly hosts?: Hosts;
 }
 
 interface Member {
@@ -116,7 +127,9 @@ export class Cluster {
         nodes,
         ports: await settlePorts(known?.ports),
       };
-      for (let i = 1; i <= count; i++) await checkAgentPorts(nodeAddress(layout, i));
+      if (options.hosts === undefined) {
+        for (let i = 1; i <= count; i++) await checkAgentPorts(nodeAddress(layout, i));
+      }
       await dataDir.writeLayout(layout);
       const cluster = new Cluster(options, layout, lock, await dataDir.credentials(env));
       try {
@@ -156,7 +169,12 @@ export class Cluster {
     this.#watchServer(this.#etcd, 'etcd');
     this.#watchServer(this.#temporal, 'The Temporal server');
     for (const [i, node] of this.#layout.nodes.entries()) {
-      const site = { ...node, dataDir: this.dataDir, address: nodeAddress(this.#layout, i + 1) };
+      const site = {
+        ...node,
+        dataDir: this.dataDir,
+        address: this.#address(i + 1),
+        launcher: this.#options.hosts?.launcher(i + 1) ?? [],
+      };
       this.#members.push({ site, state: 'stopped' });
     }
     await step(`${running} node ${running === 1 ? 'agent' : 'agents'}`, async () => {
@@ -172,15 +190,27 @@ export class Cluster {
     });
   }
 
+  #address(index: number): string {
+    return this.#options.hosts?.address(index) ?? nodeAddress(this.#layout, index);
+  }
+
+  /** Where nodes find a server that listens on 127.0.0.1. */
+  async #fromNodes(address: string): Promise<string> {
+    const { hosts } = this.#options;
+    const [host, port] = address.split(':');
+    return hosts === undefined || host !== HOST ? address : await hosts.reachable(Number(port));
+  }
+
   async #startMember(member: Member): Promise<void> {
     const { site } = member;
     member.state = 'starting';
     try {
+      if (this.#options.hosts === undefined) await checkAgentPorts(site.address);
       const authority = await ensureAuthority(this.dataDir);
       member.child = await startAgent(site, {
-        etcdEndpoints: this.etcdEndpoints,
-        temporalAddress: this.temporalAddress,
-        peers: this.#layout.nodes.map((_, i) => nodeAddress(this.#layout, i + 1)),
+        etcdEndpoints: await Promise.all(this.etcdEndpoints.map((endpoint) => this.#fromNodes(endpoint))),
+        temporalAddress: await this.#fromNodes(this.temporalAddress),
+        peers: this.#layout.nodes.map((_, i) => this.#address(i + 1)),
         pki: await issueCertificate(this.dataDir, authority, site),
         clusterKeyFile: await ensureClusterKey(this.dataDir),
         keyDir: volumeKeyDir(this.dataDir),

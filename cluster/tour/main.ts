@@ -10,9 +10,9 @@ import { Cluster } from '../cluster.js';
 import { DataDir } from '../data-dir.js';
 import { ClusterError } from '../errors.js';
 import { runCommand, showStep } from '../progress.js';
+import { freeNetwork, temporaryDirectory } from '../site.js';
 import { noDeviceReason, unmountAll } from '../volumes.js';
 import { Report } from './report.js';
-import { freeNetwork, temporaryDirectory } from './site.js';
 import { Story } from './story.js';
 
 const NODES = 3;

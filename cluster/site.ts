@@ -1,10 +1,10 @@
-/** Where a tour's cluster lives: a directory and addresses that nothing else uses. */
+/** Where a cluster for one purpose (the tour, a test) lives: a directory and addresses that nothing else uses. */
 
 import { chmodSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkAgentPorts } from '../agent.js';
-import { nodeAddress } from '../data-dir.js';
-import { ClusterError } from '../errors.js';
+import { checkAgentPorts } from './agent.js';
+import { nodeAddress } from './data-dir.js';
+import { ClusterError } from './errors.js';
 
 /** On a disk, not in memory, and open to the database's user. */
 const TEMPORARY = '/var/tmp';

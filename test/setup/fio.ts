@@ -1,0 +1,60 @@
+/** fio with its nbd engine on a volume's socket, writing blocks that say where they belong and verifying them. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+
+const MAX_OUTPUT_CHARACTERS = 64 * 1024;
+
+export interface FioJob {
+  readonly uri: string;
+  /** Bytes of the volume that it uses, from `offset` on. */
+  readonly size: string;
+  readonly offset?: string;
+  /** Writes per second. */
+  readonly rateIops?: number;
+  readonly iodepth?: number;
+  readonly blockSize?: string;
+  /** `verify` reads only what an earlier run with the same size wrote. */
+  readonly mode?: 'write-and-verify' | 'write' | 'verify';
+  /** Different seeds write different blocks. */
+  readonly seed?: number;
+}
+
+export interface FioRun {
+  readonly process: ChildProcess;
+  /** Resolves when fio has ended without an error; rejects with what it said. */
+  readonly done: Promise<string>;
+}
+
+export function startFio(job: FioJob): FioRun {
+  const mode = job.mode ?? 'write-and-verify';
+  const args = [
+    ...['--name=blocks', '--ioengine=nbd', `--uri=${job.uri}`, '--rw=randwrite', `--bs=${job.blockSize ?? '4k'}`],
+    ...[`--size=${job.size}`, `--offset=${job.offset ?? '0'}`, `--iodepth=${job.iodepth ?? 16}`],
+    ...['--verify=crc32c', '--verify_fatal=1', '--serialize_overlap=1', '--end_fsync=1'],
+    `--randseed=${job.seed ?? 1}`,
+    ...(job.rateIops === undefined ? [] : [`--rate_iops=${job.rateIops}`]),
+    ...(mode === 'write' ? ['--do_verify=0'] : []),
+    ...(mode === 'verify' ? ['--verify_only=1'] : []),
+  ];
+  const child = spawn('fio', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  const keep = (chunk: Buffer): void => {
+    output = (output + chunk.toString('utf8')).slice(-MAX_OUTPUT_CHARACTERS);
+  };
+  child.stdout.on('data', keep);
+  child.stderr.on('data', keep);
+  const done = new Promise<string>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      if (code === 0 && !/verify:|err=\s*[1-9]/.test(output)) resolve(output);
+      else reject(new Error(`fio ${args.join(' ')} ended with ${signal ?? code}:\n${output}`));
+    });
+  });
+  // Whoever started it looks at the outcome later.
+  done.catch(() => undefined);
+  return { process: child, done };
+}
+
+export function runFio(job: FioJob): Promise<string> {
+  return startFio(job).done;
+}
