@@ -238,15 +238,15 @@ export class Writes {
   }
 
   #wantDurable(sequence: Sequence): void {
-    const { store, background } = this.#primary.context;
+    const { context } = this.#primary;
     for (const member of this.#primary.members) member.wantDurable(sequence);
-    if (sequence <= store.durable || this.#ownFlush) return;
+    if (sequence <= context.store.durable || this.#ownFlush) return;
     this.#ownFlush = true;
-    const flushed = store.flush().then(() => {
+    const flushed = context.store.flush().then(() => {
       this.#ownFlush = false;
       this.#primary.progress();
     });
-    background(flushed);
+    context.background(flushed);
   }
 }
 

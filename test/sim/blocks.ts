@@ -1,0 +1,60 @@
+/** Blocks of the simulated workload: every written block says which write it is from. */
+
+import { type Batch, type Entry, KIND_DATA, zeroEntry } from '../../core/record.js';
+import { entriesOf, makeBatch } from '../../core/replication/batches.js';
+
+export const BLOCK_BYTES = 4096;
+
+/** FNV-1a over payload and block number, twice with different offsets. */
+export function checksum(payload: Uint8Array, block: number): { low: number; high: number } {
+  let low = 0x811c9dc5 ^ block;
+  let high = 0x01000193 ^ Math.imul(block, 31);
+  for (const byte of payload) {
+    low = Math.imul(low ^ byte, 0x01000193);
+    high = Math.imul(high ^ byte, 0x85ebca6b);
+  }
+  return { low: low >>> 0, high: high >>> 0 };
+}
+
+/** Blocks `first`… of write number `write`, the payload `bytes` long (at least 4). */
+export function dataBatch(write: number, first: number, blocks: number, bytes: number): Batch {
+  return makeBatch(
+    Array.from({ length: blocks }, (_, i) => {
+      const payload = Buffer.alloc(bytes, write & 0xff);
+      payload.writeUInt32LE(write, 0);
+      const { low, high } = checksum(payload, first + i);
+      const entry: Entry = {
+        block: first + i,
+        blocks: 1,
+        kind: KIND_DATA,
+        flags: 0,
+        storedLength: bytes,
+        checksumLow: low,
+        checksumHigh: high,
+      };
+      return { entry, payload };
+    }),
+  );
+}
+
+export function zeroBatch(first: number, blocks: number): Batch {
+  return makeBatch([{ entry: zeroEntry(first, blocks), payload: Buffer.alloc(0) }]);
+}
+
+/** Which write each block of a read is from; 0 for a block that reads as zeroes. */
+export function writesOf(batch: Batch): number[] {
+  const found: number[] = [];
+  for (const { entry, payload } of entriesOf(batch)) {
+    for (let i = 0; i < entry.blocks; i++) found.push(entry.kind === KIND_DATA ? payload.readUInt32LE(0) : 0);
+  }
+  return found;
+}
+
+export function verify(batch: Batch): boolean {
+  for (const { entry, payload } of entriesOf(batch)) {
+    if (entry.kind !== KIND_DATA) continue;
+    const { low, high } = checksum(payload, entry.block);
+    if (low !== entry.checksumLow || high !== entry.checksumHigh) return false;
+  }
+  return true;
+}

@@ -1,0 +1,258 @@
+/** One node of a simulation: a process with one deployment on its disk, connected to the others. */
+
+import type { Placement } from '../../core/domain.js';
+import type { DeploymentStatus, FrontendMessage, PeerMessage } from '../../core/messages.js';
+import type { DeploymentStore, SessionLink } from '../../core/ports.js';
+import {
+  DEFAULT_SETTINGS,
+  ReplicatedDeployment,
+  type ReplicationSettings,
+  type VolumeSpec,
+} from '../../core/replication/replicated-deployment.js';
+import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
+import { verify } from './blocks.js';
+import type { SimEtcd } from './etcd.js';
+import { Connection, type End, type Network } from './network.js';
+import { type Scheduler, type SeededRandom, SimClock, SimProcess } from './scheduler.js';
+
+/** What a node keeps its deployment on. */
+export interface NodeDisk {
+  open(process: SimProcess, clock: SimClock): Promise<DeploymentStore>;
+  /** The process is gone; with `power`, so is what was not synced. */
+  crash(power: boolean): void;
+  setFull(full: boolean): void;
+  failNextSync(): void;
+  /** Damages stored payloads; false if there are none. */
+  rot(random: SeededRandom): boolean;
+}
+
+export interface World {
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  readonly network: Network;
+  readonly etcd: SimEtcd;
+  readonly volume: VolumeId;
+  readonly spec: VolumeSpec;
+  readonly nodes: readonly SimNode[];
+  readonly settings: Partial<ReplicationSettings>;
+  trace(who: string, what: string, fields?: Record<string, unknown>): void;
+  attention(node: SimNode, reason: string): void;
+  failed(node: SimNode, error: unknown): void;
+  node(id: NodeId): SimNode;
+}
+
+interface PeerLink {
+  readonly connection: Connection;
+  readonly end: 0 | 1;
+}
+
+export class SimNode {
+  readonly name: string;
+  readonly placement: Placement;
+  readonly disk: NodeDisk;
+  readonly #world: World;
+  readonly #rate: number;
+  process: SimProcess;
+  up = false;
+  deployment: ReplicatedDeployment | undefined;
+  store: DeploymentStore | undefined;
+  readonly #links = new Map<NodeId, PeerLink>();
+  readonly #connecting = new Set<NodeId>();
+  clock: SimClock;
+
+  constructor(world: World, placement: Placement, disk: NodeDisk, rate: number) {
+    this.#world = world;
+    this.name = placement.node;
+    this.placement = placement;
+    this.disk = disk;
+    this.#rate = rate;
+    this.process = new SimProcess(world.scheduler);
+    this.process.kill();
+    this.clock = new SimClock(world.scheduler, this.process, rate, 0);
+  }
+
+  start(): void {
+    if (this.up) return;
+    const { scheduler, random, etcd } = this.#world;
+    this.up = true;
+    const process = new SimProcess(scheduler);
+    this.process = process;
+    this.clock = new SimClock(scheduler, process, this.#rate, random.int(0, 1_000_000));
+    this.#world.trace(this.name, 'starts');
+    scheduler.after(random.between(5, 200), () => {
+      process.run(() => {
+        void this.disk.open(process, this.clock).then((store) => {
+          if (!process.alive) return;
+          this.#serve(process, store);
+          etcd.watch(this.name, process, (record) => this.deployment?.onMembership(record));
+          for (const other of this.#world.nodes) if (other !== this) this.#connect(other);
+        });
+      });
+    });
+  }
+
+  #serve(process: SimProcess, store: DeploymentStore): void {
+    const { etcd, random, spec, volume } = this.#world;
+    this.store = store;
+    this.deployment = new ReplicatedDeployment({
+      self: { ...this.placement, volume },
+      store,
+      clock: this.clock,
+      random: random.fork(),
+      links: {
+        send: (to, message) => this.#send(to.node, message),
+        isUp: (node) => this.#links.has(node),
+      },
+      memberships: {
+        swap: (expected, next) => etcd.swap(this.name, process, expected, next),
+        read: () => etcd.read(this.name, process),
+      },
+      settings: { ...DEFAULT_SETTINGS, ...this.#world.settings },
+      events: {
+        attention: (reason) => {
+          this.#world.trace(this.name, `attention ${reason}`);
+          if (reason === 'store-failed') this.#world.scheduler.after(10, () => this.#storeFailed(process));
+          else this.#world.attention(this, reason);
+        },
+        log: (level, message, fields) => {
+          this.#world.trace(this.name, `${level}: ${message}`, fields);
+          if (level === 'error' && 'error' in fields) this.#world.failed(this, fields.error);
+        },
+      },
+      verify,
+    });
+    this.deployment.onVolume(spec);
+  }
+
+  /** The host of a failed store ends it and starts anew. */
+  #storeFailed(process: SimProcess): void {
+    if (process !== this.process || !process.alive) return;
+    this.crash(false);
+    this.#world.scheduler.after(300, () => this.start());
+  }
+
+  crash(power: boolean): void {
+    if (!this.up) return;
+    this.#world.trace(this.name, power ? 'loses power' : 'is killed');
+    this.up = false;
+    this.process.kill();
+    this.deployment = undefined;
+    this.store = undefined;
+    this.#links.clear();
+    this.#connecting.clear();
+    this.disk.crash(power);
+  }
+
+  pause(): void {
+    if (!this.up) return;
+    this.#world.trace(this.name, 'is stopped (SIGSTOP)');
+    this.process.pause();
+  }
+
+  resume(): void {
+    if (!this.process.paused) return;
+    this.#world.trace(this.name, 'goes on (SIGCONT)');
+    this.process.resume();
+  }
+
+  /** Answered if this node runs and can be reached. */
+  status(): DeploymentStatus | undefined {
+    if (!this.process.alive || this.process.paused) return undefined;
+    return this.deployment?.status();
+  }
+
+  #send(to: NodeId, message: PeerMessage): void {
+    const link = this.#links.get(to);
+    if (link === undefined) return;
+    const target = this.#world.node(to).placement.deployment;
+    link.connection.send(link.end, { from: this.placement, to: target, message });
+  }
+
+  /** Tries to connect until it succeeds or this life ends; the lower name dials. */
+  #connect(other: SimNode): void {
+    const { network, scheduler, random } = this.#world;
+    const node = other.placement.node;
+    if (this.#links.has(node) || this.#connecting.has(node)) return;
+    this.#connecting.add(node);
+    const { process } = this;
+    const attempt = (): void => {
+      if (!process.alive || this.process !== process) return;
+      const reachable =
+        other.up &&
+        other.deployment !== undefined &&
+        this.deployment !== undefined &&
+        !process.paused &&
+        !other.process.paused &&
+        !network.isBlocked(this.name, other.name) &&
+        !network.isBlocked(other.name, this.name);
+      if (other.#links.has(this.placement.node) || this.#links.has(node)) {
+        if (this.#links.has(node)) this.#connecting.delete(node);
+        else scheduler.after(random.between(20, 200), attempt);
+        return;
+      }
+      if (!reachable) {
+        scheduler.after(random.between(20, 300), attempt);
+        return;
+      }
+      this.#connecting.delete(node);
+      const connection = new Connection(network, this.#end(other), other.#end(this));
+      this.#links.set(node, { connection, end: 0 });
+      other.#links.set(this.placement.node, { connection, end: 1 });
+      this.deployment?.onPeerUp(node);
+      scheduler.after(network.delay(), () => {
+        other.process.run(() => {
+          if (other.#links.get(this.placement.node)?.connection === connection) {
+            other.deployment?.onPeerUp(this.placement.node);
+          }
+        });
+      });
+    };
+    scheduler.after(random.between(1, 100), attempt);
+  }
+
+  #end(other: SimNode): End {
+    const { process } = this;
+    const node = other.placement.node;
+    return {
+      name: this.name,
+      process,
+      message: (raw) => {
+        const envelope = raw as { from: Placement; to: DeploymentId; message: PeerMessage };
+        this.deployment?.onMessage({
+          volume: this.#world.volume,
+          from: envelope.from.deployment,
+          fromNode: envelope.from.node,
+          to: envelope.to,
+          message: envelope.message,
+        });
+      },
+      down: () => {
+        if (this.process !== process) return;
+        this.#links.delete(node);
+        this.deployment?.onPeerDown(node);
+        this.#connect(other);
+      },
+    };
+  }
+
+  /** The receiving end of a frontend's session. */
+  sessionEnd(send: (message: unknown) => void, closed: () => boolean): End {
+    const { process, deployment } = this;
+    const link: SessionLink = {
+      send: (message) => send(message),
+      get closed() {
+        return closed();
+      },
+    };
+    return {
+      name: this.name,
+      process,
+      message: (raw) => {
+        const message = raw as FrontendMessage;
+        if (message.type === 'open') deployment?.openSession(link, message);
+        else deployment?.onFrontend(link, message);
+      },
+      down: () => deployment?.onSessionClosed(link),
+    };
+  }
+}

@@ -1,0 +1,202 @@
+/** Frontends of a simulated volume: the production frontend, fed with reads, writes, trims and flushes. */
+
+import { DEFAULT_FRONTEND_SETTINGS } from '../../core/frontend/settings.js';
+import { VolumeFrontend } from '../../core/frontend/volume-frontend.js';
+import type { IoStatus, SessionMessage } from '../../core/messages.js';
+import type { SessionChannel, SessionEvents } from '../../core/ports.js';
+import type { BlockNumber, Generation, SessionNumber } from '../../core/types.js';
+import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from './blocks.js';
+import type { History, Operation } from './history.js';
+import { Connection, type End } from './network.js';
+import type { SimNode, World } from './node.js';
+import type { SeededRandom, SimProcess } from './scheduler.js';
+
+export interface WorkloadSettings {
+  /** Blocks that are used; the volume has more. */
+  readonly blocks: number;
+  readonly volumeBlocks: number;
+  readonly pauseMs: number;
+  readonly maxPending: number;
+  readonly writethrough: boolean;
+}
+
+/** One attachment: a frontend process on a node. Dies with the node. */
+export class SimClient {
+  readonly number: number;
+  readonly generation: Generation;
+  readonly node: SimNode;
+  readonly #world: World;
+  readonly #history: History;
+  readonly #settings: WorkloadSettings;
+  readonly #process: SimProcess;
+  readonly #frontend: VolumeFrontend;
+  readonly #random: SeededRandom;
+  pending = 0;
+  stopped = false;
+  fenced = false;
+  /** Acknowledged writes were lost, and no flush has said so yet. */
+  owesError = false;
+  #acknowledgedUnflushed = false;
+
+  constructor(
+    world: World,
+    history: History,
+    settings: WorkloadSettings,
+    node: SimNode,
+    number: number,
+    generation: Generation,
+    nextSession: () => SessionNumber,
+  ) {
+    this.#world = world;
+    this.#history = history;
+    this.#settings = settings;
+    this.node = node;
+    this.number = number;
+    this.generation = generation;
+    this.#process = node.process;
+    this.#random = world.random.fork();
+    this.#frontend = new VolumeFrontend({
+      volume: {
+        id: world.volume,
+        blockSize: BLOCK_BYTES,
+        blocks: settings.volumeBlocks,
+        writethrough: settings.writethrough,
+      },
+      generation,
+      session: nextSession,
+      connector: { connect: (target, events) => this.#connect(world.node(target.node), events) },
+      clock: node.clock,
+      random: world.random.fork(),
+      settings: DEFAULT_FRONTEND_SETTINGS,
+      events: {
+        attention: (reason) => world.attention(node, `frontend: ${reason}`),
+        fenced: () => {
+          this.fenced = true;
+          world.trace(`client ${number}`, 'is fenced');
+        },
+        log: (level, message, fields) => world.trace(`client ${number}`, `${level}: ${message}`, fields),
+      },
+    });
+    world.etcd.watch(node.name, this.#process, (record) => this.#frontend.onMembership(record, world.spec.placements));
+    this.#loop();
+  }
+
+  get alive(): boolean {
+    return this.#process.alive && !this.fenced;
+  }
+
+  /** The primary's record says that acknowledged writes were lost. */
+  onLoss(): void {
+    if (this.#acknowledgedUnflushed) this.owesError = true;
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  #connect(target: SimNode, events: SessionEvents): SessionChannel {
+    const { network, scheduler, random } = this.#world;
+    const reachable =
+      target.up &&
+      target.deployment !== undefined &&
+      !target.process.paused &&
+      !network.isBlocked(this.node.name, target.name) &&
+      !network.isBlocked(target.name, this.node.name);
+    if (!reachable) {
+      scheduler.after(random.between(1, 50), () => this.#process.run(() => events.closed('unreachable')));
+      return { send: () => {}, close: () => {} };
+    }
+    let closed = false;
+    const end: End = {
+      name: this.node.name,
+      process: this.#process,
+      message: (message) => events.message(message as SessionMessage),
+      down: () => events.closed('connection lost'),
+    };
+    const connection: Connection = new Connection(
+      network,
+      end,
+      target.sessionEnd(
+        (message) => connection.send(1, message),
+        () => closed || connection.broken,
+      ),
+    );
+    return {
+      send: (message) => connection.send(0, message),
+      close: () => {
+        closed = true;
+        connection.close(0);
+      },
+    };
+  }
+
+  #loop(): void {
+    const { scheduler } = this.#world;
+    scheduler.after(this.#random.between(0.2, 1.8) * this.#settings.pauseMs, () => {
+      if (!this.alive || this.stopped) return;
+      if (this.pending < this.#settings.maxPending) this.#process.run(() => this.#act());
+      this.#loop();
+    });
+  }
+
+  #act(): void {
+    const random = this.#random;
+    const blocks = random.chance(0.7) ? 1 : random.int(1, Math.min(5, this.#settings.blocks));
+    const first = random.int(0, this.#settings.blocks - blocks);
+    const choice = random.next();
+    if (choice < 0.5) this.write(first, blocks, random.chance(0.15), random.chance(0.1));
+    else if (choice < 0.9) this.read(first, blocks);
+    else this.flush();
+  }
+
+  #begin(kind: Operation['kind'], first: number, blocks: number, zero = false, fua = false): Operation {
+    this.pending++;
+    return this.#history.begin({
+      kind,
+      client: this.number,
+      generation: this.generation,
+      first,
+      blocks,
+      zero,
+      fua,
+      invoked: this.#world.scheduler.now,
+    });
+  }
+
+  #end(operation: Operation, status: IoStatus): void {
+    this.pending--;
+    operation.status = status;
+    if (status === 'ok') operation.finished = this.#world.scheduler.now;
+  }
+
+  write(first: number, blocks: number, zero: boolean, fua: boolean): void {
+    const operation = this.#begin('write', first, blocks, zero, fua);
+    const batch = zero ? zeroBatch(first, blocks) : dataBatch(operation.id, first, blocks, this.#random.int(8, 64));
+    void this.#frontend.write(batch, fua).then((status) => {
+      this.#end(operation, status);
+      if (status === 'ok' && !fua && !this.#settings.writethrough) this.#acknowledgedUnflushed = true;
+    });
+  }
+
+  read(first: number, blocks: number): void {
+    const operation = this.#begin('read', first, blocks);
+    void this.#frontend.read(first as BlockNumber, blocks).then(({ status, batch }) => {
+      if (status === 'ok') operation.seen = writesOf(batch);
+      this.#end(operation, status);
+    });
+  }
+
+  flush(): void {
+    const operation = this.#begin('flush', 0, 0);
+    const owed = this.owesError;
+    void this.#frontend.flush().then((status) => {
+      this.#end(operation, status);
+      if (status === 'io-error' && this.alive) this.owesError = false;
+      if (status === 'ok') {
+        // What a flush reported as lost is not promised any more; nothing may be reported twice.
+        if (owed && this.owesError) operation.status = 'silent-loss';
+        this.#acknowledgedUnflushed = false;
+      }
+    });
+  }
+}
