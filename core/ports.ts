@@ -37,7 +37,8 @@ export interface Random {
 
 /* ---- disk ---- */
 
-export type DiskErrorCode = 'no-space' | 'io' | 'not-found' | 'exists';
+/** `locked`: another process holds the lock. */
+export type DiskErrorCode = 'no-space' | 'io' | 'not-found' | 'exists' | 'locked';
 
 /** An operation of the disk failed; `sync` errors are final for the file. */
 export class DiskError extends Error {
@@ -65,6 +66,14 @@ export interface DiskFile {
   close(): void;
 }
 
+export interface DiskSpace {
+  /** The same for all directories on one file system. */
+  readonly fileSystem: string;
+  readonly totalBytes: number;
+  /** Bytes that may still be written. */
+  readonly freeBytes: number;
+}
+
 /** A directory tree. Paths are relative to its root, with `/`. */
 export interface Disk {
   /** Opens for reading and writing; `create` makes an absent file, else DiskError('not-found'). */
@@ -73,10 +82,20 @@ export interface Disk {
   makeDirectory(path: string): void;
   rename(from: string, to: string): void;
   unlink(path: string): void;
+  /** Like `unlink`, without holding up the caller while the file system frees a large file. */
+  unlinkAsync(path: string): Promise<void>;
+  /** The directory must be empty. */
+  removeDirectory(path: string): void;
   /** Creations, renames and removals in the directory are durable when it resolves. */
   syncDirectory(path: string): Promise<void>;
-  /** Bytes that may still be written below the root. */
-  freeBytes(): number;
+  /** The file system that holds the directory. */
+  space(directory: string): DiskSpace;
+  /** Excludes every other process from what the lock file stands for, until released or until this process ends. */
+  lock(path: string): DiskLock;
+}
+
+export interface DiskLock {
+  release(): void;
 }
 
 /* ---- a deployment's store, as replication sees it ---- */

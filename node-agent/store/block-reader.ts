@@ -1,0 +1,190 @@
+/** Reads blocks as stored: one read per run of payloads that lie side by side, checksums verified. */
+
+import { BadBlockError, DiskError, type IndexedBlock, type StoredBlocks } from '../../core/ports.js';
+import {
+  type Batch,
+  ENTRY_BYTES,
+  KIND_DATA,
+  KIND_ZERO,
+  MAX_BATCH_ENTRIES,
+  MAX_BATCH_PAYLOAD_BYTES,
+} from '../../core/record.js';
+import type { BlockNumber, Epoch, Order, Sequence } from '../../core/types.js';
+import { ORDER_ZERO } from '../../core/types.js';
+import type { BlockChecksums } from '../codec/index.js';
+import { type BlockIndex, emptyRecord, type IndexRecord } from './block-index.js';
+import type { FilePool } from './file-pool.js';
+import { writeU64 } from './format.js';
+import type { Segment } from './segment.js';
+
+/** Payloads that lie side by side in one segment and in the result. */
+interface Extent {
+  readonly segment: Segment;
+  readonly offset: number;
+  length: number;
+  /** Where in the result's payload. */
+  readonly at: number;
+}
+
+export interface BlockReaderOptions {
+  readonly deployment: string;
+  readonly index: BlockIndex;
+  readonly segments: ReadonlyMap<number, Segment>;
+  readonly pool: FilePool;
+  readonly checksums: BlockChecksums;
+}
+
+export class BlockReader {
+  readonly #options: BlockReaderOptions;
+  readonly #record = emptyRecord();
+
+  constructor(options: BlockReaderOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The blocks `at(0)` … `at(count - 1)`, one entry each. Where the bytes are likely to be in the page cache
+   * they are read at once, else without holding up anybody. Segments can't vanish meanwhile: they are held open.
+   */
+  async read(count: number, at: (i: number) => number): Promise<StoredBlocks> {
+    if (count < 1 || count > MAX_BATCH_ENTRIES) throw new RangeError(`read of ${count} blocks`);
+    const entries = Buffer.alloc(count * ENTRY_BYTES);
+    const orders: Order[] = new Array(count);
+    const extents: Extent[] = [];
+    const length = this.#plan(count, at, entries, orders, extents);
+    const payload = Buffer.allocUnsafeSlow(length);
+    const waits: Promise<boolean>[] = [];
+    let missing = false;
+    for (const extent of extents) {
+      const outcome = this.#fetch(extent, payload);
+      if (typeof outcome === 'boolean') missing = missing || !outcome;
+      else waits.push(outcome);
+    }
+    if (waits.length > 0) missing = (await Promise.all(waits)).includes(false) || missing;
+    const batch = { entries, payload };
+    const bad = missing || length > 0 ? this.#bad(batch) : [];
+    if (bad.length > 0) {
+      throw new BadBlockError(
+        this.#options.deployment,
+        bad.map((i) => describe(entries, i, orders[i]!)),
+      );
+    }
+    return { orders, batch };
+  }
+
+  /** Looks all blocks up; returns the bytes of payload. */
+  #plan(count: number, at: (i: number) => number, entries: Buffer, orders: Order[], extents: Extent[]): number {
+    const { index, segments } = this.#options;
+    const record = this.#record;
+    let length = 0;
+    let extent: Extent | undefined;
+    for (let i = 0; i < count; i++) {
+      const block = at(i);
+      if (!index.get(block, record)) {
+        writeEntryOf(entries, i, block, undefined);
+        orders[i] = ORDER_ZERO;
+        continue;
+      }
+      writeEntryOf(entries, i, block, record);
+      orders[i] = { epoch: record.epoch as Epoch, sequence: record.sequence as Sequence };
+      if (record.kind !== KIND_DATA) continue;
+      if (extent?.segment.number === record.segment && extent.offset + extent.length === record.offset) {
+        extent.length += record.storedLength;
+      } else {
+        const segment = segments.get(record.segment)!;
+        extent = { segment, offset: record.offset, length: record.storedLength, at: length };
+        extents.push(extent);
+      }
+      length += record.storedLength;
+    }
+    return length;
+  }
+
+  /** False: bytes are missing. What they are in the result is undefined then, so that no checksum matches. */
+  #fetch({ segment, offset, length, at }: Extent, payload: Buffer): boolean | Promise<boolean> {
+    const { pool } = this.#options;
+    const target = payload.subarray(at, at + length);
+    const pooled = pool.acquire(segment.path);
+    if (segment.hot) {
+      try {
+        return settle(target, pooled.file.read(target, offset));
+      } catch (error) {
+        return unreadable(target, error);
+      } finally {
+        pool.release(pooled);
+      }
+    }
+    return pooled.file
+      .readAsync(target, offset)
+      .then(
+        (count) => settle(target, count),
+        (error) => unreadable(target, error),
+      )
+      .finally(() => pool.release(pooled));
+  }
+
+  #bad(batch: Batch): number[] {
+    return badEntries(this.#options.checksums, batch);
+  }
+}
+
+/** Indexes of the DATA entries whose payload does not match; in parts, as a checksum call has a limit of bytes. */
+export function badEntries(checksums: BlockChecksums, { entries, payload }: Batch): number[] {
+  const bad: number[] = [];
+  const count = entries.length / ENTRY_BYTES;
+  for (let first = 0, from = 0; first < count; ) {
+    let next = first;
+    let to = from;
+    for (; next < count; next++) {
+      const length = entries.readUInt32LE(next * ENTRY_BYTES + 16);
+      if (to - from + length > MAX_BATCH_PAYLOAD_BYTES) break;
+      to += length;
+    }
+    const part = {
+      entries: entries.subarray(first * ENTRY_BYTES, next * ENTRY_BYTES),
+      payload: payload.subarray(from, to),
+    };
+    for (const i of checksums.bad(part)) bad.push(first + i);
+    first = next;
+    from = to;
+  }
+  return bad;
+}
+
+function settle(target: Buffer, count: number): boolean {
+  if (count === target.length) return true;
+  target.fill(0, count);
+  return false;
+}
+
+/** An unreadable place of the disk is a bad block like any other: the copy elsewhere is rewritten to a new place. */
+function unreadable(target: Buffer, error: unknown): boolean {
+  if (!(error instanceof DiskError)) throw error;
+  target.fill(0);
+  return false;
+}
+
+function writeEntryOf(entries: Buffer, i: number, block: number, record: IndexRecord | undefined): void {
+  const at = i * ENTRY_BYTES;
+  writeU64(entries, block, at);
+  entries.writeUInt32LE(1, at + 8);
+  entries.writeUInt8(record?.kind ?? KIND_ZERO, at + 12);
+  if (record === undefined || record.kind !== KIND_DATA) return;
+  entries.writeUInt8(record.flags, at + 13);
+  entries.writeUInt32LE(record.storedLength, at + 16);
+  entries.writeUInt32LE(record.checksumLow, at + 24);
+  entries.writeUInt32LE(record.checksumHigh, at + 28);
+}
+
+function describe(entries: Buffer, i: number, order: Order): IndexedBlock {
+  const at = i * ENTRY_BYTES;
+  return {
+    block: (entries.readUInt32LE(at) + entries.readUInt32LE(at + 4) * 2 ** 32) as BlockNumber,
+    order,
+    kind: entries.readUInt8(at + 12),
+    flags: entries.readUInt8(at + 13),
+    storedLength: entries.readUInt32LE(at + 16),
+    checksumLow: entries.readUInt32LE(at + 24),
+    checksumHigh: entries.readUInt32LE(at + 28),
+  };
+}

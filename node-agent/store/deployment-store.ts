@@ -1,0 +1,440 @@
+/** One open deployment: appends, reads, flushes, checkpoints and its superblock (core/ports.ts, DeploymentStore). */
+
+import {
+  type Clock,
+  type DeploymentState,
+  type DeploymentStatePatch,
+  type DeploymentStore,
+  type Disk,
+  DiskError,
+  type IndexedBlock,
+  invariant,
+  type LogBatch,
+  type Random,
+  type StoredBlocks,
+} from '../../core/ports.js';
+import { type Batch, batchProblem, ENTRY_BYTES, entryCount } from '../../core/record.js';
+import type { BlockNumber, Epoch, Generation, HistoryEntry, Incarnation, Order, Sequence } from '../../core/types.js';
+import type { BlockChecksums } from '../codec/index.js';
+import { emptyRecord } from './block-index.js';
+import { BlockReader } from './block-reader.js';
+import { Checkpointer } from './checkpointer.js';
+import type { Devices } from './devices.js';
+import { type Damage, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
+import type { FilePool } from './file-pool.js';
+import {
+  BATCH_BACKFILL,
+  BATCH_POSITION,
+  BATCH_STREAM,
+  type BatchHeader,
+  HEADER_BYTES,
+  MAX_TABLE_BYTES,
+  ORDER_BYTES,
+  type StoreIdentity,
+  storeIdentity,
+  tableBytes,
+  writeOrder,
+} from './format.js';
+import { GroupCommit } from './group-commit.js';
+import { Image } from './image.js';
+import { deadFilter } from './live.js';
+import { readLog } from './log-reader.js';
+import { PackedIndex } from './packed-index.js';
+import { type RecoveryReport, recover } from './recovery.js';
+import type { HotSegments, Segment } from './segment.js';
+import { SegmentLog } from './segment-log.js';
+import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
+
+export interface StoreSettings {
+  /** A segment is closed when the next batch would make it larger, bytes. */
+  readonly segmentBytes: number;
+  /** A checkpoint is due behind so many bytes of log… */
+  readonly checkpointBytes: number;
+  /** …or so many entries (or a quarter of the index, if that is more)… */
+  readonly checkpointEntries: number;
+  /** …or when so many bytes of segments without live blocks can be given back. */
+  readonly reclaimBytes: number;
+  /** More than this is not left unsynced, though nobody asked for a flush, bytes. */
+  readonly maxUnsyncedBytes: number;
+}
+
+export interface StoreEnvironment {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Another one: the machine has been restarted since, and its page cache is gone. */
+  readonly bootId: string;
+  readonly devices: Devices;
+  readonly pool: FilePool;
+  readonly hot: HotSegments;
+  readonly settings: StoreSettings;
+}
+
+export interface OpenOptions {
+  /** Holds superblock and checkpoints. */
+  readonly directory: string;
+  readonly checksums: (volume: DeploymentState['volume']) => BlockChecksums;
+  /** An earlier opening ended with a disk error: acknowledged writes may be missing. */
+  readonly suspect: boolean;
+}
+
+/** Shared by all stores: filled and written within one synchronous call. */
+const HEAD = Buffer.alloc(HEADER_BYTES + MAX_TABLE_BYTES);
+const NO_PAYLOAD = Buffer.alloc(0);
+
+export class LocalDeploymentStore implements DeploymentStore {
+  readonly incarnation: Incarnation;
+  /** What opening found damaged; reads of these blocks fail until they are healed. */
+  readonly damages: readonly Damage[];
+  readonly #checksums: BlockChecksums;
+  readonly #identity: StoreIdentity;
+  readonly #environment: StoreEnvironment;
+  readonly #log: SegmentLog;
+  readonly #image: Image;
+  readonly #reader: BlockReader;
+  readonly #checkpointer: Checkpointer;
+  readonly #superblockFile: SuperblockFile;
+  readonly #flushes = new GroupCommit(() => this.#sync());
+  readonly #updates = new GroupCommit(() => this.#writeSuperblock());
+  readonly #header: BatchHeader = {
+    kind: 0,
+    opening: 0,
+    segment: 0,
+    offset: 0,
+    number: 0,
+    durable: 0,
+    epoch: 0,
+    sequence: 0,
+    entryCount: 0,
+    payloadLength: 0,
+  };
+  readonly #record = emptyRecord();
+  #superblock: Superblock;
+  #state: DeploymentState;
+  #patch: Partial<Superblock> = {};
+  #durable = 0;
+  #failure: unknown;
+  #closing: Promise<void> | undefined;
+
+  private constructor(
+    environment: StoreEnvironment,
+    options: OpenOptions,
+    parts: {
+      readonly checksums: BlockChecksums;
+      readonly identity: StoreIdentity;
+      readonly log: SegmentLog;
+      readonly image: Image;
+      readonly superblockFile: SuperblockFile;
+      readonly superblock: Superblock;
+      readonly report: RecoveryReport;
+    },
+  ) {
+    const { log, image, identity } = parts;
+    this.#environment = environment;
+    this.#checksums = parts.checksums;
+    this.#identity = identity;
+    this.#log = log;
+    this.#image = image;
+    this.#superblockFile = parts.superblockFile;
+    this.#superblock = parts.superblock;
+    this.#state = stateOf(parts.superblock);
+    this.#durable = image.lastSequence;
+    this.incarnation = parts.superblock.incarnation as Incarnation;
+    this.damages = parts.report.damages;
+    this.#reader = new BlockReader({
+      deployment: identity.deployment,
+      index: image.index,
+      segments: log.segments,
+      pool: environment.pool,
+      checksums: parts.checksums,
+    });
+    this.#checkpointer = new Checkpointer({
+      disk: environment.disk,
+      clock: environment.clock,
+      settings: environment.settings,
+      directory: options.directory,
+      identity,
+      log,
+      image,
+      last: parts.superblock.checkpoint,
+      batchesBehind: parts.report.replayedBatches,
+      flush: () => this.#flushes.request(),
+      publish: (checkpoint) => this.#update({ checkpoint }),
+      fail: (error) => this.#fail(error),
+    });
+  }
+
+  /**
+   * Recovers the deployment and makes durable that it is open. Throws StoreCorruptError, with nothing changed,
+   * if what had been durable is damaged beyond single blocks, and the disk's errors.
+   */
+  static async open(environment: StoreEnvironment, options: OpenOptions): Promise<LocalDeploymentStore> {
+    const { disk, bootId, random, settings } = environment;
+    const { directory } = options;
+    const read = SuperblockFile.read(disk, directory);
+    if (!('superblock' in read)) throw new StoreCorruptError(undefined, read);
+    const { superblock: found, file: superblockFile } = read;
+    const identity = storeIdentity(found.volume, found.deployment);
+    const checksums = options.checksums(found.volume);
+    const log = new SegmentLog({ ...environment, identity, inode: found.inode, segmentBytes: settings.segmentBytes });
+    try {
+      const image = new Image(new PackedIndex(found.blocks), log);
+      const report = await recover({
+        ...environment,
+        identity,
+        superblock: found,
+        checkpointPath: (number) => `${directory}/checkpoint.${number}`,
+        checksums,
+        log,
+        image,
+      });
+      log.opening = found.opening + 1;
+      await log.sync();
+      const superblock: Superblock = {
+        ...found,
+        opening: log.opening,
+        incarnation: random.uuid(),
+        bootId,
+        clean: false,
+        unclean: found.unclean || options.suspect || (!found.clean && found.bootId !== bootId),
+        durableBatch: log.durableBatch,
+      };
+      await superblockFile.write(superblock);
+      const parts = { checksums, identity, log, image, superblockFile, superblock, report };
+      const store = new LocalDeploymentStore(environment, options, parts);
+      store.#checkpointer.removeStale();
+      return store;
+    } catch (error) {
+      log.close();
+      throw error;
+    }
+  }
+
+  get state(): DeploymentState {
+    return this.#state;
+  }
+
+  get last(): Order {
+    return { epoch: this.#image.lastEpoch as Epoch, sequence: this.#image.lastSequence as Sequence };
+  }
+
+  get generation(): Generation {
+    return this.#image.generation as Generation;
+  }
+
+  get durable(): Sequence {
+    return this.#durable as Sequence;
+  }
+
+  get usedBytes(): number {
+    return this.#log.usedBytes;
+  }
+
+  get closed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** Whether an error was final. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /**
+   * Changes to `unclean` and `syncBase` speak about the log: it is flushed before they are recorded. `state`
+   * shows a change when it is durable.
+   */
+  async update(patch: DeploymentStatePatch): Promise<void> {
+    this.#check();
+    await this.#update(patch);
+  }
+
+  append({ epoch, firstSequence, batch }: LogBatch): void {
+    this.#check();
+    this.#checkBatch(batch);
+    const due = this.#image.lastSequence + 1;
+    invariant(firstSequence === due, 'the stream has no gaps', () => `${firstSequence} where ${due} is due`);
+    const header = this.#describe(BATCH_STREAM, epoch, firstSequence, batch);
+    const segment = this.#write(batch.payload);
+    this.#image.applyStream(header, batch.entries, segment);
+    this.#checkpointer.appended(header);
+  }
+
+  position(position: Order): void {
+    this.#check();
+    const image = this.#image;
+    if (position.epoch === image.lastEpoch && position.sequence === image.lastSequence) return;
+    const header = this.#describe(BATCH_POSITION, position.epoch, position.sequence, undefined);
+    this.#write(NO_PAYLOAD);
+    image.applyPosition(header);
+    this.#durable = Math.min(this.#durable, position.sequence);
+    this.#checkpointer.appended(header);
+  }
+
+  backfill({ orders, batch }: StoredBlocks): void {
+    this.#check();
+    this.#checkBatch(batch);
+    invariant(orders.length === entryCount(batch), 'every backfilled entry has an order', () => `${orders.length}`);
+    const header = this.#describe(BATCH_BACKFILL, 0, 0, batch);
+    let at = HEADER_BYTES + batch.entries.length;
+    for (const order of orders) {
+      writeOrder(HEAD, at, order);
+      at += ORDER_BYTES;
+    }
+    const segment = this.#write(batch.payload);
+    this.#image.applyBackfill(header, HEAD.subarray(HEADER_BYTES, at), segment);
+    this.#checkpointer.appended(header);
+  }
+
+  async flush(): Promise<void> {
+    this.#check();
+    if (this.#log.lastBatch > this.#log.durableBatch) await this.#flushes.request();
+  }
+
+  lookup(block: BlockNumber): IndexedBlock | undefined {
+    const record = this.#record;
+    if (!this.#image.index.get(block, record)) return undefined;
+    const { epoch, sequence, kind, flags, storedLength, checksumLow, checksumHigh } = record;
+    const order = { epoch: epoch as Epoch, sequence: sequence as Sequence };
+    return { block, order, kind, flags, storedLength, checksumLow, checksumHigh };
+  }
+
+  async read(first: BlockNumber, blocks: number): Promise<StoredBlocks> {
+    this.#check();
+    return this.#reader.read(blocks, (i) => first + i);
+  }
+
+  async readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
+    this.#check();
+    return this.#reader.read(blocks.length, (i) => blocks[i]!);
+  }
+
+  async readLog(from: Sequence, maxBytes: number): Promise<LogBatch[] | undefined> {
+    this.#check();
+    const options = {
+      identity: this.#identity,
+      log: this.#log,
+      image: this.#image,
+      pool: this.#environment.pool,
+      checksums: this.#checksums,
+    };
+    return readLog(options, this.#superblock.history, from, maxBytes);
+  }
+
+  newerThan(after: Sequence, from: BlockNumber, limit: number): BlockNumber[] {
+    return this.#image.index.select(after, from, limit) as BlockNumber[];
+  }
+
+  deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): BlockNumber[] {
+    const { index, lowestEpoch } = this.#image;
+    let end = Number.MAX_SAFE_INTEGER;
+    for (const { epoch, startsAfter } of history) if (epoch > lowestEpoch && startsAfter < end) end = startsAfter;
+    return index.select(end, from, limit, deadFilter(history)) as BlockNumber[];
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#end(true);
+    return this.#closing;
+  }
+
+  /** Ends without anything made durable: the deployment is about to be erased. */
+  abandon(): Promise<void> {
+    this.#closing ??= this.#end(false);
+    return this.#closing;
+  }
+
+  async #end(clean: boolean): Promise<void> {
+    try {
+      await this.#checkpointer.stop();
+      if (clean && !this.failed) {
+        await this.#flushes.request();
+        await this.#checkpointer.last();
+        await this.#update({ clean: true });
+      }
+    } finally {
+      await Promise.allSettled([this.#flushes.idle(), this.#updates.idle()]);
+      this.#log.close();
+    }
+  }
+
+  #check(): void {
+    if (this.#closing !== undefined) throw new StoreClosedError(this.#identity.deployment);
+    if (this.failed) throw new StoreFailedError(this.#identity.deployment, { cause: this.#failure });
+  }
+
+  #checkBatch(batch: Batch): void {
+    const { blocks, blockSize } = this.#superblock;
+    const problem = batchProblem(batch, blocks, blockSize);
+    invariant(problem === undefined, 'only sound batches are stored', () => problem ?? '');
+  }
+
+  #describe(kind: number, epoch: number, sequence: number, batch: Batch | undefined): BatchHeader {
+    const header = this.#header;
+    header.kind = kind;
+    header.epoch = epoch;
+    header.sequence = sequence;
+    header.entryCount = batch === undefined ? 0 : batch.entries.length / ENTRY_BYTES;
+    header.payloadLength = batch === undefined ? 0 : batch.payload.length;
+    batch?.entries.copy(HEAD, HEADER_BYTES);
+    return header;
+  }
+
+  /** Appends what `#header` describes; the table is in HEAD. */
+  #write(payload: Buffer): Segment {
+    const header = this.#header;
+    const head = HEAD.subarray(0, HEADER_BYTES + tableBytes(header.kind, header.entryCount));
+    try {
+      const segment = this.#log.append(header, head, payload);
+      if (this.#log.unsyncedBytes >= this.#environment.settings.maxUnsyncedBytes) {
+        // Who flushes later is told of a failure; here nobody waits.
+        this.#log.unsyncedBytes = 0;
+        this.#flushes.request().catch(() => {});
+      }
+      return segment;
+    } catch (error) {
+      if (error instanceof DiskError && error.code === 'no-space') this.#checkpointer.noSpace();
+      else this.#fail(error);
+      throw error;
+    }
+  }
+
+  async #sync(): Promise<void> {
+    const { positions, lastSequence } = this.#image;
+    try {
+      await this.#log.sync();
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+    if (positions === this.#image.positions) this.#durable = lastSequence;
+  }
+
+  #update(patch: Partial<Superblock>): Promise<void> {
+    Object.assign(this.#patch, patch);
+    return this.#updates.request();
+  }
+
+  async #writeSuperblock(): Promise<void> {
+    const patch = this.#patch;
+    this.#patch = {};
+    try {
+      if (!this.failed && ('unclean' in patch || 'syncBase' in patch)) await this.#flushes.request();
+      const superblock = { ...this.#superblock, ...patch, durableBatch: this.#log.durableBatch };
+      await this.#superblockFile.write(superblock);
+      this.#superblock = superblock;
+      this.#state = stateOf(superblock);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Final for this opening. The next one has to know even if this process ends first: acknowledged writes may
+   * be missing. If the disk does not take that either, NodeStores remembers while the process lives.
+   */
+  #fail(error: unknown): void {
+    if (this.failed) return;
+    this.#failure = error;
+    this.#update({ unclean: true }).catch(() => {});
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The directories that data is spread over: `data/dev<N>` for segments, `data/db<N>` for superblocks and
+ * checkpoints. Directories that appear at run time are found by looking again. Watches over the space too: so
+ * many bytes of every file system stay free for what frees space and for what must not fail.
+ */
+
+import { type Clock, type Disk, DiskError, type Timer } from '../../core/ports.js';
+
+export const DATA_ROOT = 'data';
+/** Within 30 s a new directory has to be in use. */
+const LOOK_INTERVAL_MS = 15_000;
+/** While more than this is free, nobody asks the file system again. */
+const LOOK_MARGIN_BYTES = 64 * 1024 * 1024;
+/** Directories of one kind at the most. */
+const MAX_DIRECTORIES = 1024;
+
+/**
+ * `payload` may not touch the reserve; a record without payload (TRIM, zeroes, positions) may take half of it,
+ * as it frees space; checkpoints and superblocks may take the rest.
+ */
+export type SpaceUse = 'payload' | 'record';
+
+export interface Capacity {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** Free and not reserved. */
+  readonly availableBytes: number;
+}
+
+/** One `data/dev<N>`. */
+export class Device {
+  readonly path: string;
+  readonly number: number;
+  readonly #disk: Disk;
+  readonly #reserveBytes: number;
+  /** Free bytes when last asked, less what was taken since. */
+  #free = 0;
+  #sinceLook = 0;
+  /** Segment bytes on it that this process knows of: tells directories on one file system apart. */
+  segmentBytes = 0;
+
+  constructor(disk: Disk, number: number, reserveBytes: number) {
+    this.path = `${DATA_ROOT}/dev${number}`;
+    this.number = number;
+    this.#disk = disk;
+    this.#reserveBytes = reserveBytes;
+    this.look();
+  }
+
+  /** Asks the file system; returns the share of it that is free. */
+  look(): number {
+    const { freeBytes, totalBytes } = this.#disk.space(this.path);
+    this.#free = freeBytes;
+    this.#sinceLook = 0;
+    return freeBytes / totalBytes;
+  }
+
+  /** Whether so many bytes may be written; if so, counts them. */
+  take(bytes: number, use: SpaceUse): boolean {
+    const floor = use === 'payload' ? this.#reserveBytes : this.#reserveBytes / 2;
+    if (this.#free - bytes < floor + LOOK_MARGIN_BYTES || this.#sinceLook > LOOK_MARGIN_BYTES) this.look();
+    if (this.#free - bytes < floor) return false;
+    this.#free -= bytes;
+    this.#sinceLook += bytes;
+    return true;
+  }
+
+  /** Less than twice the reserve is free: whatever can be freed should be. */
+  get low(): boolean {
+    return this.#free < 2 * this.#reserveBytes;
+  }
+}
+
+function numbered(disk: Disk, prefix: string): number[] {
+  return disk
+    .list(DATA_ROOT)
+    .map((name) => new RegExp(`^${prefix}([1-9]\\d{0,5})$`).exec(name)?.[1])
+    .filter((number) => number !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b)
+    .slice(0, MAX_DIRECTORIES);
+}
+
+export class Devices {
+  readonly #disk: Disk;
+  readonly #clock: Clock;
+  readonly #reserveBytes: number;
+  readonly #devices = new Map<number, Device>();
+  #timer: Timer | undefined;
+
+  private constructor(disk: Disk, clock: Clock, reserveBytes: number) {
+    this.#disk = disk;
+    this.#clock = clock;
+    this.#reserveBytes = reserveBytes;
+  }
+
+  /** Makes `data/dev1` and `data/db1` where there is nothing yet. */
+  static async open(disk: Disk, clock: Clock, reserveBytes: number): Promise<Devices> {
+    if (makeDirectory(disk, DATA_ROOT)) await disk.syncDirectory('');
+    let made = false;
+    for (const kind of ['dev', 'db']) {
+      if (numbered(disk, kind).length === 0) made = makeDirectory(disk, `${DATA_ROOT}/${kind}1`) || made;
+    }
+    if (made) await disk.syncDirectory(DATA_ROOT);
+    const devices = new Devices(disk, clock, reserveBytes);
+    devices.look();
+    devices.#watch();
+    return devices;
+  }
+
+  #watch(): void {
+    this.#timer = this.#clock.after(LOOK_INTERVAL_MS, () => {
+      this.look();
+      this.#watch();
+    });
+  }
+
+  /** Finds new directories and asks for everybody's free space. One that can't be asked is left out until it can. */
+  look(): void {
+    for (const number of numbered(this.#disk, 'dev')) {
+      try {
+        const known = this.#devices.get(number);
+        if (known === undefined) this.#devices.set(number, new Device(this.#disk, number, this.#reserveBytes));
+        else known.look();
+      } catch (error) {
+        if (!(error instanceof DiskError)) throw error;
+      }
+    }
+  }
+
+  all(): readonly Device[] {
+    return [...this.#devices.values()];
+  }
+
+  /** Where the next segment goes: the emptiest device that can take `bytes`; undefined if none can. */
+  choose(bytes: number, use: SpaceUse): Device | undefined {
+    const byRoom = this.all()
+      .map((device) => ({ device, free: device.look() }))
+      .sort((a, b) => b.free - a.free || a.device.segmentBytes - b.device.segmentBytes);
+    return byRoom.find(({ device }) => device.take(bytes, use))?.device;
+  }
+
+  /** Directories for superblocks and checkpoints, as they are now. */
+  indexDirectories(): string[] {
+    return numbered(this.#disk, 'db').map((number) => `${DATA_ROOT}/db${number}`);
+  }
+
+  /** Of all file systems that hold segments. */
+  capacity(): Capacity {
+    const systems = new Map(
+      this.all().map(({ path }) => {
+        const space = this.#disk.space(path);
+        return [space.fileSystem, space] as const;
+      }),
+    );
+    let totalBytes = 0;
+    let freeBytes = 0;
+    let availableBytes = 0;
+    for (const space of systems.values()) {
+      totalBytes += space.totalBytes;
+      freeBytes += space.freeBytes;
+      availableBytes += Math.max(0, space.freeBytes - this.#reserveBytes);
+    }
+    return { totalBytes, freeBytes, availableBytes };
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+  }
+}
+
+function makeDirectory(disk: Disk, path: string): boolean {
+  try {
+    disk.makeDirectory(path);
+    return true;
+  } catch (error) {
+    if (error instanceof DiskError && error.code === 'exists') return false;
+    throw error;
+  }
+}

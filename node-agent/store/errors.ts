@@ -1,0 +1,54 @@
+/** What the block store reports beside DiskError and BadBlockError (core/ports.ts). */
+
+import type { DeploymentId } from '../../core/types.js';
+
+/** A place where bytes that had been durable are not what was written. */
+export interface Damage {
+  /** File below the data root. */
+  readonly path: string;
+  /** Byte offset of the damaged structure. */
+  readonly offset: number;
+  readonly what: string;
+}
+
+/**
+ * A structure of the deployment that had been durable is damaged, so that what it holds can't be known.
+ * It does not open, nothing of it was changed, and another copy has to replace it.
+ */
+export class StoreCorruptError extends Error {
+  readonly deployment: DeploymentId | undefined;
+  readonly damages: readonly Damage[];
+  constructor(deployment: DeploymentId | undefined, damages: readonly Damage[]) {
+    const [first] = damages;
+    super(`deployment ${deployment ?? 'unknown'}: ${first?.path} at ${first?.offset}: ${first?.what}`);
+    this.name = 'StoreCorruptError';
+    this.deployment = deployment;
+    this.damages = damages;
+  }
+}
+
+/** An error of the disk, or a failed invariant, was final for this opening of the store. */
+export class StoreFailedError extends Error {
+  constructor(deployment: DeploymentId, options: { cause: unknown }) {
+    super(`deployment ${deployment}: the store has failed and must be opened anew`, options);
+    this.name = 'StoreFailedError';
+  }
+}
+
+/** The store was closed, or is being closed. */
+export class StoreClosedError extends Error {
+  constructor(deployment: DeploymentId) {
+    super(`deployment ${deployment}: the store is closed`);
+    this.name = 'StoreClosedError';
+  }
+}
+
+/** The node has no such deployment. */
+export class NoSuchDeploymentError extends Error {
+  readonly deployment: DeploymentId;
+  constructor(deployment: DeploymentId) {
+    super(`deployment ${deployment}: not on this node`);
+    this.name = 'NoSuchDeploymentError';
+    this.deployment = deployment;
+  }
+}

@@ -1,0 +1,236 @@
+/** The real disk: a directory of the machine's file system, through node:fs. */
+
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  fsync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  read,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmdirSync,
+  statfsSync,
+  statSync,
+  unlink,
+  unlinkSync,
+  writeSync,
+  writevSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import {
+  type Disk,
+  DiskError,
+  type DiskErrorCode,
+  type DiskFile,
+  type DiskLock,
+  type DiskSpace,
+} from '../../core/ports.js';
+
+/** The kernel's own bound on the parts of one vectored write (IOV_MAX). */
+const MAX_WRITE_PARTS = 1024;
+/** Taking a lock is one system call of a helper process. */
+const LOCK_TIMEOUT_MS = 5_000;
+
+const CODES: Readonly<Record<string, DiskErrorCode>> = {
+  ENOSPC: 'no-space',
+  EDQUOT: 'no-space',
+  EFBIG: 'no-space',
+  ENOENT: 'not-found',
+  ENOTDIR: 'not-found',
+  EEXIST: 'exists',
+  ENOTEMPTY: 'exists',
+};
+
+function diskError(path: string, error: unknown): DiskError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return new DiskError(CODES[code ?? ''] ?? 'io', path, message);
+}
+
+function attempt<T>(path: string, operation: () => T): T {
+  try {
+    return operation();
+  } catch (error) {
+    throw error instanceof DiskError ? error : diskError(path, error);
+  }
+}
+
+class NodeFile implements DiskFile {
+  readonly path: string;
+  readonly #fd: number;
+
+  constructor(path: string, fd: number) {
+    this.path = path;
+    this.#fd = fd;
+  }
+
+  write(buffers: readonly Uint8Array[], position: number): void {
+    if (buffers.length > MAX_WRITE_PARTS) throw new RangeError(`${buffers.length} buffers in one write`);
+    attempt(this.path, () => {
+      let total = 0;
+      for (const buffer of buffers) total += buffer.length;
+      const written =
+        buffers.length === 1
+          ? writeSync(this.#fd, buffers[0]!, 0, total, position)
+          : writevSync(this.#fd, buffers as Uint8Array[], position);
+      if (written < total) this.#writeRest(buffers, position, written);
+    });
+  }
+
+  /** The kernel may write less than asked for, on a disk that fills up for one; the next call then says why. */
+  #writeRest(buffers: readonly Uint8Array[], position: number, written: number): void {
+    let skip = written;
+    let at = position + written;
+    for (const buffer of buffers) {
+      if (skip >= buffer.length) {
+        skip -= buffer.length;
+        continue;
+      }
+      for (let from = skip; from < buffer.length; ) {
+        const count = writeSync(this.#fd, buffer, from, buffer.length - from, at);
+        if (count === 0) throw new DiskError('io', this.path, 'the disk takes no more bytes');
+        from += count;
+        at += count;
+      }
+      skip = 0;
+    }
+  }
+
+  read(buffer: Uint8Array, position: number): number {
+    return attempt(this.path, () => {
+      let done = 0;
+      while (done < buffer.length) {
+        const count = readSync(this.#fd, buffer, done, buffer.length - done, position + done);
+        if (count === 0) break;
+        done += count;
+      }
+      return done;
+    });
+  }
+
+  readAsync(buffer: Uint8Array, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      let done = 0;
+      const next = (): void => {
+        read(this.#fd, buffer, done, buffer.length - done, position + done, (error, count) => {
+          if (error !== null) return reject(diskError(this.path, error));
+          done += count;
+          if (count === 0 || done === buffer.length) return resolve(done);
+          next();
+        });
+      };
+      next();
+    });
+  }
+
+  sync(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fdatasync(this.#fd, (error) => (error === null ? resolve() : reject(diskError(this.path, error))));
+    });
+  }
+
+  truncate(size: number): void {
+    attempt(this.path, () => ftruncateSync(this.#fd, size));
+  }
+
+  size(): number {
+    return attempt(this.path, () => fstatSync(this.#fd).size);
+  }
+
+  close(): void {
+    attempt(this.path, () => closeSync(this.#fd));
+  }
+}
+
+class NodeDisk implements Disk {
+  readonly #root: string;
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  open(path: string, options: { create: boolean }): DiskFile {
+    const full = join(this.#root, path);
+    return attempt(path, () => {
+      try {
+        return new NodeFile(path, openSync(full, 'r+'));
+      } catch (error) {
+        if (!options.create || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+        return new NodeFile(path, openSync(full, 'wx+', 0o600));
+      }
+    });
+  }
+
+  list(directory: string): string[] {
+    return attempt(directory, () => readdirSync(join(this.#root, directory)));
+  }
+
+  makeDirectory(path: string): void {
+    attempt(path, () => mkdirSync(join(this.#root, path), { mode: 0o700 }));
+  }
+
+  rename(from: string, to: string): void {
+    attempt(from, () => renameSync(join(this.#root, from), join(this.#root, to)));
+  }
+
+  unlink(path: string): void {
+    attempt(path, () => unlinkSync(join(this.#root, path)));
+  }
+
+  unlinkAsync(path: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      unlink(join(this.#root, path), (error) => (error === null ? resolve() : reject(diskError(path, error))));
+    });
+  }
+
+  removeDirectory(path: string): void {
+    attempt(path, () => rmdirSync(join(this.#root, path)));
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    const fd = attempt(path, () => openSync(join(this.#root, path), 'r'));
+    try {
+      await new Promise<void>((resolve, reject) => {
+        fsync(fd, (error) => (error === null ? resolve() : reject(diskError(path, error))));
+      });
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  space(directory: string): DiskSpace {
+    return attempt(directory, () => {
+      const full = join(this.#root, directory);
+      const { blocks, bavail, bsize } = statfsSync(full);
+      return { fileSystem: `${statSync(full).dev}`, totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+    });
+  }
+
+  /**
+   * flock(2), which the kernel takes back when this process ends however it ends, and which holds across
+   * containers that share the directory. Node has no call for it, but a lock belongs to the open file
+   * description: util-linux's flock, given ours as a descriptor, locks it and leaves; the lock stays.
+   */
+  lock(path: string): DiskLock {
+    const fd = attempt(path, () => openSync(join(this.#root, path), 'a', 0o600));
+    const { status, error } = spawnSync('flock', ['--exclusive', '--nonblock', '3'], {
+      stdio: ['ignore', 'ignore', 'ignore', fd],
+      timeout: LOCK_TIMEOUT_MS,
+    });
+    if (status === 0) return { release: () => closeSync(fd) };
+    closeSync(fd);
+    if (error !== undefined) {
+      throw new DiskError('io', path, `cannot lock: ${error.message}; the flock command (util-linux) is needed`);
+    }
+    throw new DiskError('locked', path, 'another process is using this data directory');
+  }
+}
+
+/** The directory tree below `root`, which must exist. */
+export function openFileDisk(root: string): Disk {
+  return new NodeDisk(root);
+}

@@ -1,0 +1,67 @@
+/** Open files of segments, at most so many of them: a node may have more segments than descriptors. */
+
+import type { Disk, DiskFile } from '../../core/ports.js';
+
+export class PooledFile {
+  readonly file: DiskFile;
+  users = 0;
+  /** No longer in the pool: the last user closes it. */
+  forgotten = false;
+
+  constructor(file: DiskFile) {
+    this.file = file;
+  }
+}
+
+export class FilePool {
+  readonly #disk: Disk;
+  readonly #limit: number;
+  /** In order of last use, the oldest first. */
+  readonly #files = new Map<string, PooledFile>();
+
+  /** `limit`: files kept open. Those in use are never closed, so there may be more for a while. */
+  constructor(disk: Disk, limit: number) {
+    this.#disk = disk;
+    this.#limit = limit;
+  }
+
+  /** Opens the file, or takes it as it is open; every use ends with `release`. */
+  acquire(path: string, options: { create: boolean } = { create: false }): PooledFile {
+    let pooled = this.#files.get(path);
+    if (pooled === undefined) {
+      pooled = new PooledFile(this.#disk.open(path, options));
+      this.#shrink();
+      this.#files.set(path, pooled);
+    } else if (pooled.users === 0) {
+      this.#files.delete(path);
+      this.#files.set(path, pooled);
+    }
+    pooled.users++;
+    return pooled;
+  }
+
+  release(pooled: PooledFile): void {
+    pooled.users--;
+    if (pooled.users === 0 && pooled.forgotten) pooled.file.close();
+  }
+
+  /** The file is about to be removed. */
+  forget(path: string): void {
+    const pooled = this.#files.get(path);
+    if (pooled === undefined) return;
+    this.#files.delete(path);
+    pooled.forgotten = true;
+    if (pooled.users === 0) pooled.file.close();
+  }
+
+  #shrink(): void {
+    for (const [path, { users }] of this.#files) {
+      if (this.#files.size <= this.#limit) return;
+      if (users === 0) this.forget(path);
+    }
+  }
+
+  close(): void {
+    for (const path of [...this.#files.keys()]) this.forget(path);
+  }
+}

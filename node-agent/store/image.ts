@@ -1,0 +1,123 @@
+/**
+ * What the log amounts to: the index, the stream's end and the highest generation. A pure function of the
+ * batches in the order of the log; live appends and recovery both go through here, so that they can't differ.
+ *
+ * Every entry replaces what the index has, whatever the orders: whoever appends has compared them (a stream's
+ * order is above all live ones, a backfill's caller asks first), and replay repeats these decisions. Dead orders
+ * stay in index and log until they are overwritten; what asks for live entries filters them (core/order.ts).
+ */
+
+import { invariant } from '../../core/ports.js';
+import { ENTRY_BYTES, KIND_DATA, KIND_GENERATION, KIND_ZERO } from '../../core/record.js';
+import { type BlockIndex, emptyRecord } from './block-index.js';
+import { type BatchHeader, HEADER_BYTES, ORDER_BYTES, readU64, tableBytes } from './format.js';
+import type { Segment } from './segment.js';
+import type { SegmentLog } from './segment-log.js';
+
+export class Image {
+  readonly index: BlockIndex;
+  readonly #log: SegmentLog;
+  lastEpoch = 0;
+  lastSequence = 0;
+  generation = 0;
+  /** The log holds all stream entries from this sequence on. */
+  floor = 1;
+  /** Where the stream's present part begins: behind the last position record. */
+  streamStart = { segment: 0, offset: 0 };
+  /** Counts position records, so that what began before one is not taken for what came after. */
+  positions = 0;
+  /** No order in the index has a lower epoch. */
+  lowestEpoch = Number.MAX_SAFE_INTEGER;
+  readonly #record = emptyRecord();
+  readonly #previous = emptyRecord();
+
+  constructor(index: BlockIndex, log: SegmentLog) {
+    this.index = index;
+    this.#log = log;
+  }
+
+  /** `table`: entries, and for a backfill the orders. */
+  applyStream(header: BatchHeader, table: Buffer, segment: Segment): void {
+    const record = this.#record;
+    record.epoch = header.epoch;
+    let payload = header.offset + HEADER_BYTES + tableBytes(header.kind, header.entryCount);
+    for (let i = 0; i < header.entryCount; i++) {
+      record.sequence = header.sequence + i;
+      payload += this.#applyEntry(table, i * ENTRY_BYTES, segment, payload, false);
+    }
+    if (header.entryCount === 0) return;
+    this.lastEpoch = header.epoch;
+    this.lastSequence = header.sequence + header.entryCount - 1;
+    segment.noteStream(header.offset, header.sequence, this.lastSequence);
+  }
+
+  applyBackfill(header: BatchHeader, table: Buffer, segment: Segment): void {
+    const record = this.#record;
+    const orders = header.entryCount * ENTRY_BYTES;
+    let payload = header.offset + HEADER_BYTES + tableBytes(header.kind, header.entryCount);
+    for (let i = 0; i < header.entryCount; i++) {
+      record.epoch = readU64(table, orders + i * ORDER_BYTES);
+      record.sequence = readU64(table, orders + i * ORDER_BYTES + 8);
+      const forget = record.epoch === 0 && record.sequence === 0;
+      payload += this.#applyEntry(table, i * ENTRY_BYTES, segment, payload, forget);
+    }
+  }
+
+  applyPosition(header: BatchHeader): void {
+    this.lastEpoch = header.epoch;
+    this.lastSequence = header.sequence;
+    this.floor = header.sequence + 1;
+    this.streamStart = { segment: header.segment, offset: header.offset + HEADER_BYTES };
+    this.positions++;
+    for (const segment of this.#log.segments.values()) segment.forgetStream();
+  }
+
+  /** Returns the bytes of payload that the entry has. */
+  #applyEntry(table: Buffer, at: number, segment: Segment, payload: number, forget: boolean): number {
+    const record = this.#record;
+    if (!forget && record.epoch < this.lowestEpoch) this.lowestEpoch = record.epoch;
+    const block = readU64(table, at);
+    const kind = table[at + 12]!;
+    if (kind === KIND_DATA) {
+      const storedLength = table.readUInt32LE(at + 16);
+      if (forget) {
+        if (this.index.remove(block, this.#previous)) this.#release();
+        return storedLength;
+      }
+      record.segment = segment.number;
+      record.offset = payload;
+      record.kind = KIND_DATA;
+      record.flags = table[at + 13]!;
+      record.storedLength = storedLength;
+      record.checksumLow = table.readUInt32LE(at + 24);
+      record.checksumHigh = table.readUInt32LE(at + 28);
+      if (this.index.replace(block, record, this.#previous)) this.#release();
+      segment.liveBlocks++;
+      segment.liveBytes += storedLength;
+      return storedLength;
+    }
+    if (kind === KIND_ZERO) {
+      const end = block + table.readUInt32LE(at + 8);
+      if (forget) {
+        for (let b = block; b < end; b++) if (this.index.remove(b, this.#previous)) this.#release();
+        return 0;
+      }
+      record.segment = record.offset = record.flags = record.storedLength = 0;
+      record.checksumLow = record.checksumHigh = 0;
+      record.kind = KIND_ZERO;
+      for (let b = block; b < end; b++) if (this.index.replace(b, record, this.#previous)) this.#release();
+      return 0;
+    }
+    if (kind === KIND_GENERATION && block > this.generation) this.generation = block;
+    return 0;
+  }
+
+  /** The payload of `#previous` is not referred to any more. */
+  #release(): void {
+    const { kind, segment: number, storedLength } = this.#previous;
+    if (kind !== KIND_DATA) return;
+    const segment = this.#log.segments.get(number);
+    invariant(segment !== undefined, 'the index refers to segments that exist', () => `segment ${number}`);
+    this.#log.release(segment, storedLength);
+  }
+}

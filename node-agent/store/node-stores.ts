@@ -1,0 +1,307 @@
+/** All deployments on a node: which there are, which are open, and the room for them. */
+
+import {
+  type Clock,
+  type DeploymentState,
+  type Disk,
+  DiskError,
+  type DiskLock,
+  invariant,
+  type Random,
+} from '../../core/ports.js';
+import { MAX_BLOCK_BYTES, MIN_BLOCK_BYTES } from '../../core/record.js';
+import type { DeploymentId, Epoch, HistoryEntry, VolumeId } from '../../core/types.js';
+import type { BlockChecksums } from '../codec/index.js';
+import { LocalDeploymentStore, type StoreEnvironment, type StoreSettings } from './deployment-store.js';
+import { type Capacity, DATA_ROOT, Devices } from './devices.js';
+import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.js';
+import { FilePool } from './file-pool.js';
+import { parseSegmentName } from './format.js';
+import { HotSegments } from './segment.js';
+import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
+
+const MIB = 1024 * 1024;
+/** Free space of every data file system that volumes may not use. */
+export const DEFAULT_RESERVE_BYTES = 1024 * MIB;
+const DEFAULT_SETTINGS: StoreSettings = {
+  segmentBytes: 64 * MIB,
+  checkpointBytes: 512 * MIB,
+  checkpointEntries: 128 * 1024,
+  reclaimBytes: 256 * MIB,
+  maxUnsyncedBytes: 16 * MIB,
+};
+/** Segment files kept open, of all deployments together. */
+const DEFAULT_OPEN_FILES = 512;
+const DEFAULT_HOT_BYTES = 512 * MIB;
+
+export interface NodeStoresOptions {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Of the machine's present boot (readBootId). */
+  readonly bootId: string;
+  readonly checksums: (volume: VolumeId) => BlockChecksums;
+  /** Bytes of every data file system that stay free, default 1 GiB. */
+  readonly reserveBytes?: number;
+  readonly openFiles?: number;
+  /** How much recently written data to expect in the page cache, bytes, default 512 MiB. */
+  readonly hotBytes?: number;
+  readonly settings?: Partial<StoreSettings>;
+}
+
+export interface NewDeployment {
+  readonly volume: VolumeId;
+  readonly deployment: DeploymentId;
+  readonly blockSize: number;
+  readonly blocks: number;
+  readonly etcdClusterId: string;
+  readonly promised?: Epoch;
+  readonly history?: readonly HistoryEntry[];
+}
+
+interface Known {
+  readonly directory: string;
+  /** As read when the node's stores were opened, or as it was created. */
+  readonly superblock: Superblock;
+  store?: LocalDeploymentStore;
+  opening?: Promise<LocalDeploymentStore>;
+  /** The last opening ended with an error that was final: what it had acknowledged may be missing. */
+  suspect: boolean;
+}
+
+export class NodeStores {
+  readonly #options: NodeStoresOptions;
+  readonly #environment: StoreEnvironment;
+  readonly #lock: DiskLock;
+  readonly #known = new Map<DeploymentId, Known>();
+  /** One creation or removal at a time. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #nextInode = 1;
+  #closed = false;
+  /** Deployment directories without a readable superblock; nothing of them is touched. */
+  readonly damages: Damage[] = [];
+
+  private constructor(options: NodeStoresOptions, environment: StoreEnvironment, lock: DiskLock) {
+    this.#options = options;
+    this.#environment = environment;
+    this.#lock = lock;
+  }
+
+  /**
+   * Takes the data directory for this process (DiskError 'locked' if another one has it), finishes what a crash
+   * interrupted and reads all superblocks. Opens no deployment.
+   */
+  static async open(options: NodeStoresOptions): Promise<NodeStores> {
+    const { disk, clock, random, bootId } = options;
+    const lock = disk.lock('lock');
+    try {
+      const environment: StoreEnvironment = {
+        disk,
+        clock,
+        random,
+        bootId,
+        devices: await Devices.open(disk, clock, options.reserveBytes ?? DEFAULT_RESERVE_BYTES),
+        pool: new FilePool(disk, options.openFiles ?? DEFAULT_OPEN_FILES),
+        hot: new HotSegments(options.hotBytes ?? DEFAULT_HOT_BYTES),
+        settings: { ...DEFAULT_SETTINGS, ...options.settings },
+      };
+      const stores = new NodeStores(options, environment, lock);
+      await stores.#scan();
+      return stores;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  async #scan(): Promise<void> {
+    const { disk, devices } = this.#environment;
+    for (const index of devices.indexDirectories()) {
+      for (const name of disk.list(index)) {
+        const match = /^([1-9]\d{0,14})(\.new|\.removed)?$/.exec(name);
+        if (match === null) continue;
+        const inode = Number(match[1]);
+        const directory = `${index}/${name}`;
+        this.#nextInode = Math.max(this.#nextInode, inode + 1);
+        if (match[2] !== undefined) await this.#erase(directory, inode);
+        else this.#register(directory);
+      }
+    }
+    for (const device of devices.all()) {
+      for (const name of disk.list(device.path)) {
+        this.#nextInode = Math.max(this.#nextInode, (parseSegmentName(name)?.inode ?? 0) + 1);
+      }
+    }
+  }
+
+  #register(directory: string): void {
+    const read = SuperblockFile.read(this.#environment.disk, directory);
+    if ('superblock' in read) {
+      const { superblock } = read;
+      this.#known.set(superblock.deployment, { directory, superblock, suspect: false });
+    } else this.damages.push(...read);
+  }
+
+  /** Every deployment on the disk, open or not. */
+  deployments(): DeploymentState[] {
+    return [...this.#known.values()].map(({ store, superblock }) => store?.state ?? stateOf(superblock));
+  }
+
+  /**
+   * Makes a deployment durable and opens it. Again for the same deployment: opens it. Throws
+   * DiskError('no-space') if the reserve would be touched.
+   */
+  create(wanted: NewDeployment): Promise<LocalDeploymentStore> {
+    return this.#exclusively(async () => {
+      const known = this.#known.get(wanted.deployment);
+      if (known === undefined) await this.#create(wanted);
+      else {
+        const { volume, blockSize, blocks } = known.superblock;
+        const same = volume === wanted.volume && blockSize === wanted.blockSize && blocks === wanted.blocks;
+        invariant(same, 'a deployment never changes its volume or shape', () => wanted.deployment);
+      }
+      return this.open(wanted.deployment);
+    });
+  }
+
+  async #create(wanted: NewDeployment): Promise<void> {
+    const { blockSize, blocks } = wanted;
+    const sound =
+      blockSize >= MIN_BLOCK_BYTES &&
+      blockSize <= MAX_BLOCK_BYTES &&
+      Number.isInteger(Math.log2(blockSize)) &&
+      Number.isSafeInteger(blocks * blockSize) &&
+      blocks > 0;
+    if (!sound) throw new RangeError(`deployment of ${blocks} blocks of ${blockSize} bytes`);
+    const { disk, devices, bootId } = this.#environment;
+    if (devices.capacity().availableBytes <= 0) {
+      throw new DiskError('no-space', DATA_ROOT, 'no room for another deployment beside the reserve');
+    }
+    const inode = this.#nextInode++;
+    const superblock: Superblock = {
+      volume: wanted.volume,
+      deployment: wanted.deployment,
+      blockSize,
+      blocks,
+      inode,
+      promised: wanted.promised ?? (0 as Epoch),
+      history: [...(wanted.history ?? [])],
+      unclean: false,
+      syncBase: null,
+      etcdClusterId: wanted.etcdClusterId,
+      opening: 0,
+      incarnation: '',
+      bootId,
+      clean: true,
+      durableBatch: 0,
+      checkpoint: null,
+    };
+    const index = emptiest(disk, devices.indexDirectories());
+    const directory = `${index}/${inode}`;
+    const unfinished = `${directory}.new`;
+    disk.makeDirectory(unfinished);
+    await SuperblockFile.create(disk, unfinished, superblock);
+    disk.rename(unfinished, directory);
+    await disk.syncDirectory(index);
+    this.#known.set(wanted.deployment, { directory, superblock, suspect: false });
+  }
+
+  /** The open store, or opens it; a store that has failed is opened anew, as unclean. */
+  async open(deployment: DeploymentId): Promise<LocalDeploymentStore> {
+    if (this.#closed) throw new StoreClosedError(deployment);
+    const known = this.#known.get(deployment);
+    if (known === undefined) throw new NoSuchDeploymentError(deployment);
+    if (known.opening !== undefined) return known.opening;
+    if (known.store !== undefined && !known.store.failed && !known.store.closed) return known.store;
+    known.opening = this.#open(known).finally(() => {
+      delete known.opening;
+    });
+    return known.opening;
+  }
+
+  async #open(known: Known): Promise<LocalDeploymentStore> {
+    if (known.store !== undefined) {
+      known.suspect ||= known.store.failed;
+      await known.store.close();
+      delete known.store;
+    }
+    const { directory, suspect } = known;
+    const { checksums } = this.#options;
+    const store = await LocalDeploymentStore.open(this.#environment, { directory, checksums, suspect });
+    known.store = store;
+    known.suspect = false;
+    return store;
+  }
+
+  /** Closes and erases the deployment; nothing is left of it when it resolves. Again: nothing. */
+  remove(deployment: DeploymentId): Promise<void> {
+    return this.#exclusively(async () => {
+      const known = this.#known.get(deployment);
+      if (known === undefined) return;
+      await known.opening?.catch(() => {});
+      await known.store?.abandon();
+      const { disk } = this.#environment;
+      const removed = `${known.directory}.removed`;
+      disk.rename(known.directory, removed);
+      await disk.syncDirectory(parentOf(removed));
+      this.#known.delete(deployment);
+      await this.#erase(removed, known.superblock.inode);
+    });
+  }
+
+  /** Segments first: while the directory is there, the next start goes on with this. */
+  async #erase(directory: string, inode: number): Promise<void> {
+    const { disk, devices } = this.#environment;
+    for (const device of devices.all()) {
+      const names = disk.list(device.path).filter((name) => parseSegmentName(name)?.inode === inode);
+      for (const name of names) await disk.unlinkAsync(`${device.path}/${name}`);
+      if (names.length > 0) await disk.syncDirectory(device.path);
+    }
+    for (const name of disk.list(directory)) await disk.unlinkAsync(`${directory}/${name}`);
+    disk.removeDirectory(directory);
+    await disk.syncDirectory(parentOf(directory));
+  }
+
+  capacity(): Capacity {
+    return this.#environment.devices.capacity();
+  }
+
+  /** Looks for new `dev<N>` directories now; it happens every 15 s anyway. */
+  findDevices(): void {
+    this.#environment.devices.look();
+  }
+
+  /** Closes all stores cleanly and lets go of the data directory. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#queue.catch(() => {});
+    const outcomes = await Promise.allSettled(
+      [...this.#known.values()].map(async (known) => {
+        await known.opening?.catch(() => {});
+        await known.store?.close();
+      }),
+    );
+    this.#environment.devices.close();
+    this.#environment.pool.close();
+    this.#lock.release();
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  #exclusively<T>(run: () => Promise<T>): Promise<T> {
+    const done = this.#queue.catch(() => {}).then(run);
+    this.#queue = done;
+    return done;
+  }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}
+
+function emptiest(disk: Disk, directories: readonly string[]): string {
+  const [first] = [...directories].sort((a, b) => disk.space(b).freeBytes - disk.space(a).freeBytes);
+  invariant(first !== undefined, 'there is a directory for indexes', () => DATA_ROOT);
+  return first;
+}

@@ -1,0 +1,326 @@
+/**
+ * Opening a deployment: the checkpoint's index, then the log behind it, batch after batch.
+ *
+ * Where the row of batches ends, what follows is either the torn tail of a crash, which is cut off, or damage
+ * to what had been durable, which is reported and nothing is changed. The second is proven if the superblock,
+ * or any later intact batch, says that the missing batch was durable when it was written.
+ */
+
+import { type Disk, DiskError } from '../../core/ports.js';
+import { readEntry } from '../../core/record.js';
+import type { BlockChecksums } from '../codec/index.js';
+import { emptyRecord } from './block-index.js';
+import { badEntries } from './block-reader.js';
+import { type CheckpointHead, readCheckpoint } from './checkpoint.js';
+import type { Devices } from './devices.js';
+import { type Damage, StoreCorruptError } from './errors.js';
+import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, parseSegmentName, type StoreIdentity } from './format.js';
+import type { Image } from './image.js';
+import { type ScannedBatch, SegmentScanner } from './log-scanner.js';
+import { Segment } from './segment.js';
+import type { SegmentLog } from './segment-log.js';
+import type { Superblock } from './superblock.js';
+
+export interface RecoveryOptions {
+  readonly disk: Disk;
+  readonly devices: Devices;
+  readonly identity: StoreIdentity;
+  readonly superblock: Superblock;
+  readonly checkpointPath: (number: number) => string;
+  readonly checksums: BlockChecksums;
+  readonly log: SegmentLog;
+  readonly image: Image;
+}
+
+/** Blocks that were found to be damaged while opening; reads of them fail, and another copy heals them. */
+export interface RecoveryReport {
+  readonly damages: readonly Damage[];
+  readonly replayedBatches: number;
+  readonly cutBytes: number;
+}
+
+interface SegmentFile {
+  readonly segment: Segment;
+  readonly size: number;
+}
+
+export async function recover(options: RecoveryOptions): Promise<RecoveryReport> {
+  return new Recovery(options).run();
+}
+
+class Recovery {
+  readonly #options: RecoveryOptions;
+  readonly #damages: Damage[] = [];
+  /** Of the last batch: they never fall. */
+  #opening = 0;
+  #replayed = 0;
+  #cutBytes = 0;
+
+  constructor(options: RecoveryOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<RecoveryReport> {
+    const { log, superblock } = this.#options;
+    const files = this.#listSegments();
+    const head = await this.#loadCheckpoint(files);
+    log.lastBatch = head.batch;
+    const behind = [...files.values()].filter(({ segment }) => segment.number >= head.start.segment);
+    for (const { segment } of files.values()) {
+      if (segment.number < head.start.segment && !log.segments.has(segment.number)) await this.#unlink(segment);
+    }
+    await this.#replay(behind, head);
+    log.deadBytes = log.dead().reduce((bytes, segment) => bytes + segment.size, 0);
+    log.durableBatch = Math.min(log.lastBatch, superblock.durableBatch);
+    return { damages: this.#damages, replayedBatches: this.#replayed, cutBytes: this.#cutBytes };
+  }
+
+  #fail(damage: Damage): never {
+    throw new StoreCorruptError(this.#options.identity.deployment, [damage, ...this.#damages]);
+  }
+
+  #listSegments(): Map<number, SegmentFile> {
+    const { disk, devices, superblock } = this.#options;
+    const found: SegmentFile[] = [];
+    for (const device of devices.all()) {
+      for (const name of disk.list(device.path)) {
+        const parsed = parseSegmentName(name);
+        if (parsed?.inode !== superblock.inode) continue;
+        const segment = new Segment(device, superblock.inode, parsed.segment);
+        const file = disk.open(segment.path, { create: false });
+        found.push({ segment, size: file.size() });
+        file.close();
+      }
+    }
+    found.sort((a, b) => a.segment.number - b.segment.number);
+    return new Map(found.map((file) => [file.segment.number, file]));
+  }
+
+  async #loadCheckpoint(files: Map<number, SegmentFile>): Promise<CheckpointHead> {
+    const { disk, identity, superblock, checkpointPath, image, log } = this.#options;
+    const { checkpoint } = superblock;
+    if (checkpoint === null) {
+      const start = { segment: 0, offset: 0 };
+      return {
+        batch: 0,
+        start,
+        lastEpoch: 0,
+        lastSequence: 0,
+        generation: 0,
+        floor: 1,
+        streamStart: start,
+        segments: [],
+      };
+    }
+    const previous = emptyRecord();
+    const live = new Map<number, { blocks: number; bytes: number; end: number }>();
+    const path = checkpointPath(checkpoint.number);
+    const options = { disk, path, identity, number: checkpoint.number };
+    const head = await readCheckpoint(options, checkpoint.bytes, (block, record) => {
+      image.index.replace(block, record, previous);
+      image.lowestEpoch = Math.min(image.lowestEpoch, record.epoch);
+      if (record.storedLength === 0) return;
+      const count = live.get(record.segment) ?? { blocks: 0, bytes: 0, end: 0 };
+      count.blocks++;
+      count.bytes += record.storedLength;
+      count.end = Math.max(count.end, record.offset + record.storedLength);
+      live.set(record.segment, count);
+    });
+    if ('what' in head) return this.#fail(head);
+    for (const row of head.segments) this.#adopt(row, files.get(row.number), head);
+    for (const [number, { blocks, bytes, end }] of live) {
+      const file = files.get(number);
+      if (file === undefined || file.size < end) {
+        this.#fail({
+          path: file?.segment.path ?? `segment ${number}`,
+          offset: end,
+          what: 'segment missing or cut short',
+        });
+      }
+      file.segment.liveBlocks = blocks;
+      file.segment.liveBytes = bytes;
+    }
+    image.lastEpoch = head.lastEpoch;
+    image.lastSequence = head.lastSequence;
+    image.generation = head.generation;
+    image.floor = head.floor;
+    image.streamStart = head.streamStart;
+    log.nextSegment = Math.max(log.nextSegment, head.start.segment);
+    return head;
+  }
+
+  /** A segment of the checkpoint's table that the replay does not begin in. One that is gone had been emptied. */
+  #adopt(row: CheckpointHead['segments'][number], file: SegmentFile | undefined, head: CheckpointHead): void {
+    if (file === undefined || row.number >= head.start.segment) return;
+    const { segment } = file;
+    segment.size = row.size;
+    segment.lastSequence = row.lastSequence;
+    this.#options.log.adopt(segment);
+  }
+
+  /** Follows the batches' numbers; a segment without any is one that nothing could be written to. */
+  async #replay(files: readonly SegmentFile[], head: CheckpointHead): Promise<void> {
+    let current: SegmentFile | undefined;
+    let rest = files;
+    const { start } = head;
+    if (files[0]?.segment.number === start.segment) {
+      current = files[0];
+      rest = files.slice(1);
+      if (current.size < start.offset) {
+        this.#fail({
+          path: current.segment.path,
+          offset: current.size,
+          what: 'segment shorter than its checkpoint says',
+        });
+      }
+      this.#enter(current.segment, start.offset, head);
+    } else if (start.offset > 0) {
+      this.#fail({ path: `segment ${start.segment}`, offset: 0, what: 'segment missing' });
+    }
+    for (;;) {
+      const problem = current === undefined ? 'segment missing' : await this.#replaySegment(current, rest);
+      const next = await this.#continuation(rest);
+      if (next < 0) return this.#endOfLog(current, rest, problem);
+      for (const { segment } of rest.slice(0, next + 1)) this.#enter(segment, 0, head);
+      current = rest[next]!;
+      rest = rest.slice(next + 1);
+    }
+  }
+
+  #enter(segment: Segment, size: number, head: CheckpointHead): void {
+    const { log } = this.#options;
+    segment.size = size;
+    segment.lastSequence = head.segments.find((row) => row.number === segment.number)?.lastSequence ?? 0;
+    log.adopt(segment);
+    log.distrust(segment);
+  }
+
+  /** Replays from `segment.size` on; says why it stopped if that is not the file's end. */
+  async #replaySegment(file: SegmentFile, rest: readonly SegmentFile[]): Promise<string> {
+    const { segment, size } = file;
+    const { checksums } = this.#options;
+    const scanner = this.#scanner(segment, size);
+    try {
+      while (segment.size < size) {
+        const found = await scanner.reader.batch(segment.size);
+        if (typeof found === 'string') return found;
+        const problem = this.#outOfPlace(found);
+        if (problem !== undefined) return problem;
+        const bad = found.batch.payload.length > 0 ? badEntries(checksums, found.batch) : [];
+        // A torn write, unless it is proven that it was durable: then the blocks have gone bad since.
+        if (bad.length > 0 && (await this.#proof(file, found.end, rest, found.header.number)) === undefined) {
+          return 'payload checksum';
+        }
+        for (const i of bad) {
+          const what = `block ${readEntry(found.batch.entries, i).block}: bad checksum`;
+          this.#damages.push({ path: segment.path, offset: found.header.offset, what });
+        }
+        this.#apply(found, segment);
+      }
+      return 'batches are missing';
+    } finally {
+      scanner.close();
+    }
+  }
+
+  #outOfPlace({ header }: ScannedBatch): string | undefined {
+    const { log, image, superblock } = this.#options;
+    if (header.number !== log.lastBatch + 1) return `batch ${header.number} where ${log.lastBatch + 1} was expected`;
+    if (header.opening > superblock.opening || header.opening < this.#opening) return 'batch of another opening';
+    if (header.kind === BATCH_STREAM && header.sequence !== image.lastSequence + 1) return 'gap in the stream';
+    return undefined;
+  }
+
+  #apply({ header, table, end }: ScannedBatch, segment: Segment): void {
+    const { log, image } = this.#options;
+    if (header.kind === BATCH_STREAM) image.applyStream(header, table, segment);
+    else if (header.kind === BATCH_BACKFILL) image.applyBackfill(header, table, segment);
+    else if (header.kind === BATCH_POSITION) image.applyPosition(header);
+    this.#opening = header.opening;
+    log.lastBatch = header.number;
+    log.grow(segment, end);
+    this.#replayed++;
+  }
+
+  /** Which of the segments begins with the batch that is due, or -1. */
+  async #continuation(rest: readonly SegmentFile[]): Promise<number> {
+    for (const [i, { segment, size }] of rest.entries()) {
+      const scanner = this.#scanner(segment, size);
+      try {
+        const first = await scanner.reader.batch(0);
+        if (typeof first !== 'string' && this.#outOfPlace(first) === undefined) return i;
+      } finally {
+        scanner.close();
+      }
+    }
+    return -1;
+  }
+
+  /** No intact batch comes next: what follows is cut, if nothing that was durable is lost by that. */
+  async #endOfLog(file: SegmentFile | undefined, rest: readonly SegmentFile[], problem: string): Promise<void> {
+    const { disk, log } = this.#options;
+    const end = file?.segment.size ?? 0;
+    const proof = await this.#proof(file, end + 1, rest, log.lastBatch + 1);
+    if (proof !== undefined) {
+      const path = file?.segment.path ?? `segment ${log.nextSegment}`;
+      this.#fail({ path, offset: end, what: `${problem}; it was durable, says ${proof}` });
+    }
+    for (const later of [...rest].reverse()) {
+      this.#cutBytes += later.size;
+      await this.#unlink(later.segment);
+    }
+    if (file === undefined) return;
+    if (file.size > end) {
+      this.#cutBytes += file.size - end;
+      const handle = disk.open(file.segment.path, { create: false });
+      try {
+        handle.truncate(end);
+        await handle.sync();
+      } finally {
+        handle.close();
+      }
+    }
+    log.resume(file.segment);
+  }
+
+  /** Who says that batch `number` had been durable: the superblock, or a batch behind `from` in `file` or in `rest`. */
+  async #proof(
+    file: SegmentFile | undefined,
+    from: number,
+    rest: readonly SegmentFile[],
+    number: number,
+  ): Promise<string | undefined> {
+    if (this.#options.superblock.durableBatch >= number) return 'the superblock';
+    for (const later of file === undefined ? rest : [file, ...rest]) {
+      const scanner = this.#scanner(later.segment, later.size);
+      try {
+        let found = await scanner.reader.find(later === file ? from : 0);
+        while (found !== undefined) {
+          const { header } = found;
+          const knows = header.number > number && header.durable >= number && header.opening >= this.#opening;
+          if (knows) return `the batch at ${header.offset} of ${later.segment.path}`;
+          found = await scanner.reader.find(found.end);
+        }
+      } finally {
+        scanner.close();
+      }
+    }
+    return undefined;
+  }
+
+  #scanner(segment: Segment, size: number): { reader: SegmentScanner; close: () => void } {
+    const { disk, identity } = this.#options;
+    const file = disk.open(segment.path, { create: false });
+    return { reader: new SegmentScanner(file, identity, segment.number, size), close: () => file.close() };
+  }
+
+  async #unlink(segment: Segment): Promise<void> {
+    const { disk } = this.#options;
+    try {
+      await disk.unlinkAsync(segment.path);
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
+    }
+    await disk.syncDirectory(segment.device.path);
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * What a deployment knows of itself, in three checksummed copies (`super.0` to `super.2`). An update makes the
+ * first copy durable before it touches the others, so that at every moment at least one is whole; the one with
+ * the highest number counts. Damage to one copy therefore never brings back an older state.
+ *
+ * Copy, little-endian: u32 magic "SOSS", u32 CRC-32 of everything behind it, u16 format version, u16 0,
+ * u32 length of the body, u64 number of the update; the body, JSON; zeroes up to a multiple of 4 KiB.
+ */
+
+import { crc32 } from 'node:zlib';
+import { z } from 'zod';
+import { type DeploymentState, type Disk, DiskError } from '../../core/ports.js';
+import { type DeploymentId, type Epoch, isUuid, type Sequence, type VolumeId } from '../../core/types.js';
+import type { Damage } from './errors.js';
+import { readU64, writeU64 } from './format.js';
+
+const MAGIC = 0x53534f53; // "SOSS"
+const FORMAT = 1;
+const HEADER_BYTES = 24;
+const PAD_BYTES = 4096;
+/** Room for more than 100,000 activations of a primary. */
+const MAX_BYTES = 4 * 1024 * 1024;
+const COPIES = [0, 1, 2] as const;
+
+const safe = z.int().min(0);
+const uuid = z.string().refine(isUuid);
+const bodySchema = z.object({
+  volume: uuid.transform((id) => id as VolumeId),
+  deployment: uuid.transform((id) => id as DeploymentId),
+  blockSize: z.int().min(512).max(65_536),
+  blocks: safe,
+  /** Number of this deployment's files on this node. */
+  inode: z.int().min(1),
+  promised: safe.transform((epoch) => epoch as Epoch),
+  history: z
+    .array(
+      z
+        .tuple([safe, safe])
+        .transform(([epoch, startsAfter]) => ({ epoch: epoch as Epoch, startsAfter: startsAfter as Sequence })),
+    )
+    .readonly(),
+  unclean: z.boolean(),
+  syncBase: z
+    .tuple([safe, safe])
+    .transform(([epoch, sequence]) => ({ epoch: epoch as Epoch, sequence: sequence as Sequence }))
+    .nullable(),
+  etcdClusterId: z.string().max(64),
+  /** How often it was opened. */
+  opening: safe,
+  incarnation: z.string().max(64),
+  bootId: z.string().max(64),
+  /** Closed in good order: nothing can be missing, whatever happened to the machine since. */
+  clean: z.boolean(),
+  /** All batches up to this number were durable when this was written. */
+  durableBatch: safe,
+  /** The index as of then: number of the checkpoint's file, and its length. */
+  checkpoint: z.object({ number: z.int().min(1), bytes: safe }).nullable(),
+});
+
+export type Superblock = z.output<typeof bodySchema>;
+
+/** The part that replication sees. */
+export function stateOf(superblock: Superblock): DeploymentState {
+  const { volume, deployment, blockSize, blocks, promised, history, unclean, syncBase, etcdClusterId } = superblock;
+  return { volume, deployment, blockSize, blocks, promised, history, unclean, syncBase, etcdClusterId };
+}
+
+function encode(superblock: Superblock, number: number): Buffer {
+  const { history, syncBase, ...rest } = superblock;
+  const body = Buffer.from(
+    JSON.stringify({
+      ...rest,
+      history: history.map(({ epoch, startsAfter }) => [epoch, startsAfter]),
+      syncBase: syncBase === null ? null : [syncBase.epoch, syncBase.sequence],
+    } satisfies z.input<typeof bodySchema>),
+  );
+  const copy = Buffer.alloc(Math.ceil((HEADER_BYTES + body.length) / PAD_BYTES) * PAD_BYTES);
+  if (copy.length > MAX_BYTES) throw new RangeError(`superblock of ${copy.length} bytes`);
+  copy.writeUInt32LE(MAGIC, 0);
+  copy.writeUInt16LE(FORMAT, 8);
+  copy.writeUInt32LE(body.length, 12);
+  writeU64(copy, number, 16);
+  body.copy(copy, HEADER_BYTES);
+  copy.writeUInt32LE(crc32(copy.subarray(8, HEADER_BYTES + body.length)), 4);
+  return copy;
+}
+
+/** What is in a copy, or what is wrong with it. */
+export function decodeSuperblock(copy: Buffer): { readonly superblock: Superblock; readonly number: number } | string {
+  if (copy.length < HEADER_BYTES) return `superblock of ${copy.length} bytes`;
+  if (copy.readUInt32LE(0) !== MAGIC) return 'not a superblock';
+  const length = copy.readUInt32LE(12);
+  if (length > copy.length - HEADER_BYTES) return 'superblock cut short';
+  if (copy.readUInt32LE(4) !== crc32(copy.subarray(8, HEADER_BYTES + length))) return 'superblock checksum';
+  const format = copy.readUInt16LE(8);
+  if (format !== FORMAT) return `superblock of format ${format}, this program knows ${FORMAT}`;
+  const body = bodySchema.safeParse(JSON.parse(copy.toString('utf8', HEADER_BYTES, HEADER_BYTES + length)));
+  return body.success ? { superblock: body.data, number: readU64(copy, 16) } : `superblock body: ${body.error.message}`;
+}
+
+export class SuperblockFile {
+  readonly #disk: Disk;
+  /** May be renamed under us while nothing is being written. */
+  readonly #directory: string;
+  #number: number;
+
+  private constructor(disk: Disk, directory: string, number: number) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#number = number;
+  }
+
+  /** Writes the first superblock of a new deployment into its (new) directory. */
+  static async create(disk: Disk, directory: string, superblock: Superblock): Promise<void> {
+    await new SuperblockFile(disk, directory, 0).write(superblock);
+    await disk.syncDirectory(directory);
+  }
+
+  /** The newest whole copy; if there is none, what is wrong with each. */
+  static read(
+    disk: Disk,
+    directory: string,
+  ): { readonly file: SuperblockFile; readonly superblock: Superblock } | readonly Damage[] {
+    const damages: Damage[] = [];
+    let newest: { superblock: Superblock; number: number } | undefined;
+    for (const copy of COPIES) {
+      const path = `${directory}/super.${copy}`;
+      const found = readCopy(disk, path);
+      if (typeof found === 'string') damages.push({ path, offset: 0, what: found });
+      else if (newest === undefined || found.number > newest.number) newest = found;
+    }
+    if (newest === undefined) return damages;
+    return { file: new SuperblockFile(disk, directory, newest.number), superblock: newest.superblock };
+  }
+
+  /** Durable in all copies when it resolves. Calls must not overlap. */
+  async write(superblock: Superblock): Promise<void> {
+    const bytes = encode(superblock, ++this.#number);
+    const [first, ...others] = COPIES;
+    await this.#writeCopy(first, bytes);
+    await Promise.all(others.map((copy) => this.#writeCopy(copy, bytes)));
+  }
+
+  async #writeCopy(copy: number, bytes: Buffer): Promise<void> {
+    const file = this.#disk.open(`${this.#directory}/super.${copy}`, { create: true });
+    try {
+      file.write([bytes], 0);
+      await file.sync();
+    } finally {
+      file.close();
+    }
+  }
+}
+
+function readCopy(disk: Disk, path: string): ReturnType<typeof decodeSuperblock> {
+  try {
+    const file = disk.open(path, { create: false });
+    try {
+      const copy = Buffer.alloc(Math.min(file.size(), MAX_BYTES));
+      return decodeSuperblock(copy.subarray(0, file.read(copy, 0)));
+    } finally {
+      file.close();
+    }
+  } catch (error) {
+    if (error instanceof DiskError) return error.message;
+    throw error;
+  }
+}
