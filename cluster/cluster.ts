@@ -14,6 +14,7 @@ import { ClusterError } from './errors.js';
 import { type ClusterFacts, type NodeFacts, type NodeState, type VolumeFacts, writeFacts } from './facts.js';
 import { ensureAuthority, ensureClusterKey, issueCertificate, volumeKeyDir } from './identities.js';
 import { settlePorts, startEtcd, startTemporal } from './servers.js';
+import { releaseStaleMounts } from './volumes.js';
 
 const AGENT_STOP_MS = 30_000;
 const SERVER_STOP_MS = 15_000;
@@ -111,6 +112,8 @@ export class Cluster {
     try {
       const orphans = await endOrphans(dataDir.runDir);
       if (orphans.length > 0) options.notice(`Ended what an earlier run left behind: ${orphans.join(', ')}.`);
+      const stale = await releaseStaleMounts(dataDir.mountDir);
+      if (stale.length > 0) options.notice(`Unmounted what an earlier run left behind: ${stale.join(', ')}.`);
       const known = dataDir.readLayout();
       if (known !== undefined && options.network !== undefined && options.network !== known.network) {
         throw new ClusterError(

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FsType } from '../core/domain.js';
 import { formatDevice, mountDevice, unmountPath } from '../node-agent/attach/filesystem.js';
+import { run } from '../node-agent/attach/run.js';
 import type { ApiVolume } from './api-client.js';
 import type { Cluster } from './cluster.js';
 import { ClusterError } from './errors.js';
@@ -90,6 +91,15 @@ export async function unmountAll(directory: string): Promise<void> {
       { timeoutMs: UNMOUNT_TIMEOUT_MS, intervalMs: 500 },
     );
   }
+}
+
+/** Mounts of an earlier run whose agents are gone: nothing can be written to them any more, whoever holds them. */
+export async function releaseStaleMounts(directory: string): Promise<string[]> {
+  const stale = mountsBelow(directory);
+  for (const mountPoint of stale) {
+    await unmountPath(mountPoint).catch(() => run('umount', ['--lazy', mountPoint], { timeoutMs: UNMOUNT_TIMEOUT_MS }));
+  }
+  return stale;
 }
 
 /** What `cluster.json` says of all volumes. */
