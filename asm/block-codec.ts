@@ -195,7 +195,7 @@ export function check(
       if (flags & FLAG_LZ4 ? length >= blockSize : length !== blockSize) return fail(BAD_LENGTH, block);
       if (flags & FLAG_XTS && length < MIN_UNIT) return fail(BAD_LENGTH, block);
       stored += length;
-    } else if (kind !== KIND_ZERO || flags !== 0 || length !== 0) {
+    } else if (kind !== KIND_ZERO || flags !== 0 || length !== 0 || load<u64>(entry, ENTRY_CHECKSUM) !== 0) {
       return fail(BAD_ENTRY, block);
     }
     block += blocks;
