@@ -1,0 +1,2 @@
+export { DeviceManager, type DeviceManagerOptions } from './device.js';
+export { type DeviceSupport, deviceSupport } from './support.js';
