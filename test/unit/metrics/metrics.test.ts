@@ -1,8 +1,9 @@
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import type { DeploymentStatus } from '../../../core/messages.js';
 import type { VolumeId } from '../../../core/types.js';
 import { newFrontendStats } from '../../../node-agent/frontend/stats.js';
-import { createMetrics, MAX_VOLUMES_WITH_SERIES, type MetricSources } from '../../../node-agent/metrics/metrics.js';
+import { MAX_VOLUMES_WITH_SERIES, type MetricSources, registerMetrics } from '../../../node-agent/metrics/index.js';
 import { aVolume } from '../../setup/records.js';
 
 const volume = aVolume({ name: 'data' });
@@ -16,6 +17,12 @@ const sources = (patch: Partial<MetricSources> = {}): MetricSources => ({
   stateReachable: () => true,
   ...patch,
 });
+
+function createMetrics(from: MetricSources): Registry {
+  const registry = new Registry();
+  registerMetrics(registry, from);
+  return registry;
+}
 
 const labels = (type: string) =>
   `{namespace="default",pool="default",type="${type}",volume_id="${volume.id}",volume_name="data"}`;

@@ -4,7 +4,7 @@
  * of series is bounded by the volumes that are attached to or stored on this node.
  */
 
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
 import type { Volume } from '../../core/domain.js';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { VolumeId } from '../../core/types.js';
@@ -118,12 +118,10 @@ function nodeMetrics(registry: Registry, sources: MetricSources): void {
   gauge('storageos_store_reachable', '1 if etcd answers', () => (sources.stateReachable() ? 1 : 0));
 }
 
-/** A registry of the agent's own; other parts add theirs to it. */
-export function createMetrics(sources: MetricSources): Registry {
-  const registry = new Registry();
+/** Adds the agent's metrics to the registry. */
+export function registerMetrics(registry: Registry, sources: MetricSources): void {
   collectDefaultMetrics({ register: registry, prefix: 'storageos_control_' });
   frontendMetrics(registry, sources);
   deploymentMetrics(registry, sources);
   nodeMetrics(registry, sources);
-  return registry;
 }
