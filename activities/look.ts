@@ -1,7 +1,7 @@
 /** The volume's workflow looks: everything that it decides by is read here, and here it is decided. */
 
 import type { NamespaceId, NodeId, VolumeId } from '../core/types.js';
-import { type Failures, type PlanMemory, planVolume, type RunningAct, type VolumePlan } from '../core/volume-plan.js';
+import { type Failures, type PlanMemory, planVolume, type VolumePlan } from '../core/volume-plan.js';
 import { askCopies } from './copies.js';
 import type { ActivityDeps } from './deps.js';
 
@@ -9,7 +9,7 @@ export interface LookRequest {
   readonly volume: VolumeId;
   readonly memory: PlanMemory;
   readonly failures: Failures;
-  readonly running?: RunningAct;
+  readonly running?: 'sync' | 'rebuild';
   /** The workflow's clock. */
   readonly nowMs: number;
 }

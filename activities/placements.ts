@@ -7,6 +7,14 @@ import type { DeploymentId, NodeId, VolumeId } from '../core/types.js';
 import { askCopies, requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
 
+export interface VolumeFacts {
+  readonly phase: VolumePhase;
+  /** Wanted, the primary among them. */
+  readonly copies: number;
+  readonly encryption: boolean;
+  readonly placements: readonly Placement[];
+}
+
 export interface PlacementActivities {
   /** One copy for each id, the first for the primary. What is placed already stays. 'no-capacity' */
   placeVolume(request: { volume: VolumeId; deployments: readonly DeploymentId[] }): Promise<readonly Placement[]>;
@@ -15,10 +23,7 @@ export interface PlacementActivities {
   /** Takes copies out of the record; their nodes may erase them from then on. */
   dropPlacements(request: { volume: VolumeId; deployments: readonly DeploymentId[] }): Promise<readonly Placement[]>;
   setPhase(request: { volume: VolumeId; phase: VolumePhase; reason?: string }): Promise<void>;
-  /** How many copies the record wants, the primary among them. */
-  copiesWanted(request: {
-    volume: VolumeId;
-  }): Promise<{ copies: number; encrypted: boolean; placed: readonly Placement[] }>;
+  readVolume(request: { volume: VolumeId }): Promise<VolumeFacts>;
   /**
    * Marks the volume as being deleted; returns its copies. 'invalid-state' if it is attached; if `offline` and
    * a copy answers; 'node-unavailable' if not `offline` and no copy answers.
@@ -109,9 +114,9 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
       });
     },
 
-    async copiesWanted({ volume }) {
-      const { replicas, encryption, placements } = await requireVolume(deps, volume);
-      return { copies: replicas + 1, encrypted: encryption, placed: placements };
+    async readVolume({ volume }) {
+      const { phase, replicas, encryption, placements } = await requireVolume(deps, volume);
+      return { phase, copies: replicas + 1, encryption, placements };
     },
 
     async beginDeletion({ volume, offline }) {

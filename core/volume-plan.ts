@@ -63,13 +63,6 @@ export const EMPTY_MEMORY: PlanMemory = { missingSince: {} };
 /** Acts that failed lately, by `actKey`: not tried before `notBeforeMs`. */
 export type Failures = Readonly<Record<string, { readonly count: number; readonly notBeforeMs: number }>>;
 
-/** The long act that goes on beside the workflow's loop. */
-export interface RunningAct {
-  readonly act: 'sync' | 'rebuild';
-  /** Absent while a rebuild has not placed its copy. */
-  readonly deployment?: DeploymentId;
-}
-
 export interface PlanInput {
   /** Undefined: the record is gone. */
   readonly volume: Volume | undefined;
@@ -77,7 +70,8 @@ export interface PlanInput {
   readonly answers: ReadonlyMap<DeploymentId, CopyAnswer>;
   readonly nodes: ReadonlyMap<NodeId, NodeView>;
   readonly attachedTo: NodeId | undefined;
-  readonly running: RunningAct | undefined;
+  /** The long act that goes on beside the workflow's loop. */
+  readonly running: 'sync' | 'rebuild' | undefined;
   readonly failures: Failures;
   readonly memory: PlanMemory;
   /** The workflow's clock. */
@@ -89,11 +83,16 @@ export type Act =
   | { readonly act: 'provision' }
   | { readonly act: 'delete' }
   | { readonly act: 'failover'; readonly epoch: Epoch; readonly reason: string }
-  /** Brings `deployment` up to date; `epoch` is that of the primary which is asked to. */
-  | { readonly act: 'sync'; readonly deployment: DeploymentId; readonly primary: Placement; readonly epoch: Epoch }
-  /** With `deployment`, makes that placed copy, which does not exist; else places a new one. */
-  | { readonly act: 'rebuild'; readonly deployment?: DeploymentId; readonly reason: string }
-  | { readonly act: 'remove-copy'; readonly deployment: DeploymentId; readonly reason: string };
+  /** `primary` is asked to bring `deployment` up to date, under `epoch` or a later one of its own. */
+  | ({ readonly act: 'sync'; readonly deployment: DeploymentId } & ActingPrimary)
+  /** With `placed`, makes that copy, which does not exist; else places a new one. */
+  | ({ readonly act: 'rebuild'; readonly placed?: Placement; readonly reason: string } & ActingPrimary)
+  | ({ readonly act: 'remove-copy'; readonly deployment: DeploymentId; readonly reason: string } & ActingPrimary);
+
+export interface ActingPrimary {
+  readonly primary: Placement;
+  readonly epoch: Epoch;
+}
 
 /** `end`: nothing is left that the workflow could look after. */
 export type Step = Act | { readonly act: 'wait' } | { readonly act: 'end' };
@@ -122,7 +121,8 @@ export interface VolumePlan {
 
 /** Names an act for counting its failures. */
 export function actKey(act: Act): string {
-  return 'deployment' in act && act.deployment !== undefined ? `${act.act}/${act.deployment}` : act.act;
+  const deployment = act.act === 'rebuild' ? act.placed?.deployment : 'deployment' in act ? act.deployment : undefined;
+  return deployment === undefined ? act.act : `${act.act}/${deployment}`;
 }
 
 export function planVolume(input: PlanInput): VolumePlan {
@@ -206,7 +206,13 @@ function planCopies(input: PlanInput, volume: Volume, membership: Membership, pr
 
   const orphan = membership.inSync.find((id) => !volume.placements.some((placed) => placed.deployment === id));
   if (orphan !== undefined && orphan !== membership.primary.deployment) {
-    return propose(remembered, condition, { act: 'remove-copy', deployment: orphan, reason: 'it is not placed' }, text);
+    const reason = 'it is not placed';
+    return propose(
+      remembered,
+      condition,
+      { act: 'remove-copy', deployment: orphan, reason, ...acting(membership) },
+      text,
+    );
   }
   return enough
     ? planSurplus(remembered, membership, copies, state)
@@ -237,19 +243,34 @@ function planSurplus(input: PlanInput, membership: Membership, copies: Copies, {
   const spare = copies.present[0] ?? copies.blank[0];
   if (spare !== undefined) {
     const reason = 'enough copies are in sync';
-    return propose(input, condition, { act: 'remove-copy', deployment: spare.deployment, reason }, text);
+    return propose(
+      input,
+      condition,
+      { act: 'remove-copy', deployment: spare.deployment, reason, ...acting(membership) },
+      text,
+    );
   }
   if (copies.inSync.length > copies.want) {
     const surplus = leastWanted(input, membership, copies);
     if (surplus !== undefined) {
       const reason = `the volume wants ${copies.want - 1} replicas`;
-      return propose(input, condition, { act: 'remove-copy', deployment: surplus.deployment, reason }, text);
+      return propose(
+        input,
+        condition,
+        { act: 'remove-copy', deployment: surplus.deployment, reason, ...acting(membership) },
+        text,
+      );
     }
   }
   const forgotten = copies.missing.find((copy) => !input.nodes.has(copy.node)) ?? overflow(copies);
   if (forgotten !== undefined) {
     const reason = 'its node is gone and enough copies are in sync';
-    return propose(input, condition, { act: 'remove-copy', deployment: forgotten.deployment, reason }, text);
+    return propose(
+      input,
+      condition,
+      { act: 'remove-copy', deployment: forgotten.deployment, reason, ...acting(membership) },
+      text,
+    );
   }
   return wait(input, condition, text, settings.idleMs);
 }
@@ -288,7 +309,10 @@ function planShortage(
 ): VolumePlan {
   const { running, settings, nowMs } = input;
   const { condition, text } = state;
-  if (running !== undefined) return planBesideRunning(input, running, primary, copies, state);
+  // A sync that the run of this workflow before has started is known by the primary only.
+  if (running !== undefined || primary.sync !== undefined) {
+    return planBesideRunning(input, membership, primary, copies, state);
+  }
 
   const need = copies.want - copies.inSync.length;
   const ways: Act[] = [
@@ -296,12 +320,16 @@ function planShortage(
       (copy): Act => ({
         act: 'sync',
         deployment: copy.deployment,
-        primary: { deployment: membership.primary.deployment, node: membership.primary.node },
-        epoch: membership.epoch,
+        ...acting(membership),
       }),
     ),
     ...copies.blank.map(
-      (copy): Act => ({ act: 'rebuild', deployment: copy.deployment, reason: 'its node has no such copy' }),
+      (copy): Act => ({
+        act: 'rebuild',
+        placed: copy,
+        reason: 'its node has no such copy',
+        ...acting(membership),
+      }),
     ),
   ];
   const ready = ways.find((act) => !isDeferred(input, act));
@@ -315,13 +343,18 @@ function planShortage(
     const longest = copies.missing[0];
     if (copies.missing.length > copies.want && longest !== undefined) {
       const reason = 'away for longest of too many';
-      return propose(input, condition, { act: 'remove-copy', deployment: longest.deployment, reason }, text);
+      return propose(
+        input,
+        condition,
+        { act: 'remove-copy', deployment: longest.deployment, reason, ...acting(membership) },
+        text,
+      );
     }
     const reason =
       volume.placements.length < copies.want
         ? `the volume wants ${copies.want - 1} replicas`
         : 'a copy is away for longer than the grace period';
-    return propose(input, condition, { act: 'rebuild', reason }, text);
+    return propose(input, condition, { act: 'rebuild', reason, ...acting(membership) }, text);
   }
   const first = awaited[0];
   if (first === undefined) return wait(input, condition, `${text}; trying again soon`, settings.busyMs);
@@ -333,27 +366,33 @@ function planShortage(
 /** A copy is being filled. Only the return of one that has less to copy changes that. */
 function planBesideRunning(
   input: PlanInput,
-  running: RunningAct,
+  membership: Membership,
   primary: DeploymentStatus,
   copies: Copies,
-  state: State,
+  { condition, text }: State,
 ): VolumePlan {
   const { settings } = input;
-  const { condition, text } = state;
-  const progress = primary.sync?.target === running.deployment ? primary.sync : undefined;
-  const doing = running.act === 'sync' ? 'a copy is being synced' : 'a new copy is being made';
-  if (progress === undefined || running.deployment === undefined) {
-    return wait(input, condition, `${text}; ${doing}`, settings.runningMs);
-  }
-  const remaining = Math.max(0, progress.blocksTotal - progress.blocksDone);
-  const returned = copies.present.find((copy) => copy.deployment !== running.deployment);
+  const { sync } = primary;
+  const doing = input.running === 'rebuild' ? 'a new copy is being made' : 'a copy is being synced';
+  if (sync === undefined) return wait(input, condition, `${text}; ${doing}`, settings.runningMs);
+  const remaining = Math.max(0, sync.blocksTotal - sync.blocksDone);
+  const returned = copies.present.find((copy) => copy.deployment !== sync.target);
   const oneIsEnough = copies.want - copies.inSync.length === 1;
-  if (returned !== undefined && oneIsEnough && returned.behind < remaining && progress.kind === 'full') {
+  if (sync.kind === 'full' && returned !== undefined && oneIsEnough && returned.behind < remaining) {
     const reason = `the copy on ${nodeName(input, returned)} is back and has fewer blocks to copy`;
-    return propose(input, condition, { act: 'remove-copy', deployment: running.deployment, reason }, text);
+    return propose(
+      input,
+      condition,
+      { act: 'remove-copy', deployment: sync.target, reason, ...acting(membership) },
+      text,
+    );
   }
-  const percent = progress.blocksTotal === 0 ? 100 : Math.floor((progress.blocksDone / progress.blocksTotal) * 100);
+  const percent = sync.blocksTotal === 0 ? 100 : Math.floor((sync.blocksDone / sync.blocksTotal) * 100);
   return wait(input, condition, `${text}; ${doing}, ${percent} %`, settings.runningMs);
+}
+
+function acting({ primary, epoch }: Membership): ActingPrimary {
+  return { primary: { deployment: primary.deployment, node: primary.node }, epoch };
 }
 
 function isDeferred(input: PlanInput, act: Act): boolean {

@@ -1,0 +1,59 @@
+/** The agent's share of the control plane: activities of its node, and those that any node can do. */
+
+import type { ActivityDeps } from '../../activities/deps.js';
+import { failureInterceptor } from '../../activities/failures.js';
+import { createNodeBoundActivities, createSharedActivities } from '../../activities/index.js';
+import { nodeTaskQueue, SHARED_TASK_QUEUE } from '../../workflows/names.js';
+import type { Logger } from '../log.js';
+import { SupervisedWorker } from './supervised-worker.js';
+import { installTemporalRuntime } from './temporal-runtime.js';
+
+/** Activities of either kind at the same time: they wait for etcd, disks and peers, not for the CPU. */
+const MAX_SHARED_ACTIVITIES = 20;
+const MAX_NODE_ACTIVITIES = 20;
+/** A heartbeat with progress goes out as soon as it is made: a resumed sync and the UI rest on it. */
+const HEARTBEAT_THROTTLE_MS = 200;
+/** What runs when the agent stops is cancelled after this time. */
+const SHUTDOWN_GRACE_MS = 2_000;
+const SHUTDOWN_FORCE_MS = 5_000;
+
+export interface ActivityWorkersOptions {
+  readonly address: string;
+  readonly namespace: string;
+  readonly deps: ActivityDeps;
+  readonly logger: Logger;
+}
+
+/** Returns at once; the workers connect when Temporal answers. */
+export function startActivityWorkers({ address, namespace, deps, logger }: ActivityWorkersOptions): {
+  stop(): Promise<void>;
+} {
+  installTemporalRuntime(logger);
+  const start = (name: string, taskQueue: string, activities: object, max: number) =>
+    new SupervisedWorker({
+      name,
+      address,
+      namespace,
+      logger,
+      worker: {
+        taskQueue,
+        activities,
+        identity: `${deps.self}/${name}`,
+        interceptors: { activity: [() => ({ inbound: failureInterceptor })] },
+        maxConcurrentActivityTaskExecutions: max,
+        maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
+        defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
+        shutdownGraceTime: SHUTDOWN_GRACE_MS,
+        shutdownForceTime: SHUTDOWN_FORCE_MS,
+      },
+    });
+  const workers = [
+    start('shared', SHARED_TASK_QUEUE, createSharedActivities(deps), MAX_SHARED_ACTIVITIES),
+    start('node', nodeTaskQueue(deps.self), createNodeBoundActivities(deps), MAX_NODE_ACTIVITIES),
+  ];
+  return {
+    async stop() {
+      await Promise.all(workers.map((worker) => worker.stop()));
+    },
+  };
+}

@@ -1,0 +1,218 @@
+/** The volumes' workflows, as API and agent speak to them. */
+
+import { Client, Connection, WithStartWorkflowOperation, type WorkflowStartOptions } from '@temporalio/client';
+import type { VerifyReport, VolumeController } from '../../core/controller.js';
+import { DomainError } from '../../core/errors.js';
+import type { NamespaceId, NodeId, VolumeId } from '../../core/types.js';
+import {
+  ATTACH_UPDATE,
+  type AttachCommand,
+  DETACH_UPDATE,
+  FENCE_NODE_WORKFLOW,
+  type FenceNodeInput,
+  fenceNodeWorkflowId,
+  LOOK_SIGNAL,
+  PROVISION_UPDATE,
+  REMOVE_UPDATE,
+  type RemoveCommand,
+  SHARED_TASK_QUEUE,
+  VERIFY_VOLUME_WORKFLOW,
+  VOLUME_WORKFLOW,
+  volumeChildId,
+  volumeWorkflowId,
+} from '../../workflows/names.js';
+import {
+  NAMESPACE_ATTRIBUTE,
+  NODE_ATTRIBUTE,
+  OPERATION_ATTRIBUTE,
+  VOLUME_ATTRIBUTE,
+} from '../../workflows/search-attributes.js';
+import { isWorkflowGone, toDomainError } from './temporal-errors.js';
+
+/** Temporal accepts a command within this time, or it counts as away. */
+const ACCEPT_TIMEOUT_MS = 4_000;
+/** A comparison of copies takes as long as reading their indexes. */
+const VERIFY_TIMEOUT_MS = 30 * 60_000;
+
+export interface ControllerOptions {
+  readonly address: string;
+  readonly namespace: string;
+  /** For titles in Temporal's UI. */
+  readonly describe?: (volume: VolumeId) => { readonly name: string; readonly namespace: NamespaceId } | undefined;
+  /** How long Temporal may take to accept a command; 4 s. */
+  readonly acceptTimeoutMs?: number;
+}
+
+type VolumeStart = Omit<WorkflowStartOptions, 'args'>;
+
+export class TemporalVolumeController implements VolumeController {
+  readonly #options: ControllerOptions;
+  readonly #connection: Connection;
+  readonly #client: Client;
+
+  /** Connects with the first call. */
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#connection = Connection.lazy({ address: options.address, connectTimeout: this.#acceptTimeoutMs });
+    this.#client = new Client({ connection: this.#connection, namespace: options.namespace });
+  }
+
+  get client(): Client {
+    return this.#client;
+  }
+
+  provision(volume: VolumeId, { waitMs }: { readonly waitMs: number }): Promise<void> {
+    return this.#command(volume, PROVISION_UPDATE, [], waitMs);
+  }
+
+  attach(volume: VolumeId, node: NodeId, { waitMs }: { readonly waitMs: number }): Promise<void> {
+    return this.#command(volume, ATTACH_UPDATE, [{ node } satisfies AttachCommand], waitMs);
+  }
+
+  detach(volume: VolumeId, { waitMs }: { readonly waitMs: number }): Promise<void> {
+    return this.#command(volume, DETACH_UPDATE, [], waitMs);
+  }
+
+  remove(volume: VolumeId, { offline, waitMs }: { readonly offline: boolean; readonly waitMs: number }): Promise<void> {
+    return this.#command(volume, REMOVE_UPDATE, [{ offline } satisfies RemoveCommand], waitMs);
+  }
+
+  changed(volume: VolumeId): Promise<void> {
+    return this.look(volume, 'the desired state has changed');
+  }
+
+  /** Wakes the volume's workflow, and starts it if there is none. `reason` is for people. */
+  async look(volume: VolumeId, reason: string): Promise<void> {
+    await this.#within(`waking volume ${volume}`, () =>
+      this.#client.workflow.signalWithStart(VOLUME_WORKFLOW, {
+        ...this.#start(volume),
+        args: [{ volume }],
+        signal: LOOK_SIGNAL,
+        signalArgs: [reason],
+      }),
+    );
+  }
+
+  async verify(volume: VolumeId): Promise<VerifyReport> {
+    const what = `verifying volume ${volume}`;
+    const handle = await this.#within(what, () =>
+      this.#client.workflow.start(VERIFY_VOLUME_WORKFLOW, {
+        workflowId: volumeChildId(volume, 'verify'),
+        taskQueue: SHARED_TASK_QUEUE,
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        args: [{ volume }],
+        staticSummary: `Compare the copies of ${this.#title(volume)}`,
+        typedSearchAttributes: this.#attributes(volume, VERIFY_VOLUME_WORKFLOW),
+      }),
+    );
+    const report = await this.#result<VerifyReport>(what, () => handle.result(), VERIFY_TIMEOUT_MS);
+    if (report === undefined) throw new DomainError('controller-unavailable', `${what} takes too long; it goes on`);
+    return report;
+  }
+
+  /** Starts `FenceNode`, or joins the one that runs for the node. Resolves when it has begun. */
+  async fenceNode(input: FenceNodeInput): Promise<void> {
+    await this.#within(`fencing node ${input.node}`, () =>
+      this.#client.workflow.start(FENCE_NODE_WORKFLOW, {
+        workflowId: fenceNodeWorkflowId(input.node),
+        taskQueue: SHARED_TASK_QUEUE,
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        args: [input],
+        staticSummary: `Node ${input.node}: ${input.reason}`,
+        typedSearchAttributes: [
+          { key: NODE_ATTRIBUTE, value: input.node },
+          { key: OPERATION_ATTRIBUTE, value: FENCE_NODE_WORKFLOW },
+        ],
+      }),
+    );
+  }
+
+  /** Ids of the volumes whose workflow runs. Temporal's index of them is a little late. */
+  async running(): Promise<Set<string>> {
+    return this.#within('listing the volumes of Temporal', async () => {
+      const ids = new Set<string>();
+      const query = `WorkflowType = '${VOLUME_WORKFLOW}' AND ExecutionStatus = 'Running'`;
+      for await (const { workflowId } of this.#client.workflow.list({ query })) ids.add(workflowId);
+      return ids;
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close();
+  }
+
+  get #acceptTimeoutMs(): number {
+    return this.#options.acceptTimeoutMs ?? ACCEPT_TIMEOUT_MS;
+  }
+
+  /** Starts the workflow if there is none, gives the command, and waits for its end. */
+  async #command(volume: VolumeId, update: string, args: unknown[], waitMs: number): Promise<void> {
+    const what = `${update} of volume ${volume}`;
+    const send = () =>
+      this.#client.workflow.startUpdateWithStart(update, {
+        args,
+        waitForStage: 'ACCEPTED',
+        startWorkflowOperation: new WithStartWorkflowOperation(VOLUME_WORKFLOW, {
+          ...this.#start(volume),
+          args: [{ volume }],
+          workflowIdConflictPolicy: 'USE_EXISTING',
+        }),
+      });
+    // A workflow that ends at this moment, its volume being deleted, takes no command: the next one says so.
+    const handle = await this.#within(what, () =>
+      send().catch((error: unknown) => (isWorkflowGone(error) ? send() : Promise.reject(error))),
+    );
+    await this.#result(what, () => handle.result(), waitMs);
+  }
+
+  #start(volume: VolumeId): VolumeStart {
+    return {
+      workflowId: volumeWorkflowId(volume),
+      taskQueue: SHARED_TASK_QUEUE,
+      staticSummary: `Volume ${this.#title(volume)}`,
+      staticDetails:
+        'Keeps the copies of the volume as they are wanted. Current details: its state, and what it waits for.',
+      typedSearchAttributes: this.#attributes(volume, VOLUME_WORKFLOW),
+    };
+  }
+
+  #title(volume: VolumeId): string {
+    return this.#options.describe?.(volume)?.name ?? volume;
+  }
+
+  #attributes(volume: VolumeId, operation: string) {
+    const namespace = this.#options.describe?.(volume)?.namespace;
+    return [
+      { key: VOLUME_ATTRIBUTE, value: volume },
+      { key: OPERATION_ATTRIBUTE, value: operation },
+      ...(namespace === undefined ? [] : [{ key: NAMESPACE_ATTRIBUTE, value: namespace }]),
+    ];
+  }
+
+  async #within<T>(what: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#connection.withDeadline(Date.now() + this.#acceptTimeoutMs, call);
+    } catch (error) {
+      throw toDomainError(error, what);
+    }
+  }
+
+  /** Undefined when the time is over; what was accepted goes on. */
+  async #result<T>(what: string, wait: () => Promise<T>, waitMs: number): Promise<T | undefined> {
+    const giveUp = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => {
+        resolve(undefined);
+        giveUp.abort();
+      }, waitMs);
+    });
+    try {
+      return await Promise.race([this.#connection.withAbortSignal(giveUp.signal, wait), patience]);
+    } catch (error) {
+      throw toDomainError(error, what);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

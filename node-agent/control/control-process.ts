@@ -1,0 +1,65 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from '../log.js';
+import { type ControlEnvironment, controlEnvironment } from './control-environment.js';
+
+const ENTRY = fileURLToPath(new URL('./control-worker.js', import.meta.url));
+const FIRST_RESTART_MS = 500;
+const MAX_RESTART_MS = 30_000;
+/** A process that lived for so long begins with the shortest pause again. */
+const STABLE_MS = 60_000;
+const STOP_TIMEOUT_MS = 8_000;
+
+/** Keeps the control process running while the agent runs. */
+export class ControlProcess {
+  readonly #environment: ControlEnvironment;
+  readonly #logger: Logger;
+  #child: ChildProcess | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #restartMs = FIRST_RESTART_MS;
+  #stopped = false;
+
+  constructor(environment: ControlEnvironment, logger: Logger) {
+    this.#environment = environment;
+    this.#logger = logger;
+    this.#start();
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    const child = this.#child;
+    if (child === undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+      child.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      if (child.connected) child.disconnect();
+      else child.kill('SIGTERM');
+    });
+  }
+
+  #start(): void {
+    const startedMs = performance.now();
+    const child = fork(ENTRY, {
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...controlEnvironment(this.#environment) },
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.#child = child;
+    child.once('error', (err) => this.#logger.error({ err }, 'control process cannot be started'));
+    child.once('exit', (code, signal) => {
+      this.#child = undefined;
+      if (this.#stopped) return;
+      if (performance.now() - startedMs > STABLE_MS) this.#restartMs = FIRST_RESTART_MS;
+      this.#logger.error({ code, signal, restartMs: this.#restartMs }, 'control process ended; starting it again');
+      this.#timer = setTimeout(() => this.#start(), this.#restartMs);
+      this.#restartMs = Math.min(this.#restartMs * 2, MAX_RESTART_MS);
+    });
+  }
+}

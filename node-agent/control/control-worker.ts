@@ -1,0 +1,48 @@
+/**
+ * The process that runs the workflows: a child of the agent, so that their start-up and garbage never stop an
+ * I/O. It ends when its parent does, whose death closes the channel between the two.
+ */
+
+import { SHARED_TASK_QUEUE } from '../../workflows/names.js';
+import { createLogger } from '../log.js';
+import { workflowBundlePath } from './bundle.js';
+import { readControlEnvironment } from './control-environment.js';
+import { SupervisedWorker } from './supervised-worker.js';
+import { installTemporalRuntime } from './temporal-runtime.js';
+
+/** Small: one volume's workflow is a few kB, and what is not cached is replayed. */
+const MAX_CACHED_WORKFLOWS = 500;
+const MAX_WORKFLOW_TASKS = 10;
+
+const { address, namespace, node, logLevel } = readControlEnvironment(process.env);
+const logger = createLogger({ level: logLevel, node }).child({ process: 'control' });
+installTemporalRuntime(logger);
+
+const worker = new SupervisedWorker({
+  name: 'workflows',
+  address,
+  namespace,
+  logger,
+  worker: {
+    taskQueue: SHARED_TASK_QUEUE,
+    workflowBundle: { codePath: workflowBundlePath() },
+    identity: `${node}/workflows`,
+    maxCachedWorkflows: MAX_CACHED_WORKFLOWS,
+    maxConcurrentWorkflowTaskExecutions: MAX_WORKFLOW_TASKS,
+  },
+});
+
+const stop = () => {
+  worker.stop().then(
+    () => process.exit(0),
+    (err: unknown) => {
+      logger.error({ err }, 'workflow worker did not stop cleanly');
+      process.exit(1);
+    },
+  );
+};
+process.once('disconnect', stop);
+process.once('SIGTERM', stop);
+// Ctrl-C goes to the whole group of processes; the agent stops first, and then this one.
+process.on('SIGINT', () => {});
+if (process.channel === undefined) logger.warn('no parent: this process ends on SIGTERM only');

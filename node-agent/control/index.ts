@@ -1,0 +1,89 @@
+/** The node's part of the control plane. */
+
+import type { ActivityDeps } from '../../activities/deps.js';
+import type { Volume } from '../../core/domain.js';
+import type { Clock, Random } from '../../core/ports.js';
+import type { NodeId, VolumeId } from '../../core/types.js';
+import type { Logger } from '../log.js';
+import { startActivityWorkers } from './activity-workers.js';
+import { Attention } from './attention.js';
+import { TemporalVolumeController } from './client.js';
+import { ControlProcess } from './control-process.js';
+import { Sweeper } from './sweeper.js';
+
+export { TemporalVolumeController } from './client.js';
+
+/** A node that stays dead is reported no more often than this. */
+const FENCE_INTERVAL_MS = 10_000;
+
+export interface ControlOptions {
+  readonly temporal: { readonly address: string; readonly namespace: string };
+  readonly nodeName: string;
+  /** Runs the workflows, in a child process. */
+  readonly controlRole: boolean;
+  readonly logLevel: string;
+  readonly deps: Omit<ActivityDeps, 'look'>;
+  /** What the watch of etcd knows. */
+  readonly volumes: () => Iterable<Volume>;
+  readonly volume: (id: VolumeId) => Volume | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface Control {
+  readonly controller: TemporalVolumeController;
+  /** Wakes a volume's workflow: returns at once, limits its rate, goes on until Temporal has taken it. */
+  look(volume: VolumeId, reason: string): void;
+  /** Gossip or an operator says that a node has failed: volumes that have a copy there are woken. */
+  nodeFailed(node: NodeId, reason: string): void;
+  stop(): Promise<void>;
+}
+
+/** Returns at once; everything connects when Temporal answers. Errors: DomainError if the installation is broken. */
+export function startControl(options: ControlOptions): Control {
+  const { temporal, clock, random, logger } = options;
+  const controller = new TemporalVolumeController({ ...temporal, describe: options.volume });
+  const attention = new Attention({ signal: (volume, reason) => controller.look(volume, reason), clock, logger });
+  const workers = startActivityWorkers({
+    ...temporal,
+    logger,
+    deps: { ...options.deps, look: (volume, reason) => controller.look(volume, reason) },
+  });
+  const process = options.controlRole
+    ? new ControlProcess({ ...temporal, node: options.nodeName, logLevel: options.logLevel }, logger)
+    : undefined;
+  const sweeper = options.controlRole
+    ? new Sweeper({
+        volumes: function* () {
+          for (const volume of options.volumes()) yield volume.id;
+        },
+        running: () => controller.running(),
+        look: (volume, reason) => attention.look(volume, reason),
+        clock,
+        random,
+        logger,
+      })
+    : undefined;
+  const reported = new Map<NodeId, number>();
+
+  return {
+    controller,
+    look: (volume, reason) => attention.look(volume, reason),
+    nodeFailed(node, reason) {
+      const last = reported.get(node);
+      if (last !== undefined && clock.now() - last < FENCE_INTERVAL_MS) return;
+      reported.set(node, clock.now());
+      controller.fenceNode({ node, reason, detach: false }).catch((err: unknown) => {
+        logger.warn({ err, node }, 'failure of a node not told to Temporal');
+        reported.delete(node);
+      });
+    },
+    async stop() {
+      sweeper?.stop();
+      attention.stop();
+      await Promise.all([process?.stop(), workers.stop()]);
+      await controller.close();
+    },
+  };
+}

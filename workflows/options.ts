@@ -1,0 +1,54 @@
+/** Time-outs and retries, one set for each class of activity. All are idempotent. */
+
+import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
+
+/** Reads and writes etcd, asks nodes for their status. */
+export const RECORDS: ActivityOptions = {
+  startToCloseTimeout: '15s',
+  scheduleToCloseTimeout: '60s',
+  retry: { initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '5s' },
+};
+
+/** The volume's loop looks again anyway. */
+export const LOOK: ActivityOptions = {
+  startToCloseTimeout: '15s',
+  retry: { maximumAttempts: 2, initialInterval: '200ms' },
+};
+
+/** Steps of a failover: users wait for them. */
+export const FAILOVER: ActivityOptions = {
+  startToCloseTimeout: '10s',
+  scheduleToCloseTimeout: '30s',
+  retry: { initialInterval: '50ms', backoffCoefficient: 2, maximumInterval: '1s' },
+};
+
+/** Waits for something that another part of the system does. */
+export const WAITING: ActivityOptions = {
+  startToCloseTimeout: '2m',
+  heartbeatTimeout: '10s',
+  retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 5 },
+};
+
+/** On a certain node, which must be there to begin with. */
+export const ON_NODE: ActivityOptions = {
+  scheduleToStartTimeout: '10s',
+  startToCloseTimeout: '60s',
+  retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 3 },
+};
+
+/**
+ * Moves data; how long that takes nobody knows. Cancelled without waiting for the node, which may be the one that
+ * failed: what it still does is fenced by its epoch.
+ */
+export const DATA: ActivityOptions = {
+  scheduleToStartTimeout: '10s',
+  startToCloseTimeout: '7d',
+  cancellationType: ActivityCancellationType.TRY_CANCEL,
+  heartbeatTimeout: '10s',
+  retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 3 },
+};
+
+/** How long a failover waits for the new primary to serve before the loop looks again. */
+export const SERVING_TIMEOUT_MS = 20_000;
+/** The same at provisioning, where nothing but an empty log has to be agreed on. */
+export const FIRST_SERVING_TIMEOUT_MS = 30_000;
