@@ -1,0 +1,233 @@
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type ClusterFacts, readFacts } from '../../cluster/facts.js';
+import { packageRoot } from '../../cluster/package-root.js';
+import { identifyProcess } from '../../cluster/process-identity.js';
+import { freeNetwork, temporaryDirectory } from '../../cluster/site.js';
+import { mountsBelow, noDeviceReason, releaseStaleMounts } from '../../cluster/volumes.js';
+import { waitFor } from '../../cluster/wait.js';
+import { RunningCommand, runCommandLine } from '../setup/command.js';
+
+const UP = 'The cluster is up';
+const UP_TIMEOUT_MS = 180_000;
+const NOTE = 'written before the stop\n';
+
+let directory: string;
+let network: number;
+let running: RunningCommand | undefined;
+
+beforeAll(async () => {
+  directory = temporaryDirectory('start');
+  network = await freeNetwork(3);
+});
+
+afterAll(async () => {
+  if (running?.running) {
+    running.signal('SIGTERM');
+    await running.exited;
+  }
+  await releaseStaleMounts(join(directory, 'mnt'));
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function start(options: ConstructorParameters<typeof RunningCommand>[2] = {}): Promise<ClusterFacts> {
+  const args = ['--data-dir', directory, '--network', String(network)];
+  running = new RunningCommand('cluster/start.js', args, options);
+  await running.untilSays(UP, UP_TIMEOUT_MS);
+  return readFacts(join(directory, 'cluster.json'));
+}
+
+function pidsOf(facts: ClusterFacts): number[] {
+  const pids = [facts.etcd.pid, facts.temporal.pid, ...facts.nodes.map(({ pid }) => pid)];
+  return pids.filter((pid) => pid !== undefined);
+}
+
+async function untilGone(pids: readonly number[]): Promise<void> {
+  await waitFor(
+    'all processes to be gone',
+    () => pids.every((pid) => identifyProcess(pid) === undefined) || undefined,
+    {
+      timeoutMs: 60_000,
+    },
+  );
+}
+
+/** Processes and all that they started. */
+function family(pids: readonly number[]): Set<number> {
+  const children = execFileSync('ps', ['-eo', 'pid=,ppid='], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number));
+  const found = new Set(pids);
+  for (let size = 0; size !== found.size; ) {
+    size = found.size;
+    for (const [pid, parent] of children) if (found.has(parent!)) found.add(pid!);
+  }
+  return found;
+}
+
+describe('npm start', () => {
+  const note = () => join(directory, 'mnt', 'demo', 'note.txt');
+  const mounted = noDeviceReason() === undefined;
+
+  it('ends in a mounted, replicated volume, and says what is where', async () => {
+    const facts = await start();
+    expect(facts.nodes.map(({ state }) => state)).toEqual(['running', 'running', 'running']);
+    expect(statSync(facts.credentialsFile).mode & 0o777).toBe(0o600);
+    const { password } = JSON.parse(readFileSync(facts.credentialsFile, 'utf8'));
+    expect(running!.output).not.toContain(password);
+    const demo = facts.volumes.find(({ name }) => name === 'demo');
+    expect(demo).toMatchObject({ namespace: 'default', attachedOn: 'node1' });
+    expect(running!.output).toContain(demo!.nbdUri);
+    expect((await fetch(facts.temporal.ui!)).ok).toBe(true);
+    if (mounted) {
+      expect(demo).toMatchObject({ mountPoint: join(directory, 'mnt', 'demo') });
+      writeFileSync(note(), NOTE);
+    } else {
+      expect(running!.output).toContain('The demo volume is not mounted');
+    }
+  });
+
+  it('listens on loopback addresses only', () => {
+    const facts = readFacts(join(directory, 'cluster.json'));
+    const ours = family(pidsOf(facts));
+    const sockets = execFileSync('ss', ['-H', '-l', '-n', '-p', '-t', '-u'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => [...line.matchAll(/pid=(\d+)/g)].some((match) => ours.has(Number(match[1]))));
+    expect(sockets.length).toBeGreaterThanOrEqual(2 + 3 * 3);
+    const addresses = sockets.map((line) => line.trim().split(/\s+/)[4]!);
+    expect(addresses.filter((address) => !/^(127\.|\[::ffff:127\.|\[::1\])/.test(address))).toEqual([]);
+  });
+
+  it('is refused a second time on the same data directory, with the process that has it', async () => {
+    const second = await runCommandLine('cluster/start.js', ['--data-dir', directory]);
+    expect(second.code).toBe(1);
+    expect(second.output).toContain(`already running on ${directory} (process ${running!.pid})`);
+    expect(readFacts(join(directory, 'cluster.json')).pid).toBe(running!.pid);
+  });
+
+  it('names the port that is taken, and what to do', async () => {
+    const other = temporaryDirectory('start-other');
+    try {
+      const second = await runCommandLine('cluster/start.js', ['--data-dir', other, '--network', String(network)]);
+      expect(second.code).toBe(1);
+      expect(second.output).toMatch(new RegExp(`127\\.0\\.${network}\\.1:57\\d\\d is in use.*--network`, 's'));
+    } finally {
+      rmSync(other, { recursive: true, force: true });
+    }
+  });
+
+  it('lets nodes be killed, and started again', async () => {
+    const manage = (...args: string[]) => runCommandLine('cluster/manage.js', [...args, '--data-dir', directory]);
+    const { pid } = readFacts(join(directory, 'cluster.json')).nodes[2]!;
+    expect(await manage('kill-node', 'node3')).toEqual({ code: 0, output: 'node3 is killed.\n' });
+    expect(identifyProcess(pid!)).toBeUndefined();
+    expect((await manage('kill-node', 'node3')).output).toContain('node3 is not running (killed)');
+    expect((await manage('kill-node', 'node9')).output).toContain('There is no node "node9"');
+    expect((await manage('status')).output).toMatch(/node3\s+killed/);
+    expect(await manage('start-node', 'node3')).toEqual({ code: 0, output: 'node3 is running.\n' });
+  });
+
+  it('stops cleanly at Ctrl-C and leaves nothing running or mounted', async () => {
+    const pids = pidsOf(readFacts(join(directory, 'cluster.json')));
+    running!.signal('SIGINT');
+    expect(await running!.exited).toBe(0);
+    await untilGone(pids);
+    expect(mountsBelow(directory)).toEqual([]);
+    expect(existsSync(join(directory, 'cluster.json'))).toBe(false);
+  });
+
+  it('starts again without any network, with all data', async () => {
+    const facts = await start({ launcher: ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'] });
+    expect(facts.volumes.map(({ name }) => name)).toEqual(['demo']);
+    if (mounted) expect(readFileSync(note(), 'utf8')).toBe(NOTE);
+  });
+
+  it('is found as it was after the supervisor itself was killed', async () => {
+    const pids = pidsOf(readFacts(join(directory, 'cluster.json')));
+    running!.signal('SIGKILL');
+    await running!.exited;
+    // Agents end by themselves; the servers are ended by the next start.
+    const facts = await start();
+    await untilGone(pids);
+    expect(facts.volumes.map(({ name }) => name)).toEqual(['demo']);
+    if (mounted) expect(readFileSync(note(), 'utf8')).toBe(NOTE);
+  });
+
+  it('can be destroyed', async () => {
+    const destroyed = await runCommandLine('cluster/manage.js', ['destroy', '--data-dir', directory]);
+    expect(destroyed).toEqual({ code: 0, output: `${directory} is gone.\n` });
+    expect(await running!.exited).toBe(0);
+    expect(existsSync(directory)).toBe(false);
+  });
+});
+
+describe('npm start in trouble', () => {
+  it('says what to do when etcd can not be had', async () => {
+    const other = temporaryDirectory('start-bare');
+    try {
+      const env = { PATH: '/nowhere', HOME: other, STORAGEOS_ETCD_RELEASES: 'http://127.0.0.1:1/none' };
+      const args = ['--data-dir', join(other, 'data'), '--network', String(await freeNetwork(3))];
+      const { code, output } = await runCommandLine('cluster/start.js', args, { env });
+      expect(code).toBe(1);
+      expect(output).toContain('sudo apt-get install etcd-server');
+      expect(output).not.toContain('    at ');
+    } finally {
+      rmSync(other, { recursive: true, force: true });
+    }
+  });
+
+  it.each([
+    [['--nodes', '0'], '--nodes takes a whole number from 1 to 16'],
+    [['--nodes', 'many'], '--nodes takes a whole number from 1 to 16'],
+    [['--frobnicate'], 'npm start -- [options]'],
+  ])('refuses %j', async (args, message) => {
+    const { code, output } = await runCommandLine('cluster/start.js', args);
+    expect(code).toBe(1);
+    expect(output).toContain(message);
+  });
+
+  const nobody = 65_534;
+  const readable = openToOthers(packageRoot);
+
+  it.skipIf(process.getuid?.() !== 0 || !readable)('without root, has the volume over NBD and says why', async () => {
+    const other = temporaryDirectory('start-nobody');
+    execFileSync('chown', [String(nobody), other]);
+    const args = ['--data-dir', join(other, 'data'), '--network', String(await freeNetwork(3))];
+    const env = { ...process.env, HOME: other, ...pathsOfPrograms() };
+    const command = new RunningCommand('cluster/start.js', args, { uid: nobody, env });
+    try {
+      await command.untilSays(UP, UP_TIMEOUT_MS);
+      expect(command.output).toContain('block devices and mounts need root; the volume is there over NBD');
+      const uri = /nbd\+unix:\S+/.exec(command.output)![0];
+      expect(execFileSync('nbdinfo', ['--size', uri], { encoding: 'utf8' }).trim()).toBe(String(2 ** 30));
+    } finally {
+      command.signal('SIGTERM');
+      await command.exited;
+      rmSync(other, { recursive: true, force: true });
+    }
+    expect(await command.exited).toBe(0);
+  });
+});
+
+/** Whether another user may read what is below a folder: the way to it and itself. */
+function openToOthers(folder: string): boolean {
+  for (let at = folder; ; at = dirname(at)) {
+    if ((statSync(at).mode & 0o005) !== 0o005) return false;
+    if (at === dirname(at)) return true;
+  }
+}
+
+/** The programs that the tests use, if the other user may run them. */
+function pathsOfPrograms(): NodeJS.ProcessEnv {
+  const paths: NodeJS.ProcessEnv = {};
+  for (const name of ['ETCD_PATH', 'TEMPORAL_PATH']) {
+    const path = process.env[name];
+    if (path === undefined) continue;
+    accessSync(path, constants.X_OK);
+    if (openToOthers(dirname(path))) paths[name] = path;
+  }
+  return paths;
+}
