@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ClusterFacts, readFacts } from '../../cluster/facts.js';
@@ -196,7 +196,7 @@ describe('npm start in trouble', () => {
     const other = temporaryDirectory('start-nobody');
     execFileSync('chown', [String(nobody), other]);
     const args = ['--data-dir', join(other, 'data'), '--network', String(await freeNetwork(3))];
-    const env = { ...process.env, HOME: other, ...pathsOfPrograms() };
+    const env = { ...process.env, HOME: other, ...programsFor(other) };
     const command = new RunningCommand('cluster/start.js', args, { uid: nobody, env });
     try {
       await command.untilSays(UP, UP_TIMEOUT_MS);
@@ -220,14 +220,12 @@ function openToOthers(folder: string): boolean {
   }
 }
 
-/** The programs that the tests use, if the other user may run them. */
-function pathsOfPrograms(): NodeJS.ProcessEnv {
+/** Copies of the programs that the tests use, where another user may run them. */
+function programsFor(folder: string): NodeJS.ProcessEnv {
   const paths: NodeJS.ProcessEnv = {};
   for (const name of ['ETCD_PATH', 'TEMPORAL_PATH']) {
-    const path = process.env[name];
-    if (path === undefined) continue;
-    accessSync(path, constants.X_OK);
-    if (openToOthers(dirname(path))) paths[name] = path;
+    paths[name] = join(folder, name);
+    copyFileSync(process.env[name]!, paths[name]);
   }
   return paths;
 }
