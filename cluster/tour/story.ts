@@ -203,9 +203,9 @@ export class Story {
       },
       { timeoutMs: QUIET_TIMEOUT_MS, signal: this.#signal },
     );
-    const { kind, blocksTotal, bytesCopied } = (await this.#log.result(sync)) as SyncResult;
+    const { kind, blocksCopied, bytesCopied } = (await this.#log.result(sync)) as SyncResult;
     this.#report.say(
-      `${killed.name} had missed ${blocksTotal} blocks; ${megabytes(bytesCopied)} were copied in ${seconds} s, of ` +
+      `${killed.name} had missed ${blocksCopied} blocks; ${megabytes(bytesCopied)} were copied in ${seconds} s, of ` +
         `${megabytes(this.#bytesWritten(device))} that were written to the volume in all`,
     );
     this.#report.check('its copy gets only what it missed', kind === 'delta' && bytesCopied > 0, `a ${kind} sync`);
@@ -297,6 +297,6 @@ export class Story {
 
 interface SyncResult {
   readonly kind: 'delta' | 'full';
-  readonly blocksTotal: number;
+  readonly blocksCopied: number;
   readonly bytesCopied: number;
 }
