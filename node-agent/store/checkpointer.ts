@@ -11,6 +11,8 @@ import type { Superblock } from './superblock.js';
 
 /** After a checkpoint that the disk had no room for. */
 const RETRY_MS = 5_000;
+/** On a disk that is nearly full, a segment of TRIMs alone is closed, so that it can go, from this part of its size on. */
+const SEAL_FRACTION = 16;
 
 export interface CheckpointerOptions {
   readonly disk: Disk;
@@ -63,7 +65,7 @@ export class Checkpointer {
     if (this.#entriesBehind >= Math.max(settings.checkpointEntries, image.index.size / 4)) return true;
     if (log.deadBytes >= settings.reclaimBytes) return true;
     if (log.active?.device.low !== true) return false;
-    if (log.active.liveBlocks === 0) log.seal();
+    if (log.active.liveBlocks === 0 && log.active.size >= settings.segmentBytes / SEAL_FRACTION) log.seal();
     return log.deadBytes > 0;
   }
 
@@ -77,14 +79,17 @@ export class Checkpointer {
   #start(): void {
     const { clock, fail } = this.#options;
     if (this.#stopped || clock.now() < this.#notBefore) return;
-    this.#running = this.#run()
-      .catch((error) => {
-        if (!(error instanceof DiskError && error.code === 'no-space')) return fail(error);
-        this.#notBefore = clock.now() + RETRY_MS;
-      })
-      .finally(() => {
+    this.#running = this.#run().then(
+      () => {
         this.#running = undefined;
-      });
+        if (this.#due()) this.#start();
+      },
+      (error) => {
+        this.#running = undefined;
+        if (error instanceof DiskError && error.code === 'no-space') this.#notBefore = clock.now() + RETRY_MS;
+        else fail(error);
+      },
+    );
   }
 
   async #run(): Promise<void> {

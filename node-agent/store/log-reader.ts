@@ -56,11 +56,13 @@ export async function readLog(
       const whole = live === next - due;
       if (live > 0) {
         const batch = slice(found, due - header.sequence, live);
+        // Entries count too, as TRIMs have no payload.
+        bytes += batch.payload.length + batch.entries.length;
+        if (batches.length > 0 && bytes > maxBytes) return batches;
         batches.push({ epoch: header.epoch as Epoch, firstSequence: due as Sequence, batch });
-        bytes += batch.payload.length;
       }
       due = next;
-      if (!whole || due > end || bytes >= maxBytes) return batches;
+      if (!whole || due > end) return batches;
     }
   }
   return batches.length > 0 || due > end ? batches : undefined;
