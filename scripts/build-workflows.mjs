@@ -1,4 +1,4 @@
-/** Builds the workflow bundle: dist/workflows, compiled by `tsc -p .`, into one file that a workflow worker loads. */
+/** Builds the workflow bundle: workflows/ with what it imports, into the one file that a workflow worker loads. */
 
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,12 +8,23 @@ import { bundleWorkflowCode } from '@temporalio/worker';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const output = join(root, 'build', 'workflows.cjs');
 
-const logger = Object.fromEntries(
-  ['trace', 'debug', 'info', 'log']
-    .map((level) => [level, () => {}])
-    .concat(['warn', 'error'].map((level) => [level, (message, meta) => console.error(message, meta ?? '')])),
-);
-const { code } = await bundleWorkflowCode({ workflowsPath: join(root, 'dist', 'workflows', 'index.js'), logger });
+const silent = () => {};
+const { code } = await bundleWorkflowCode({
+  workflowsPath: join(root, 'workflows', 'index.ts'),
+  // Imports name the compiled files.
+  webpackConfigHook: (config) => ({
+    ...config,
+    resolve: { ...config.resolve, extensionAlias: { '.js': ['.ts', '.js'] } },
+  }),
+  logger: {
+    log: silent,
+    trace: silent,
+    debug: silent,
+    info: silent,
+    warn: (message, meta) => console.error(message, meta ?? ''),
+    error: (message, meta) => console.error(message, meta ?? ''),
+  },
+});
 mkdirSync(join(root, 'build'), { recursive: true });
 writeFileSync(`${output}.new`, code);
 renameSync(`${output}.new`, output);
