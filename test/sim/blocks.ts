@@ -50,11 +50,20 @@ export function writesOf(batch: Batch): number[] {
   return found;
 }
 
-export function verify(batch: Batch): boolean {
+/** Indices of the entries whose payload does not match their checksum. */
+export function badEntries(batch: Batch): number[] {
+  const bad: number[] = [];
+  let i = 0;
   for (const { entry, payload } of entriesOf(batch)) {
-    if (entry.kind !== KIND_DATA) continue;
-    const { low, high } = checksum(payload, entry.block);
-    if (low !== entry.checksumLow || high !== entry.checksumHigh) return false;
+    if (entry.kind === KIND_DATA) {
+      const { low, high } = checksum(payload, entry.block);
+      if (low !== entry.checksumLow || high !== entry.checksumHigh) bad.push(i);
+    }
+    i++;
   }
-  return true;
+  return bad;
+}
+
+export function verify(batch: Batch): boolean {
+  return badEntries(batch).length === 0;
 }

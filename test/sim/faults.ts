@@ -52,7 +52,10 @@ export class Faults {
   begin(until: number): void {
     const { scheduler } = this.#world;
     const random = this.#random;
-    const kinds = Object.keys(this.#kinds).filter(() => random.chance(0.55));
+    let kinds = Object.keys(this.#kinds).filter(() => random.chance(0.55));
+    // What a failed sync left out is missing after a power cut, and the store then refuses to open: the copy
+    // has to be replaced by a new one, and this cluster has the same three for ever.
+    if (kinds.includes('syncFailure')) kinds = kinds.filter((kind) => kind !== 'power' && kind !== 'blackout');
     if (kinds.length === 0) kinds.push('kill');
     const pause = random.pick([300, 1_000, 2_500]);
     const next = (): void => {
@@ -79,6 +82,7 @@ export class Faults {
     this.#controller.falseSuspicion = 0;
     for (const node of nodes) {
       node.disk.setFull(false);
+      node.disk.failNextSync(false);
       node.resume();
       node.start();
     }
@@ -177,7 +181,7 @@ export class Faults {
 
   #syncFailure(): string {
     const node = this.#node();
-    node.disk.failNextSync();
+    node.disk.failNextSync(true);
     return `the next fsync of ${node.name} fails`;
   }
 

@@ -1,7 +1,7 @@
 /** `npm run sim -- --seeds N --from S [--trace]`: runs seeds, prints what happened, and how to replay a failure. */
 
-import { MemoryDisk } from './memory-disk.js';
 import { simulate } from './simulation.js';
+import { StoreDisk } from './store-disk.js';
 
 function option(name: string, fallback: number): number {
   const i = process.argv.indexOf(`--${name}`);
@@ -17,7 +17,7 @@ const startedAt = performance.now();
 for (let seed = from; seed < from + seeds; seed++) {
   const result = await simulate({
     seed,
-    disk: (options) => new MemoryDisk(options),
+    disk: (options) => new StoreDisk(options),
     ...(trace ? { trace: (line: string) => console.log(line) } : {}),
   });
   for (const [what, count] of Object.entries(result.counts)) totals[what] = (totals[what] ?? 0) + count;

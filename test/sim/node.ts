@@ -18,10 +18,12 @@ import { type Scheduler, type SeededRandom, SimClock, SimProcess } from './sched
 /** What a node keeps its deployment on. */
 export interface NodeDisk {
   open(process: SimProcess, clock: SimClock): Promise<DeploymentStore>;
+  /** After the store has failed, in the same process. */
+  reopen(): Promise<DeploymentStore>;
   /** The process is gone; with `power`, so is what was not synced. */
   crash(power: boolean): void;
   setFull(full: boolean): void;
-  failNextSync(): void;
+  failNextSync(fail: boolean): void;
   /** Damages stored payloads; false if there are none. */
   rot(random: SeededRandom): boolean;
 }
@@ -38,6 +40,7 @@ export interface World {
   trace(who: string, what: string, fields?: Record<string, unknown>): void;
   attention(node: SimNode, reason: string): void;
   failed(node: SimNode, error: unknown): void;
+  count(what: string, number: number): void;
   node(id: NodeId): SimNode;
 }
 
@@ -81,12 +84,15 @@ export class SimNode {
     this.#world.trace(this.name, 'starts');
     scheduler.after(random.between(5, 200), () => {
       process.run(() => {
-        void this.disk.open(process, this.clock).then((store) => {
-          if (!process.alive) return;
-          this.#serve(process, store);
-          etcd.watch(this.name, process, (record) => this.deployment?.onMembership(record));
-          for (const other of this.#world.nodes) if (other !== this) this.#connect(other);
-        });
+        this.disk.open(process, this.clock).then(
+          (store) => {
+            if (!process.alive) return;
+            this.#serve(process, store);
+            etcd.watch(this.name, process, (record) => this.deployment?.onMembership(record));
+            for (const other of this.#world.nodes) if (other !== this) this.#connect(other);
+          },
+          (error: unknown) => this.#openFailed(process, error),
+        );
       });
     });
   }
@@ -116,6 +122,7 @@ export class SimNode {
         },
         log: (level, message, fields) => {
           this.#world.trace(this.name, `${level}: ${message}`, fields);
+          if (typeof fields.healed === 'number') this.#world.count('blocks healed', fields.healed);
           if (level === 'error' && 'error' in fields) this.#world.failed(this, fields.error);
         },
       },
@@ -124,9 +131,28 @@ export class SimNode {
     this.deployment.onVolume(spec);
   }
 
-  /** The host of a failed store ends it and starts anew. */
+  /** What the host does about a store that has failed: opens it anew. */
   #storeFailed(process: SimProcess): void {
-    if (process !== this.process || !process.alive) return;
+    process.run(() => {
+      const failed = this.deployment;
+      this.deployment = undefined;
+      this.store = undefined;
+      void failed?.stop();
+      this.disk.reopen().then(
+        (store) => {
+          if (!process.alive) return;
+          this.#serve(process, store);
+          this.deployment?.onMembership(this.#world.etcd.record);
+        },
+        (error: unknown) => this.#openFailed(process, error),
+      );
+    });
+  }
+
+  /** The agent exits; its supervisor starts it again. */
+  #openFailed(process: SimProcess, error: unknown): void {
+    if (!process.alive) return;
+    this.#world.failed(this, error);
     this.crash(false);
     this.#world.scheduler.after(300, () => this.start());
   }

@@ -140,8 +140,8 @@ class Simulation implements World {
     );
   }
 
-  count(what: string): void {
-    this.#counts[what] = (this.#counts[what] ?? 0) + 1;
+  count(what: string, number: number): void {
+    this.#counts[what] = (this.#counts[what] ?? 0) + number;
   }
 
   attention(): void {
@@ -151,8 +151,8 @@ class Simulation implements World {
   failed(node: SimNode, error: unknown): void {
     const failure = error instanceof Error ? error : new Error(String(error));
     // A sync that failed by order of the faults is the disk's doing; everything else is a bug.
-    if (this.#maySyncFail && failure.name === 'DiskError') this.count('store failures');
-    else if (failure.name === 'StoreFailedError') this.count('store failures');
+    if (this.#maySyncFail && failure.name === 'DiskError') this.count('store failures', 1);
+    else if (failure.name === 'StoreFailedError') this.count('store failures', 1);
     else this.#problems.push(`${node.name} at ${this.scheduler.now.toFixed(1)}: ${failure.stack ?? failure.message}`);
   }
 
@@ -270,7 +270,11 @@ class Simulation implements World {
     for (let block = 0; block < this.#workload.blocks; block++) client.read(block, 1);
     client.flush();
     await scheduler.run(scheduler.now + HEAL_TIMEOUT_MS, () => client.pending === 0);
-    if (client.pending > 0) this.#problems.push(`${client.pending} requests unanswered after healing`);
+    if (client.pending > 0) {
+      this.#problems.push(`${client.pending} requests unanswered after healing`);
+      const waiting = this.#history.operations.filter((o) => o.client === client.number && o.status === 'pending');
+      for (const operation of waiting) this.trace(`client ${client.number}`, 'waits', { ...operation });
+    }
     await scheduler.run(scheduler.now + 2_000);
     this.#quiet = true;
     this.#controller.running = false;

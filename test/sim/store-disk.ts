@@ -1,0 +1,110 @@
+/** The production block store on a simulated disk. */
+
+import type { DeploymentStore } from '../../core/ports.js';
+import type { DeploymentId, VolumeId } from '../../core/types.js';
+import type { BlockChecksums } from '../../node-agent/codec/index.js';
+import { NodeStores } from '../../node-agent/store/index.js';
+import { BLOCK_BYTES, badEntries } from './blocks.js';
+import type { NodeDisk } from './node.js';
+import type { Scheduler, SeededRandom, SimClock, SimProcess } from './scheduler.js';
+import { SimDisk } from './sim-disk.js';
+
+/** Small, so that checkpoints and new segments happen all the time. */
+const STORE_SETTINGS = {
+  segmentBytes: 16 << 10,
+  checkpointBytes: 24 << 10,
+  checkpointEntries: 120,
+  reclaimBytes: 32 << 10,
+  maxUnsyncedBytes: 64 << 10,
+};
+
+const CHECKSUMS: BlockChecksums = {
+  firstBad: (batch) => badEntries(batch)[0] ?? -1,
+  bad: badEntries,
+};
+
+export class StoreDisk implements NodeDisk {
+  readonly #disk: SimDisk;
+  readonly #random: SeededRandom;
+  readonly #deployment: { volume: VolumeId; deployment: DeploymentId; blocks: number; etcdClusterId: string };
+  #clock: SimClock | undefined;
+  #stores: NodeStores | undefined;
+  #boots = 1;
+  #failSync = false;
+
+  constructor(options: {
+    scheduler: Scheduler;
+    random: SeededRandom;
+    volume: VolumeId;
+    deployment: DeploymentId;
+    blocks: number;
+    etcdClusterId: string;
+  }) {
+    this.#random = options.random;
+    const { volume, deployment, blocks, etcdClusterId } = options;
+    this.#deployment = { volume, deployment, blocks, etcdClusterId };
+    this.#disk = new SimDisk({
+      random: options.random,
+      clock: {
+        now: () => options.scheduler.now,
+        timestamp: () => '',
+        after: (delayMs, run) => this.#clock!.after(delayMs, run),
+      },
+      syncDelayMs: { min: 0.1, max: options.random.pick([1, 8]) },
+    });
+    this.#disk.failSync = () => {
+      const fail = this.#failSync;
+      this.#failSync = false;
+      return fail;
+    };
+  }
+
+  async open(_process: SimProcess, clock: SimClock): Promise<DeploymentStore> {
+    this.#clock = clock;
+    this.#stores = await NodeStores.open({
+      disk: this.#disk.mount(),
+      clock,
+      random: this.#random.fork(),
+      bootId: `boot-${this.#boots}`,
+      checksums: () => CHECKSUMS,
+      reserveBytes: 0,
+      openFiles: 8,
+      settings: STORE_SETTINGS,
+    });
+    return this.#stores.create({ ...this.#deployment, blockSize: BLOCK_BYTES });
+  }
+
+  async reopen(): Promise<DeploymentStore> {
+    return this.#stores!.open(this.#deployment.deployment);
+  }
+
+  crash(power: boolean): void {
+    this.#disk.crash({ power });
+    if (power) this.#boots++;
+  }
+
+  setFull(full: boolean): void {
+    this.#disk.capacityBytes = full ? this.#disk.usedBytes() : Number.MAX_SAFE_INTEGER;
+  }
+
+  failNextSync(fail: boolean): void {
+    this.#failSync = fail;
+  }
+
+  /** Payloads are runs of one byte: a run that is long enough is part of one. */
+  rot(random: SeededRandom): boolean {
+    const segments = this.#disk.files().filter((path) => path.endsWith('.blob'));
+    if (segments.length === 0) return false;
+    const path = random.pick(segments);
+    const bytes = this.#disk.contents(path);
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const at = random.int(0, Math.max(0, bytes.length - 8));
+      const run = bytes.subarray(at, at + 8);
+      if (run.length === 8 && run[0] !== 0 && run.every((byte) => byte === run[0])) {
+        this.#disk.damage(path, at + 3, (byte) => byte ^ 0x10);
+        return true;
+      }
+    }
+    return false;
+  }
+}
