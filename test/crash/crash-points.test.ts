@@ -1,0 +1,150 @@
+/**
+ * Cuts generated workloads after every operation of the disk, takes away what a crash may take, opens the
+ * remains and compares with the model: everything flushed is there, what else is there is a whole number of
+ * batches, nothing that was promised is forgotten, and the store goes on from there.
+ *
+ * More states than CI has time for: CRASH_STATES=200000 CRASH_SEED=7 npx vitest run test/crash/crash-points.test.ts
+ */
+
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { DeploymentStore } from '../../core/ports.js';
+import { SimDisk } from '../sim/sim-disk.js';
+import {
+  batchOf,
+  content,
+  DEPLOYMENT,
+  epoch,
+  newDeployment,
+  openStores,
+  order,
+  seeded,
+  sequence,
+} from '../unit/store/support.js';
+import { BLOCKS, observe, Runner, type Step, type Version, versionOf, workload } from './workload.js';
+
+const STATES = Number(process.env['CRASH_STATES'] ?? 10_000);
+const SEED = Number(process.env['CRASH_SEED'] ?? 1);
+/** Small, so that segments roll, checkpoints run and space is reclaimed within a few dozen steps. */
+const SETTINGS = {
+  segmentBytes: 24_000,
+  checkpointBytes: 60_000,
+  checkpointEntries: 60,
+  reclaimBytes: 20_000,
+  maxUnsyncedBytes: 30_000,
+};
+
+interface Cut {
+  readonly disk: SimDisk;
+  readonly batches: number;
+  readonly flushed: number;
+  readonly promised: number;
+  readonly asked: number;
+}
+
+/** Runs the workload and keeps a copy of the disk and of what was promised before every operation. */
+async function record(
+  steps: readonly Step[],
+  seed: number,
+  capacityBytes: number | undefined,
+): Promise<{ cuts: Cut[]; versions: Version[] }> {
+  const sim = new SimDisk({ random: seeded(seed), ...(capacityBytes === undefined ? {} : { capacityBytes }) });
+  const disk = sim.mount();
+  const runner = new Runner();
+  const { model } = runner;
+  const cuts: Cut[] = [];
+  const options = {
+    random: seeded(seed + 1),
+    settings: SETTINGS,
+    reserveBytes: capacityBytes === undefined ? 0 : 60_000,
+  };
+  const stores = await openStores(disk, options);
+  let store: DeploymentStore = await stores.create({ ...newDeployment, blocks: BLOCKS });
+  sim.onOperation = () => {
+    const { batches, flushed, promised, asked } = model;
+    cuts.push({ disk: sim.clone(seeded(seed * 1_000_003 + cuts.length)), batches, flushed, promised, asked });
+  };
+  for (const step of steps) {
+    if (step.kind === 'reopen') {
+      await store.close();
+      model.flushed = model.batches;
+      store = await stores.open(DEPLOYMENT);
+    } else await runner.run(store, step);
+  }
+  await stores.close();
+  return { cuts, versions: model.versions };
+}
+
+/** The process dies at the cut; with `power`, the machine does. Then the same again while it opens. */
+async function check(cut: Cut, versions: readonly Version[], power: boolean, seed: number): Promise<void> {
+  const { disk } = cut;
+  disk.crash({ power });
+  const random = seeded(seed);
+  const bootId = power ? 'boot-2' : 'boot-1';
+  let operations = Math.floor(random.next() * 40);
+  const interrupted = disk.clone(seeded(seed + 3));
+  const opened = await openStores(disk.mount(), { random, bootId, settings: SETTINGS });
+  const store = await opened.open(DEPLOYMENT);
+  const seen = await observe(store);
+  // An append that was being written when the process died may be in the log, whole.
+  const model = { versions: versions.slice(0, cut.batches + 2) };
+  const n = versionOf(model, seen, power ? cut.flushed : cut.batches);
+  expect(n, `state of ${cut.batches} batches, ${cut.flushed} flushed: ${JSON.stringify(seen)}`).toBeGreaterThanOrEqual(
+    0,
+  );
+  expect(store.state.promised).toBeGreaterThanOrEqual(cut.promised);
+  expect(store.state.promised).toBeLessThanOrEqual(cut.asked);
+  if (power) expect(store.state.unclean || n === cut.batches || n === cut.batches + 1).toBe(true);
+  await goOn(store);
+  disk.crash({ power: true });
+  const again = await (await openStores(disk.mount(), { random, bootId: 'boot-3' })).open(DEPLOYMENT);
+  expect(again.lookup(0 as never)?.order).toEqual(order(5000, store.last.sequence));
+
+  // Another crash during recovery changes nothing about what is recovered.
+  interrupted.onOperation = () => {
+    if (--operations === 0) interrupted.crash({ power });
+  };
+  await Promise.race([
+    openStores(interrupted.mount(), { random, bootId, settings: SETTINGS })
+      .then((stores) => stores.open(DEPLOYMENT))
+      .catch(() => {}),
+    new Promise((resolve) => setImmediate(() => setImmediate(() => setImmediate(resolve)))),
+  ]);
+  interrupted.onOperation = () => {};
+  interrupted.crash({ power });
+  const third = await (await openStores(interrupted.mount(), { random, bootId: 'boot-4', settings: SETTINGS })).open(
+    DEPLOYMENT,
+  );
+  expect(versionOf(model, await observe(third), power ? cut.flushed : cut.batches)).toBeGreaterThanOrEqual(0);
+}
+
+async function goOn(store: DeploymentStore): Promise<void> {
+  const next = sequence(store.last.sequence + 1);
+  store.append({ epoch: epoch(5000), firstSequence: next, batch: batchOf({ block: 0, data: content(0, 5000) }) });
+  await store.flush();
+}
+
+describe('crash points', () => {
+  for (const [name, capacity] of [
+    ['with room', undefined],
+    ['on a disk that fills up', 260_000],
+  ] as const) {
+    it(`${STATES / 2} states ${name}`, async () => {
+      let states = 0;
+      for (let seed = SEED; states < STATES / 2; seed++) {
+        const [steps] = fc.sample(workload, { numRuns: 1, seed });
+        const { cuts, versions } = await record(steps!, seed, capacity);
+        for (const [i, cut] of cuts.entries()) {
+          if (states >= STATES / 2) break;
+          try {
+            await check(cut, versions, (i + seed) % 4 !== 0, seed * 31 + i);
+          } catch (error) {
+            throw new Error(`CRASH_SEED=${seed}, cut ${i} of ${cuts.length}`, { cause: error });
+          }
+          states++;
+        }
+      }
+      expect(states).toBeGreaterThanOrEqual(STATES / 2);
+    });
+  }
+});

@@ -1,0 +1,199 @@
+/** Generated workloads on the real store, and the model that says what may be read after a crash at any moment. */
+
+import fc from 'fast-check';
+import { type DeploymentStore, DiskError } from '../../core/ports.js';
+import { KIND_DATA } from '../../core/record.js';
+import { batchOf, block, content, epoch, order, sequence, type TestEntry } from '../unit/store/support.js';
+
+/** Few, so that they are overwritten all the time. */
+export const BLOCKS = 24;
+
+export type Step =
+  | { readonly kind: 'write'; readonly entries: readonly WriteEntry[] }
+  | { readonly kind: 'backfill'; readonly block: number; readonly length: number; readonly forget: boolean }
+  | { readonly kind: 'position'; readonly ahead: number }
+  | { readonly kind: 'flush' }
+  | { readonly kind: 'update' }
+  | { readonly kind: 'settle' }
+  | { readonly kind: 'reopen' };
+
+export interface WriteEntry {
+  readonly block: number;
+  /** Bytes of payload; 0: a TRIM of `blocks`. */
+  readonly length: number;
+  readonly blocks: number;
+}
+
+const writeEntry = fc.record({
+  block: fc.integer({ min: 0, max: BLOCKS - 4 }),
+  length: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 4096 })),
+  blocks: fc.integer({ min: 1, max: 4 }),
+});
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 12,
+    arbitrary: fc.record({
+      kind: fc.constant('write' as const),
+      entries: fc.array(writeEntry, { minLength: 1, maxLength: 6 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('backfill' as const),
+      block: fc.integer({ min: 0, max: BLOCKS - 1 }),
+      length: fc.integer({ min: 1, max: 3000 }),
+      forget: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('position' as const), ahead: fc.integer({ min: -3, max: 5 }) }),
+  },
+  { weight: 4, arbitrary: fc.constant({ kind: 'flush' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'update' as const }) },
+  { weight: 3, arbitrary: fc.constant({ kind: 'settle' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'reopen' as const }) },
+);
+
+export const workload = fc.array(step, { minLength: 20, maxLength: 60 });
+
+/** What a block holds: its payload, '' for zeroes, undefined if it was never written; and the order. */
+export type Cell = { readonly text: string; readonly order: string } | undefined;
+
+/** The deployment after some number of batches. */
+export interface Version {
+  readonly cells: readonly Cell[];
+  readonly last: string;
+}
+
+/** What the log should amount to, batch by batch, and how much of it must survive. */
+export class Model {
+  /** `versions[n]`: after n batches. */
+  readonly versions: Version[] = [{ cells: new Array<Cell>(BLOCKS).fill(undefined), last: '0/0' }];
+  /** Batches that a finished flush covers. */
+  flushed = 0;
+  /** Highest epoch whose promise was answered, and the highest that was asked for. */
+  promised = 0;
+  asked = 0;
+
+  get batches(): number {
+    return this.versions.length - 1;
+  }
+
+  add(change: (cells: Cell[]) => void, last = this.versions.at(-1)!.last): void {
+    const cells = [...this.versions.at(-1)!.cells];
+    change(cells);
+    this.versions.push({ cells, last });
+  }
+}
+
+export class Runner {
+  readonly model = new Model();
+  #version = 0;
+
+  /** Appends and counts what the store took; a full disk takes nothing. */
+  async run(store: DeploymentStore, step: Step): Promise<void> {
+    try {
+      switch (step.kind) {
+        case 'write':
+          return this.#write(store, step.entries);
+        case 'backfill':
+          return this.#backfill(store, step);
+        case 'position':
+          return this.#position(store, step.ahead);
+        case 'flush': {
+          const { batches } = this.model;
+          await store.flush();
+          this.model.flushed = Math.max(this.model.flushed, batches);
+          return;
+        }
+        case 'update': {
+          const promised = ++this.model.asked;
+          await store.update({ promised: epoch(promised) });
+          this.model.promised = promised;
+          return;
+        }
+        default:
+          for (let turn = 0; turn < 12; turn++) await new Promise((resolve) => setImmediate(resolve));
+      }
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+    }
+  }
+
+  #write(store: DeploymentStore, list: readonly WriteEntry[]): void {
+    const first = store.last.sequence + 1;
+    const e = Math.max(1, store.last.epoch);
+    const version = ++this.#version;
+    const entries = list.map(
+      (entry): TestEntry =>
+        entry.length === 0
+          ? { block: entry.block, zero: entry.blocks }
+          : { block: entry.block, data: content(entry.block, version, entry.length) },
+    );
+    store.append({ epoch: epoch(e), firstSequence: sequence(first), batch: batchOf(...entries) });
+    this.model.add(
+      (cells) => {
+        for (const [i, { block: at, length, blocks }] of list.entries()) {
+          const cell = {
+            text: length === 0 ? '' : content(at, version, length).toString(),
+            order: `${e}/${first + i}`,
+          };
+          for (let b = at; b < at + (length === 0 ? blocks : 1); b++) cells[b] = cell;
+        }
+      },
+      `${e}/${first + list.length - 1}`,
+    );
+  }
+
+  #backfill(store: DeploymentStore, step: Step & { kind: 'backfill' }): void {
+    const version = ++this.#version;
+    const at = step.block;
+    if (step.forget) {
+      store.backfill({ orders: [order(0, 0)], batch: batchOf({ block: at, zero: 1 }) });
+      this.model.add((cells) => {
+        cells[at] = undefined;
+      });
+      return;
+    }
+    const bytes = content(at, version, step.length);
+    store.backfill({ orders: [order(900, version)], batch: batchOf({ block: at, data: bytes }) });
+    this.model.add((cells) => {
+      cells[at] = { text: bytes.toString(), order: `900/${version}` };
+    });
+  }
+
+  #position(store: DeploymentStore, ahead: number): void {
+    const { last } = store;
+    const next = order(last.epoch + 1, Math.max(1, last.sequence + ahead));
+    store.position(next);
+    this.model.add(() => {}, `${next.epoch}/${next.sequence}`);
+  }
+}
+
+/** What an open store holds, in the model's terms. */
+export async function observe(store: DeploymentStore): Promise<Version> {
+  const cells: Cell[] = [];
+  for (let b = 0; b < BLOCKS; b++) {
+    const known = store.lookup(block(b));
+    const { orders, batch } = await store.read(block(b), 1);
+    const text = known?.kind === KIND_DATA ? batch.payload.toString() : '';
+    cells.push(known === undefined ? undefined : { text, order: `${orders[0]!.epoch}/${orders[0]!.sequence}` });
+  }
+  return { cells, last: `${store.last.epoch}/${store.last.sequence}` };
+}
+
+/** The number of batches after which the deployment looked like this, no fewer than `least`; -1 if never. */
+export function versionOf(model: { readonly versions: readonly Version[] }, seen: Version, least: number): number {
+  const text = JSON.stringify(seen, replaceUndefined);
+  for (let n = model.versions.length - 1; n >= least; n--) {
+    if (JSON.stringify(model.versions[n], replaceUndefined) === text) return n;
+  }
+  return -1;
+}
+
+function replaceUndefined(_key: string, value: unknown): unknown {
+  return value === undefined ? null : value;
+}
