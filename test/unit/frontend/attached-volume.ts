@@ -1,0 +1,74 @@
+/** A volume that is attached to this process: FrontendHost and codec as in an agent, the primary in memory. */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Volume } from '../../../core/domain.js';
+import type { AttentionReason } from '../../../core/frontend/volume-frontend.js';
+import type { Generation, NamespaceId, VolumeId } from '../../../core/types.js';
+import { systemClock, systemRandom } from '../../../node-agent/clock.js';
+import { loadCodec } from '../../../node-agent/codec/index.js';
+import { type AttachedVolume, FrontendHost } from '../../../node-agent/frontend/host.js';
+import { membership, placements } from './fakes.js';
+import { MemoryPrimary } from './memory-primary.js';
+
+export function testVolume(options: Partial<Volume> & { id: VolumeId }): Volume {
+  return {
+    namespace: '22222222-2222-4222-8222-222222222222' as NamespaceId,
+    name: 'test',
+    description: '',
+    labels: {},
+    sizeBytes: 64 << 20,
+    blockSize: 4096,
+    fsType: 'ext4',
+    replicas: 0,
+    failureMode: { kind: 'hard' },
+    durability: 'writeback',
+    compression: true,
+    encryption: false,
+    phase: 'ready',
+    placements,
+    createdAt: '2024-01-01T00:00:00Z',
+    updatedAt: '2024-01-01T00:00:00Z',
+    ...options,
+  };
+}
+
+export interface World {
+  readonly directory: string;
+  readonly host: FrontendHost;
+  readonly primary: MemoryPrimary;
+  readonly attention: AttentionReason[];
+  attach(
+    volume: Volume,
+    options?: { readOnly?: boolean; key?: Uint8Array; generation?: number },
+  ): Promise<AttachedVolume>;
+  close(): Promise<void>;
+}
+
+export async function openWorld(): Promise<World> {
+  const directory = await mkdtemp(join(tmpdir(), 'fe-'));
+  const primary = new MemoryPrimary();
+  const attention: AttentionReason[] = [];
+  const host = await FrontendHost.open({
+    socketDir: join(directory, 's'),
+    stateDir: join(directory, 'state'),
+    codec: await loadCodec(),
+    connector: primary,
+    membership: () => ({ record: membership(1, 0), placements }),
+    clock: systemClock,
+    random: systemRandom,
+    events: { attention: (_, reason) => attention.push(reason), fenced: () => undefined, log: () => undefined },
+  });
+  return {
+    directory,
+    host,
+    primary,
+    attention,
+    attach: (volume, { generation = 1, ...options } = {}) => host.attach(volume, generation as Generation, options),
+    close: async () => {
+      await host.close();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
