@@ -12,6 +12,8 @@ import type { Logger } from './log.js';
 
 /** Block devices of this machine (node-agent/attach). */
 export interface Devices {
+  /** Why this machine cannot make any; undefined if it can. */
+  readonly unsupported: string | undefined;
   /** Path of the volume's device, made if there is none. DomainError 'invalid-state' where none can be made. */
   present(volume: VolumeId, socketPath: string, options: { readonly readOnly: boolean }): Promise<string>;
   /** Nothing happens if there is none. DomainError 'in-use' while it is mounted. */
@@ -27,8 +29,6 @@ export interface NodeAttachmentsOptions {
   readonly self: NodeId;
   readonly frontends: FrontendHost;
   readonly devices: Devices;
-  /** Undefined, with the reason, where this machine cannot make block devices. */
-  readonly noDevices?: string;
   readonly keys: KeyStore;
   readonly logger: Logger;
 }
@@ -42,7 +42,7 @@ export class NodeAttachments {
 
   /** Opens frontend and device; again with the same generation changes nothing. Errors: DomainError, KeyError. */
   async open(volume: Volume, attachment: Attachment): Promise<OpenedVolume> {
-    const { frontends, devices, noDevices, keys } = this.#options;
+    const { frontends, devices, keys } = this.#options;
     const readOnly = attachment.mode === 'ro';
     const key = volume.encryption ? await keys.load(volume.id) : undefined;
     try {
@@ -50,7 +50,7 @@ export class NodeAttachments {
         readOnly,
         ...(key !== undefined && { key: key.bytes }),
       });
-      if (noDevices !== undefined) return { nbdUri };
+      if (devices.unsupported !== undefined) return { nbdUri };
       return { nbdUri, device: await devices.present(volume.id, socketPath, { readOnly }) };
     } finally {
       key?.erase();
@@ -82,6 +82,19 @@ export class NodeAttachments {
         }
       }),
     );
+  }
+
+  /** For the agent's end: devices that nobody uses go, then all frontends, flushed. */
+  async closeAll(): Promise<void> {
+    const { frontends, devices, logger } = this.#options;
+    await Promise.all(
+      frontends
+        .list()
+        .map(({ volume }) =>
+          devices.withdraw(volume).catch((err) => logger.warn({ volume, err }, 'block device stays behind')),
+        ),
+    );
+    await frontends.close();
   }
 
   /** A newer attachment elsewhere, or a detachment that this node was not asked for: it has nothing to serve any more. */

@@ -1,0 +1,286 @@
+/** One node: every part made, connected to the others, started in order and stopped in the reverse order. */
+
+import { randomUUID } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Registry } from 'prom-client';
+import type { NodeId } from '../core/types.js';
+import { DEFAULT_PLAN_SETTINGS } from '../core/volume-plan.js';
+import { createApi } from './api/app.js';
+import { bootstrapCluster } from './api/bootstrap.js';
+import { listen } from './api/server.js';
+import { DeviceManager } from './attach/index.js';
+import { NodeAttachments } from './attachments.js';
+import { readBootId, systemClock, systemRandom } from './clock.js';
+import { loadCodec } from './codec/index.js';
+import { type Config, formatEndpoint } from './config.js';
+import { startControl } from './control/index.js';
+import { Erasure } from './erasure.js';
+import { FrontendHost } from './frontend/host.js';
+import { Gossip } from './gossip/index.js';
+import { establishIdentity } from './identity.js';
+import { FileKeyStore, loadClusterKey } from './keys/index.js';
+import type { Logger } from './log.js';
+import { registerMetrics } from './metrics/index.js';
+import { loadIdentity } from './pki/index.js';
+import { NodeRegistration } from './registration.js';
+import { ReplicationHost } from './replication/index.js';
+import { ClusterState } from './state/cluster-state.js';
+import { NodeStores, openFileDisk } from './store/index.js';
+
+/** A deployment that does not tell its status to the workflows within this time counts as unreachable, ms. */
+const STATUS_TIMEOUT_MS = 1_000;
+
+export interface Agent {
+  readonly node: NodeId;
+  /** Flushes, closes and marks everything clean. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Resolves when the node serves. Errors: DomainError, PkiError, KeyError, CodecSetupError and those of the
+ * store, each naming what to mend; what had been started is stopped again.
+ */
+export async function startAgent(config: Config, logger: Logger): Promise<Agent> {
+  const stops: (() => Promise<void> | void)[] = [];
+  const stop = async () => {
+    for (const undo of stops.splice(0).reverse()) {
+      try {
+        await undo();
+      } catch (err) {
+        logger.error({ err }, 'not stopped cleanly');
+      }
+    }
+  };
+  try {
+    const node = await start(config, logger, stops);
+    return { node, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(config: Config, logger: Logger, stops: (() => Promise<void> | void)[]): Promise<NodeId> {
+  const clock = systemClock;
+  const random = systemRandom;
+  const identity = await loadIdentity(config.pki);
+  const self = identity.node;
+  const clusterKey = await loadClusterKey(config.clusterKeyFile);
+  const keys = new FileKeyStore({ directory: config.keyDir, clusterKey });
+  const codec = await loadCodec({ engine: config.cipherEngine });
+  logger.info({ cipherEngine: codec.engine }, 'codec ready');
+
+  /* ---- etcd ---- */
+
+  const state = await ClusterState.connect({
+    ...config.etcd,
+    clock,
+    onTrouble: (err) => logger.warn({ err }, 'trouble with etcd'),
+  });
+  stops.push(() => state.close());
+  const cluster = await bootstrapCluster({
+    state,
+    clock,
+    random,
+    ...(config.bootstrap !== undefined && { user: config.bootstrap }),
+  });
+  await establishIdentity(config.rootDir, {
+    nodeId: self,
+    nodeName: config.nodeName,
+    clusterId: cluster.value.id,
+  });
+
+  /* ---- data plane ---- */
+
+  const stores = await NodeStores.open({
+    disk: openFileDisk(config.rootDir),
+    clock,
+    random,
+    bootId: readBootId(),
+    checksums: (volume) => codec.checksums(volume),
+    reserveBytes: config.capacityReserveBytes,
+  });
+  stops.push(() => stores.close());
+  const replication = new ReplicationHost({
+    self,
+    cluster: cluster.value.id,
+    etcdClusterId: state.etcdClusterId,
+    identity,
+    bind: config.bind.io,
+    stores,
+    memberships: state.membershipStore,
+    checksums: (volume) => codec.checksums(volume),
+    clock,
+    random,
+    logger,
+    attention: (volume, reason) => control.look(volume, reason),
+  });
+  const stateDir = join(config.rootDir, 'state');
+  await mkdir(stateDir, { recursive: true });
+  const membershipOf = (volume: Parameters<typeof state.volumes.cached.get>[0]) => ({
+    record: state.memberships.cached.get(volume)?.value,
+    placements: state.volumes.cached.get(volume)?.value.placements ?? [],
+  });
+  const frontends = await FrontendHost.open({
+    socketDir: config.socketDir,
+    stateDir,
+    codec,
+    connector: replication.connector,
+    membership: membershipOf,
+    clock,
+    random,
+    events: {
+      attention: (volume, reason) => control.look(volume, reason),
+      fenced: (volume) => logger.warn({ volume }, 'fenced: the volume is attached elsewhere'),
+      log: (level, message, fields) => logger[level](fields, message),
+    },
+  });
+  const devices = new DeviceManager({
+    stateDir,
+    deviceDir: config.deviceDir,
+    log: (level, message, fields) => logger[level](fields, message),
+  });
+  const attachments = new NodeAttachments({ self, frontends, devices, keys, logger });
+
+  /* ---- gossip and control ---- */
+
+  const gossip = await Gossip.start({
+    node: self,
+    name: config.nodeName,
+    addresses: { io: formatEndpoint(config.bind.io), api: formatEndpoint(config.bind.api) },
+    bind: config.bind.gossip,
+    seeds: config.gossipSeeds,
+    clusterKey,
+    clock,
+    random,
+    logger,
+    changed: ({ node, status }) => {
+      if (status === 'dead' || status === 'left') control.nodeFailed(node, `gossip says that it is ${status}`);
+    },
+  });
+  const gossiped = (node: NodeId) => gossip.members().find((member) => member.node === node)?.status;
+  stops.push(() => gossip.leave());
+  const control = startControl({
+    temporal: config.temporal,
+    nodeName: config.nodeName,
+    controlRole: config.controlRole,
+    logLevel: config.logLevel,
+    deps: {
+      self,
+      state,
+      replication,
+      attachments,
+      keys,
+      nodeHealth: (node) => {
+        const status = gossiped(node);
+        return status === 'left' ? 'dead' : status;
+      },
+      settings: {
+        plan: { ...DEFAULT_PLAN_SETTINGS, graceMs: config.replacementGraceMs },
+        reserveBytes: config.capacityReserveBytes,
+        statusTimeoutMs: STATUS_TIMEOUT_MS,
+        timestamp: () => clock.timestamp(),
+      },
+    },
+    volumes: function* () {
+      for (const { value } of state.volumes.cached.values()) yield value;
+    },
+    volume: (id) => state.volumes.cached.get(id)?.value,
+    clock,
+    random,
+    logger,
+  });
+  stops.push(() => control.stop());
+
+  /* ---- what etcd says ---- */
+
+  const erasure = new Erasure({
+    self,
+    logger,
+    holds: (deployment) => stores.deployments().some((held) => held.deployment === deployment),
+    remove: (deployment) => replication.removeDeployment(deployment),
+    bury: (deployment) => state.tombstones.remove(deployment),
+  });
+  const tellFrontend = (volume: Parameters<typeof membershipOf>[0]) => {
+    const { record, placements } = membershipOf(volume);
+    frontends.onMembership(volume, record, placements);
+  };
+  const watch = state.watch({
+    node: (id, value) => replication.onNode(value, id),
+    volume: (id, value) => {
+      replication.onVolume(value, id);
+      tellFrontend(id);
+    },
+    membership: (id, value) => {
+      replication.onMembership(value, id);
+      tellFrontend(id);
+    },
+    attachment: (id, value) => attachments.onAttachment(id, value),
+    tombstone: (_id, value) => erasure.onTombstone(value),
+  });
+  stops.push(() => watch.close());
+  await replication.start();
+  stops.push(() => replication.stop());
+
+  /* ---- the node shows itself ---- */
+
+  const registration = await NodeRegistration.start({
+    state,
+    clock,
+    logger,
+    node: {
+      id: self,
+      name: config.nodeName,
+      ioEndpoint: formatEndpoint(config.bind.io),
+      apiEndpoint: formatEndpoint(config.bind.api),
+      gossipEndpoint: formatEndpoint(config.bind.gossip),
+      labels: {},
+      computeOnly: false,
+      cordoned: false,
+    },
+    run: randomUUID(),
+    capacity: () => stores.capacity(),
+  });
+  stops.push(() => registration.stop());
+  await devices.removeLeftovers();
+  await attachments.restore(
+    [...state.attachments.cached.values()].map(({ value }) => value),
+    (id) => state.volumes.cached.get(id)?.value,
+  );
+  stops.push(() => attachments.closeAll());
+
+  const metrics = new Registry();
+  registerMetrics(metrics, {
+    volume: (id) => state.volumes.cached.get(id)?.value,
+    namespaceName: (id) => state.namespaces.cached.get(id)?.value.name ?? '',
+    attached: () => frontends.list(),
+    deployments: () => replication.statuses(),
+    capacity: () => stores.capacity(),
+    stateReachable: () => state.reachable,
+  });
+  const app = createApi({
+    state,
+    controller: control.controller,
+    secret: clusterKey,
+    self: { node: self },
+    deploymentStatus: (deployment, timeoutMs) => replication.remoteStatus(deployment, timeoutMs),
+    nodeHealth: (node) => {
+      const status = gossiped(node);
+      if (status === undefined) return state.liveness.cached.get(node) === undefined ? 'offline' : 'online';
+      return status === 'alive' || status === 'suspect' ? 'online' : 'offline';
+    },
+    metrics,
+    logger,
+    clock,
+    random,
+  });
+  const tls = config.apiTls && {
+    cert: await readFile(config.apiTls.cert),
+    key: await readFile(config.apiTls.key),
+  };
+  const api = await listen(app, { ...config.bind.api, ...(tls !== undefined && { tls }) });
+  stops.push(() => api.close());
+  for (const { volume } of replication.statuses()) control.look(volume, 'a node with a copy has started');
+  return self;
+}

@@ -1,0 +1,86 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Tombstone } from '../../../core/domain.js';
+import type { DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
+import { Erasure } from '../../../node-agent/erasure.js';
+import { establishIdentity } from '../../../node-agent/identity.js';
+import { createLogger } from '../../../node-agent/log.js';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'identity-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const node = () => ({ nodeId: randomUUID() as NodeId, nodeName: 'node-1', clusterId: randomUUID() });
+
+describe('identity of a data directory', () => {
+  it('is written once and found again', async () => {
+    const identity = node();
+    expect(await establishIdentity(directory, identity)).toEqual(identity);
+    expect(await establishIdentity(directory, identity)).toEqual(identity);
+  });
+
+  it('refuses another cluster and another node', async () => {
+    const identity = node();
+    await establishIdentity(directory, identity);
+    const elsewhere = { ...identity, clusterId: randomUUID() };
+    await expect(establishIdentity(directory, elsewhere)).rejects.toMatchObject({
+      code: 'invalid-state',
+      message: expect.stringContaining(identity.clusterId),
+    });
+    const somebody = { ...identity, nodeId: randomUUID() as NodeId };
+    await expect(establishIdentity(directory, somebody)).rejects.toMatchObject({
+      code: 'invalid-state',
+      message: expect.stringContaining(identity.nodeId),
+    });
+  });
+
+  it('refuses a damaged file instead of writing a new one', async () => {
+    writeFileSync(join(directory, 'config.json'), '{"nodeId": "x"}');
+    await expect(establishIdentity(directory, node())).rejects.toMatchObject({ code: 'internal' });
+  });
+});
+
+describe('erasure', () => {
+  const self = randomUUID() as NodeId;
+  const tombstone = (of: NodeId): Tombstone => ({
+    deployment: randomUUID() as DeploymentId,
+    volume: randomUUID() as VolumeId,
+    node: of,
+    deletedAt: new Date().toISOString(),
+  });
+  function erasure(holds: boolean, remove = vi.fn(async () => {})) {
+    const bury = vi.fn(async () => {});
+    const logger = createLogger({ level: 'silent', node: 'test' });
+    return { remove, bury, it: new Erasure({ self, logger, holds: () => holds, remove, bury }) };
+  }
+
+  it('removes what a tombstone of this node names, then the tombstone', async () => {
+    const { remove, bury, it: subject } = erasure(true);
+    const mine = tombstone(self);
+    subject.onTombstone(mine);
+    await vi.waitFor(() => expect(bury).toHaveBeenCalledWith(mine.deployment));
+    expect(remove).toHaveBeenCalledWith(mine.deployment);
+  });
+
+  it('leaves alone what belongs to another node', () => {
+    const { remove, bury, it: subject } = erasure(true);
+    subject.onTombstone(tombstone(randomUUID() as NodeId));
+    expect(remove).not.toHaveBeenCalled();
+    expect(bury).not.toHaveBeenCalled();
+  });
+
+  it('keeps the tombstone while the data could not be erased', async () => {
+    const remove = vi.fn(async () => {
+      throw new Error('disk');
+    });
+    const { bury, it: subject } = erasure(true, remove);
+    subject.onTombstone(tombstone(self));
+    await vi.waitFor(() => expect(remove).toHaveBeenCalled());
+    expect(bury).not.toHaveBeenCalled();
+  });
+});
