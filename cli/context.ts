@@ -1,0 +1,32 @@
+/** What every command's action works with. */
+
+import type { Client } from './client.js';
+import { type Output, print, type Streams } from './output.js';
+
+export interface Context {
+  readonly client: Client;
+  readonly streams: Streams;
+  readonly nowMs: number;
+}
+
+/** Prints in the form of `--output`. */
+export function show({ client, streams }: Context, output: Output): Promise<void> {
+  return print(streams, client.settings.output, output);
+}
+
+/** One line for people; an object for programs. */
+export function confirm(context: Context, line: string, json: unknown): Promise<void> {
+  return show(context, { text: () => line, json });
+}
+
+export const ACCEPTED = 'The request was accepted and is carried out in the background.';
+
+/** `--cas` and its absence as query parameters of a DELETE. */
+export function versionQuery(cas: string | undefined): Record<string, string> {
+  return { version: cas ?? '', 'ignore-version': cas === undefined ? 'true' : 'false' };
+}
+
+/** `--async`: the API goes on for as long as the command would have waited. */
+export function asyncQuery({ client }: Context, async: boolean | undefined): Record<string, string> {
+  return async === true ? { 'async-max': `${Math.ceil(client.settings.timeoutMs)}ms` } : {};
+}

@@ -1,0 +1,22 @@
+import { CommanderError } from 'commander';
+import { CliError, EXIT, type ExitCode } from './errors.js';
+import { rewriteGoFlags } from './go-flags.js';
+import { createProgram, type Runtime } from './program.js';
+
+/** Runs one command; `args` without the program's name. Prints errors; resolves to the exit code. */
+export async function run(args: readonly string[], runtime: Runtime): Promise<ExitCode> {
+  try {
+    await createProgram(runtime).parseAsync(rewriteGoFlags(args), { from: 'user' });
+    return EXIT.ok;
+  } catch (error) {
+    // Commander has printed its own errors already; help and version are no errors.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.invalidInput;
+    if (error instanceof CliError) {
+      runtime.streams.err(`Error: ${error.message}\n`);
+      return error.exitCode;
+    }
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    runtime.streams.err(`Error: ${message}\n`);
+    return EXIT.other;
+  }
+}

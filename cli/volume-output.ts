@@ -1,0 +1,166 @@
+/** Volumes as text, JSON and YAML. */
+
+import type { ApiDeployment, ApiNamespace, ApiNode, ApiVolume } from './api-types.js';
+import { formatAge, formatBytes, formatFields, formatTable, formatTime, labelLines } from './format.js';
+
+const LABEL_REPLICAS = 'storageos.com/replicas';
+const BAR_CHARS = 30;
+
+/** A volume with the names of what it refers to. */
+export interface NamedVolume {
+  readonly volume: ApiVolume;
+  readonly namespaceName: string;
+  readonly nodeName: (id: string) => string;
+}
+
+export function nameVolumes(
+  volumes: readonly ApiVolume[],
+  namespaces: readonly ApiNamespace[],
+  nodes: readonly ApiNode[],
+): NamedVolume[] {
+  const nodeNames = new Map(nodes.map(({ id, name }) => [id, name]));
+  const namespaceNames = new Map(namespaces.map(({ id, name }) => [id, name]));
+  return volumes.map((volume) => ({
+    volume,
+    namespaceName: namespaceNames.get(volume.namespaceID) ?? volume.namespaceID,
+    nodeName: (id) => nodeNames.get(id) ?? id,
+  }));
+}
+
+/** Ready replicas of those that the volume is to have. */
+function replicaCount({ labels, replicas }: ApiVolume): string {
+  const ready = (replicas ?? []).filter(({ health }) => health === 'ready').length;
+  return `${ready}/${labels?.[LABEL_REPLICAS] ?? replicas?.length ?? 0}`;
+}
+
+export function volumeTable(volumes: readonly NamedVolume[], nowMs: number): string {
+  return formatTable(
+    ['NAMESPACE', 'NAME', 'SIZE', 'LOCATION', 'ATTACHED ON', 'REPLICAS', 'AGE'],
+    volumes.map(({ volume, namespaceName, nodeName }) => [
+      namespaceName,
+      volume.name,
+      formatBytes(volume.sizeBytes),
+      `${nodeName(volume.master.nodeID)} (${volume.master.health})`,
+      volume.attachedOn === '' ? '' : nodeName(volume.attachedOn),
+      replicaCount(volume),
+      formatAge(volume.createdAt, nowMs),
+    ]),
+  );
+}
+
+function named(id: string, nodeName: (id: string) => string): string {
+  return id === '' ? '' : `${nodeName(id)} (${id})`;
+}
+
+function syncProgress(replica: ApiDeployment, sizeBytes: number): string {
+  const remaining = replica.syncProgress?.bytesRemaining;
+  if (remaining === undefined) return 'n/a';
+  const total = Math.max(sizeBytes, remaining);
+  const share = total === 0 ? 1 : (total - remaining) / total;
+  const filled = Math.round(share * BAR_CHARS);
+  const bar = `${'#'.repeat(filled)}${'.'.repeat(BAR_CHARS - filled)}`;
+  const seconds = replica.syncProgress?.estimatedSecondsRemaining ?? 0;
+  const eta = seconds > 0 ? `ETA ${seconds}s` : 'ETA n/a';
+  return `${formatBytes(total - remaining)}/${formatBytes(total)} [${bar}] ${Math.floor(share * 100)}% ${eta}`;
+}
+
+export function describeVolume({ volume, namespaceName, nodeName }: NamedVolume, nowMs: number): string {
+  const { master } = volume;
+  const sections = [
+    formatFields([
+      ['ID', volume.id],
+      ['Name', volume.name],
+      ['Description', volume.description],
+      ['AttachedOn', named(volume.attachedOn, nodeName)],
+      ['Attachment Type', volume.attachmentType],
+      ['NFS', ''],
+      ['  Service Endpoint', volume.nfs?.serviceEndpoint ?? ''],
+      ['  Exports:', []],
+      ['Namespace', `${namespaceName} (${volume.namespaceID})`],
+      ['Labels', labelLines(volume.labels)],
+      ['Filesystem', volume.fsType],
+      ['Size', `${formatBytes(volume.sizeBytes)} (${volume.sizeBytes} bytes)`],
+      ['Version', volume.version],
+      ['Created at', formatTime(volume.createdAt, nowMs)],
+      ['Updated at', formatTime(volume.updatedAt, nowMs)],
+    ]),
+    `Master:\n${formatFields(
+      [
+        ['ID', master.id],
+        ['Node', named(master.nodeID, nodeName)],
+        ['Health', master.health],
+      ],
+      2,
+    )}`,
+  ];
+  const replicas = volume.replicas ?? [];
+  if (replicas.length > 0) {
+    const described = replicas.map((replica) =>
+      formatFields(
+        [
+          ['ID', replica.id],
+          ['Node', named(replica.nodeID, nodeName)],
+          ['Health', replica.health],
+          ['Promotable', String(replica.promotable ?? false)],
+          ...(replica.health === 'syncing'
+            ? ([['Sync Progress', syncProgress(replica, volume.sizeBytes)]] as const)
+            : []),
+        ],
+        2,
+      ),
+    );
+    sections.push(`Replicas:\n${described.join('\n\n')}`);
+  }
+  return sections.join('\n\n');
+}
+
+function deploymentJson(deployment: ApiDeployment, nodeName: (id: string) => string) {
+  return {
+    id: deployment.id,
+    nodeID: deployment.nodeID,
+    nodeName: nodeName(deployment.nodeID),
+    health: deployment.health,
+    promotable: deployment.promotable ?? false,
+    ...(deployment.syncProgress !== undefined &&
+      deployment.syncProgress !== null && { syncProgress: deployment.syncProgress }),
+  };
+}
+
+export function volumeJson({ volume, namespaceName, nodeName }: NamedVolume) {
+  return {
+    id: volume.id,
+    name: volume.name,
+    description: volume.description,
+    attachedOn: volume.attachedOn,
+    attachedOnName: volume.attachedOn === '' ? '' : nodeName(volume.attachedOn),
+    attachmentType: volume.attachmentType,
+    nfs: { exports: volume.nfs?.exports ?? [], serviceEndpoint: volume.nfs?.serviceEndpoint ?? '' },
+    namespaceID: volume.namespaceID,
+    namespaceName,
+    labels: volume.labels ?? {},
+    filesystem: volume.fsType,
+    sizeBytes: volume.sizeBytes,
+    master: deploymentJson(volume.master, nodeName),
+    replicas: (volume.replicas ?? []).map((replica) => deploymentJson(replica, nodeName)),
+    createdAt: volume.createdAt,
+    updatedAt: volume.updatedAt,
+    version: volume.version,
+  };
+}
+
+/** After an update: what the volume is now, and a sentence that says what changed. */
+export function updatedVolume({ volume, nodeName }: NamedVolume, changed: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const { health } of volume.replicas ?? []) counts.set(health, (counts.get(health) ?? 0) + 1);
+  const replicas = [...counts].map(([health, count]) => `${count}x ${health}`).join(', ');
+  const fields = formatFields([
+    ['Name', volume.name],
+    ['ID', volume.id],
+    ['Size', formatBytes(volume.sizeBytes)],
+    ['Description', volume.description],
+    ['AttachedOn', volume.attachedOn === '' ? '' : nodeName(volume.attachedOn)],
+    ['Replicas', replicas === '' ? 'none' : replicas],
+    ['Labels', labelLines(volume.labels)],
+  ]);
+  return `${fields}\n\n${changed.join('\n')}`;
+}
