@@ -5,6 +5,7 @@
 
 import { rmSync } from 'node:fs';
 import type { Server } from 'node:net';
+import type { KeyPair } from '../node-agent/pki/authority.js';
 import { type AgentSite, agentEndpoint, agentPaths, checkAgentPorts, startAgent, untilAgentServes } from './agent.js';
 import { ApiClient } from './api-client.js';
 import { type BinaryName, ensureBinaries, type Step } from './binaries.js';
@@ -83,6 +84,7 @@ export class Cluster {
   readonly #members: Member[] = [];
   readonly #external: ExternalServers;
   readonly #startedAt = new Date().toISOString();
+  #secrets: { readonly authority: KeyPair; readonly clusterKeyFile: string } | undefined;
   #etcd: SupervisedChild | undefined;
   #temporal: SupervisedChild | undefined;
   #volumes: readonly VolumeFacts[] = [];
@@ -150,6 +152,10 @@ export class Cluster {
 
   async #startAll(running: number): Promise<void> {
     const { step, env = process.env } = this.#options;
+    this.#secrets = {
+      authority: await ensureAuthority(this.dataDir),
+      clusterKeyFile: await ensureClusterKey(this.dataDir),
+    };
     const wanted: BinaryName[] = [];
     if (this.#external.etcd === undefined) wanted.push('etcd');
     if (this.#external.temporal === undefined) wanted.push('temporal');
@@ -209,13 +215,12 @@ export class Cluster {
     member.state = 'starting';
     try {
       if (this.#options.hosts === undefined) await checkAgentPorts(site.address);
-      const authority = await ensureAuthority(this.dataDir);
       member.child = await startAgent(site, {
         etcdEndpoints: await Promise.all(this.etcdEndpoints.map((endpoint) => this.#fromNodes(endpoint))),
         temporalAddress: await this.#fromNodes(this.temporalAddress),
         peers: this.#layout.nodes.map((_, i) => this.#address(i + 1)),
-        pki: await issueCertificate(this.dataDir, authority, site),
-        clusterKeyFile: await ensureClusterKey(this.dataDir),
+        pki: await issueCertificate(this.dataDir, this.#secrets!.authority, site),
+        clusterKeyFile: this.#secrets!.clusterKeyFile,
         keyDir: volumeKeyDir(this.dataDir),
         credentials: this.credentials,
         settings: this.#options.agentSettings ?? {},
