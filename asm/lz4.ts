@@ -17,8 +17,19 @@ const HASH_PRIME: u64 = 889523592379;
 /** After 2^6 misses the search step grows by one: data without matches is passed over ever faster. */
 const SKIP_SHIFT: u32 = 6;
 
+/** What must be free behind a sequence's literals or lengths: their last byte, an offset, and the last literals. */
+const ROOM: usize = 3 + LAST_LITERALS;
+
 /** decompress: the stream breaks the format, refers to bytes before the block, or would leave the output. */
 export const MALFORMED: i32 = -1;
+
+/** What decompression far from the ends may touch: 16 literal bytes and an offset; 15 literals and 32 of a match. */
+const FAST_SOURCE: usize = 32;
+const FAST_TARGET: usize = 64;
+const MATCH_OVERRUN: usize = 32;
+
+/** Where `extended` has stopped: it has two results. */
+let extendedEnd: usize = 0;
 
 /** Shuffles that repeat the first `offset` bytes of a vector over all of it, for offsets 0 (unused) to 15. */
 const REPEAT: usize = memory.data<u8>([
@@ -40,21 +51,36 @@ const REPEAT: usize = memory.data<u8>([
   0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0,
 ], 16);
 
+/** Offset in the table of the five bytes at `at`: shorter matches than that pay little. */
 @inline
 function slotOf(at: usize): usize {
-  // Five bytes decide: shorter matches than that pay little.
-  return HASH_TABLE + <usize>((((load<u64>(at) << 24) * HASH_PRIME) >> (64 - HASH_BITS)) << 1);
+  return <usize>((((load<u64>(at) << 24) * HASH_PRIME) >> (64 - HASH_BITS)) << 1);
 }
 
-/** Bytes from `a` that equal those from `b`; `a` stays below `limit`. */
+@inline
+function positionAt(slot: usize): usize {
+  return <usize>load<u16>(slot, HASH_TABLE);
+}
+
+@inline
+function setPosition(slot: usize, position: usize): void {
+  store<u16>(slot, <u16>position, HASH_TABLE);
+}
+
+/** Bytes from `a` on that equal those from `b` on, as far as `limit`, where `a` ends. */
 @inline
 function commonLength(a: usize, b: usize, limit: usize): usize {
   const start = a;
-  while (a + 8 <= limit) {
+  if (a + 8 <= limit) {
+    // Most matches end here.
     const differs = load<u64>(a) ^ load<u64>(b);
-    if (differs !== 0) return a - start + <usize>(ctz<u64>(differs) >> 3);
+    if (differs !== 0) return <usize>(ctz<u64>(differs) >> 3);
     a += 8;
     b += 8;
+    for (; a + 16 <= limit; a += 16, b += 16) {
+      const equal = i8x16.bitmask(i8x16.eq(v128.load(a), v128.load(b)));
+      if (equal !== 0xffff) return a - start + <usize>ctz<i32>(~equal);
+    }
   }
   while (a < limit && load<u8>(a) === load<u8>(b)) {
     a++;
@@ -88,6 +114,21 @@ function copyLiterals(target: usize, source: usize, length: usize, targetEnd: us
   }
 }
 
+/** Ends the stream at `op` with everything from `anchor` on. Returns its whole length, or 0. */
+function putLastLiterals(target: usize, op: usize, anchor: usize, targetEnd: usize, end: usize): i32 {
+  const literals = end - anchor;
+  if (op + 1 + literals + (literals + 240) / 255 > targetEnd) return 0;
+  const token = op++;
+  if (literals >= 15) {
+    store<u8>(token, 15 << 4);
+    op = putLength(op, literals - 15);
+  } else {
+    store<u8>(token, <u8>(literals << 4));
+  }
+  copyLiterals(op, anchor, literals, targetEnd, end);
+  return <i32>(op + literals - target);
+}
+
 /**
  * Compresses `length` bytes (at most 64 KiB) to at most `limit` bytes at `target`, which must not overlap.
  * Returns the compressed length, or 0 if it would be above `limit` (what is at `target` then is undefined).
@@ -107,85 +148,117 @@ export function compress(source: usize, length: usize, target: usize, limit: usi
     let slot = slotOf(ip);
 
     while (true) {
-      // Find a match.
       let match: usize;
       let next = ip;
       let step: usize = 1;
-      let misses: u32 = 1 << SKIP_SHIFT;
+      let misses: usize = 1 << SKIP_SHIFT;
       do {
         ip = next;
         next += step;
-        step = <usize>(misses++ >> SKIP_SHIFT);
-        if (next > startEnd + 1) {
-          ip = 0;
-          break;
-        }
-        match = source + <usize>load<u16>(slot);
-        store<u16>(slot, <u16>(ip - source));
+        step = misses++ >> SKIP_SHIFT;
+        if (next > startEnd + 1) return putLastLiterals(target, op, anchor, targetEnd, end);
+        match = source + positionAt(slot);
+        setPosition(slot, ip - source);
         slot = slotOf(next);
       } while (load<u32>(match) !== load<u32>(ip));
-      if (ip === 0) break;
       while (ip > anchor && match > source && load<u8>(ip - 1) === load<u8>(match - 1)) {
         ip--;
         match--;
       }
 
-      // Literals before it.
-      let literals = ip - anchor;
+      // The literals before it. The token is written when the match's length is known.
+      const literals = ip - anchor;
       let token = op++;
-      if (op + literals + literals / 255 + 3 + LAST_LITERALS > targetEnd) return 0;
-      if (literals >= 15) {
-        store<u8>(token, 15 << 4);
-        op = putLength(op, literals - 15);
+      let tokenLiterals: usize = 15 << 4;
+      if (literals < 15) {
+        if (op + literals + ROOM > targetEnd) return 0;
+        tokenLiterals = literals << 4;
       } else {
-        store<u8>(token, <u8>(literals << 4));
+        if (op + literals + literals / 255 + ROOM > targetEnd) return 0;
+        op = putLength(op, literals - 15);
       }
       copyLiterals(op, anchor, literals, targetEnd, end);
       op += literals;
 
-      // Matches without literals between them follow.
+      // The match, and those that follow it without literals between them.
       while (true) {
         store<u16>(op, <u16>(ip - match));
         op += 2;
         const extra = commonLength(ip + MIN_MATCH, match + MIN_MATCH, matchEnd);
         ip += MIN_MATCH + extra;
-        if (op + extra / 255 + 2 + LAST_LITERALS > targetEnd) return 0;
-        if (extra >= 15) {
-          store<u8>(token, load<u8>(token) | 15);
-          op = putLength(op, extra - 15);
+        if (extra < 15) {
+          store<u8>(token, <u8>(tokenLiterals | extra));
         } else {
-          store<u8>(token, load<u8>(token) | <u8>extra);
+          if (op + extra / 255 + ROOM > targetEnd) return 0;
+          store<u8>(token, <u8>(tokenLiterals | 15));
+          op = putLength(op, extra - 15);
         }
         anchor = ip;
-        if (ip > startEnd) break;
+        if (ip > startEnd) return putLastLiterals(target, op, anchor, targetEnd, end);
 
-        store<u16>(slotOf(ip - 2), <u16>(ip - 2 - source));
+        setPosition(slotOf(ip - 2), ip - 2 - source);
         slot = slotOf(ip);
-        match = source + <usize>load<u16>(slot);
-        store<u16>(slot, <u16>(ip - source));
+        match = source + positionAt(slot);
+        setPosition(slot, ip - source);
         if (load<u32>(match) !== load<u32>(ip)) break;
         token = op++;
-        store<u8>(token, 0);
-        if (op + 3 + LAST_LITERALS > targetEnd) return 0;
+        tokenLiterals = 0;
+        if (op + ROOM > targetEnd) return 0;
       }
-      if (ip > startEnd) break;
       ip++;
-      if (ip > startEnd + 1) break;
       slot = slotOf(ip);
     }
   }
 
-  const literals = end - anchor;
-  if (op + 1 + literals + (literals + 240) / 255 > targetEnd) return 0;
-  const token = op++;
-  if (literals >= 15) {
-    store<u8>(token, 15 << 4);
-    op = putLength(op, literals - 15);
-  } else {
-    store<u8>(token, <u8>(literals << 4));
+  return putLastLiterals(target, op, anchor, targetEnd, end);
+}
+
+/** Adds up the bytes behind a nibble of 15. At the end of the source it stops: what follows finds it exhausted. */
+@inline
+function extended(ip: usize, sourceEnd: usize): usize {
+  let sum: usize = 0;
+  while (ip < sourceEnd) {
+    const more = <usize>load<u8>(ip++);
+    sum += more;
+    if (more !== 255) break;
   }
-  copyLiterals(op, anchor, literals, targetEnd, end);
-  return <i32>(op + literals - target);
+  extendedEnd = ip;
+  return sum;
+}
+
+/**
+ * Copies a match that lies `offset` before `op`; it may overlap what it makes. Writes up to 31 bytes behind
+ * `end`, or, near the end of the target, none.
+ */
+@inline
+function copyMatch(op: usize, offset: usize, end: usize, targetEnd: usize): void {
+  let match = op - offset;
+  if (end + MATCH_OVERRUN > targetEnd) {
+    // Whole vectors as long as they fit, then single bytes.
+    if (offset >= 16) {
+      for (; op + 16 <= end; op += 16, match += 16) v128.store(op, v128.load(match));
+    } else if (op + 16 <= targetEnd) {
+      const pattern = v128.swizzle(v128.load(match), v128.load(REPEAT + (offset << 4)));
+      const stride: usize = 16 - (<usize>16 % offset);
+      for (; op + 16 <= end; op += stride, match += stride) v128.store(op, pattern);
+    }
+    while (op < end) store<u8>(op++, load<u8>(match++));
+  } else if (offset >= 16) {
+    do {
+      v128.store(op, v128.load(match));
+      v128.store(op, v128.load(match, 16), 16);
+      op += 32;
+      match += 32;
+    } while (op < end);
+  } else {
+    // Repeat the match's bytes, moving on by a multiple of the offset.
+    const pattern = v128.swizzle(v128.load(match), v128.load(REPEAT + (offset << 4)));
+    const stride: usize = 16 - (<usize>16 % offset);
+    do {
+      v128.store(op, pattern);
+      op += stride;
+    } while (op < end);
+  }
 }
 
 /**
@@ -198,39 +271,65 @@ export function decompress(source: usize, length: usize, target: usize, capacity
   let ip = source;
   let op = target;
 
-  while (ip < sourceEnd) {
-    const token = <usize>load<u8>(ip++);
-
-    let literals = token >> 4;
-    if (literals < 15 && ip + 18 <= sourceEnd && op + 48 <= targetEnd) {
-      // The common case, everything at hand: at most 14 literals and, below, a match of at most 18 bytes.
-      v128.store(op, v128.load(ip));
+  // Far from both ends: no step of a sequence with short lengths can leave the regions.
+  if (length > FAST_SOURCE && capacity > FAST_TARGET) {
+    const fastSource = sourceEnd - FAST_SOURCE;
+    const fastTarget = targetEnd - FAST_TARGET;
+    while (ip < fastSource && op < fastTarget) {
+      const start = ip;
+      const token = <usize>load<u8>(ip++);
+      let literals = token >> 4;
+      if (literals < 15) {
+        v128.store(op, v128.load(ip));
+      } else {
+        literals += extended(ip, sourceEnd);
+        ip = extendedEnd;
+        if (ip >= fastSource || literals >= fastSource - ip || op >= fastTarget || literals >= fastTarget - op) {
+          ip = start;
+          break;
+        }
+        for (let i: usize = 0; i < literals; i += 32) {
+          v128.store(op + i, v128.load(ip + i));
+          v128.store(op + i, v128.load(ip + i, 16), 16);
+        }
+      }
       op += literals;
       ip += literals;
       const offset = <usize>load<u16>(ip);
-      if ((token & 15) !== 15 && offset >= 16 && offset <= op - target) {
-        ip += 2;
-        const match = op - offset;
-        v128.store(op, v128.load(match));
+      ip += 2;
+      let matched = token & 15;
+      if (offset - 1 >= op - target) return MALFORMED;
+      const match = op - offset;
+      if (matched < 15 && offset >= 8) {
+        store<u64>(op, load<u64>(match));
+        store<u64>(op, load<u64>(match, 8), 8);
         store<u16>(op, load<u16>(match, 16), 16);
-        op += (token & 15) + MIN_MATCH;
+        op += matched + MIN_MATCH;
         continue;
       }
-    } else {
-      if (literals === 15) {
-        let more: usize;
-        do {
-          if (ip >= sourceEnd) return MALFORMED;
-          more = <usize>load<u8>(ip++);
-          literals += more;
-        } while (more === 255);
+      if (matched === 15) {
+        matched += extended(ip, sourceEnd);
+        ip = extendedEnd;
       }
-      if (literals > sourceEnd - ip || literals > targetEnd - op) return MALFORMED;
-      copyLiterals(op, ip, literals, targetEnd, sourceEnd);
-      op += literals;
-      ip += literals;
-      if (ip === sourceEnd) return <i32>(op - target);
+      matched += MIN_MATCH;
+      if (matched > targetEnd - op) return MALFORMED;
+      copyMatch(op, offset, op + matched, targetEnd);
+      op += matched;
     }
+  }
+
+  while (ip < sourceEnd) {
+    const token = <usize>load<u8>(ip++);
+    let literals = token >> 4;
+    if (literals === 15) {
+      literals += extended(ip, sourceEnd);
+      ip = extendedEnd;
+    }
+    if (literals > sourceEnd - ip || literals > targetEnd - op) return MALFORMED;
+    copyLiterals(op, ip, literals, targetEnd, sourceEnd);
+    op += literals;
+    ip += literals;
+    if (ip === sourceEnd) return <i32>(op - target);
 
     if (sourceEnd - ip < 2) return MALFORMED;
     const offset = <usize>load<u16>(ip);
@@ -238,35 +337,13 @@ export function decompress(source: usize, length: usize, target: usize, capacity
     if (offset === 0 || offset > op - target) return MALFORMED;
     let matched = token & 15;
     if (matched === 15) {
-      let more: usize;
-      do {
-        if (ip >= sourceEnd) return MALFORMED;
-        more = <usize>load<u8>(ip++);
-        matched += more;
-      } while (more === 255);
+      matched += extended(ip, sourceEnd);
+      ip = extendedEnd;
     }
     matched += MIN_MATCH;
     if (matched > targetEnd - op) return MALFORMED;
-    const matchEnd = op + matched;
-    let match = op - offset;
-    if (matchEnd + 16 > targetEnd) {
-      while (op < matchEnd) store<u8>(op++, load<u8>(match++));
-    } else if (offset >= 16) {
-      do {
-        v128.store(op, v128.load(match));
-        op += 16;
-        match += 16;
-      } while (op < matchEnd);
-    } else {
-      // The match overlaps what it makes: repeat its bytes, moving on by a multiple of the offset.
-      const pattern = v128.swizzle(v128.load(match), v128.load(REPEAT + (offset << 4)));
-      const stride: usize = 16 - (<usize>16 % offset);
-      do {
-        v128.store(op, pattern);
-        op += stride;
-      } while (op < matchEnd);
-    }
-    op = matchEnd;
+    copyMatch(op, offset, op + matched, targetEnd);
+    op += matched;
   }
   // A stream ends with literals, which the loop has seen, or it has been cut.
   return MALFORMED;
