@@ -160,8 +160,6 @@ export class Story {
       after.master.nodeID !== victim.id,
       `${this.#nodeOf(after.master.nodeID).name}, ${seconds} s after the kill`,
     );
-    // The killed node's copy is wanted again when it comes back, beside the one that is made now.
-    await this.#cluster.api.setReplicas(volume, 2);
     const goesOn = await bench.completedAfter(killedAt + MAX_PAUSE_MS / 10, FAILOVER_TIMEOUT_MS);
     const pause = longestPause(bench.completions(), killedAt);
     this.#report.check(
@@ -189,6 +187,8 @@ export class Story {
     this.#report.chapter('The killed node comes back');
     const earlier = new Set((await this.#log.ofVolume(volume.id)).map(({ runId }) => runId));
     await sleep(AWAY_MS, undefined, { signal: this.#signal });
+    // With one replica it would be one copy too many; with two it is wanted again.
+    await this.#cluster.api.setReplicas(volume, 2);
     await this.#cluster.startNode(killed.name);
     const started = performance.now();
     await this.#untilReady(volume, 2);
@@ -288,7 +288,7 @@ export class Story {
     for (const { type, status, url } of links) this.#report.say(`${type.padEnd(16)} ${status.padEnd(10)} ${url}`);
     for (const type of ['ProvisionVolume', 'AttachVolume', 'Failover', 'RebuildReplica', 'DeltaSync']) {
       this.#report.check(
-        `a ${type} workflow did its part`,
+        `workflow ${type} did its part`,
         links.some((link) => link.type === type && link.status === 'completed'),
       );
     }
