@@ -5,6 +5,7 @@ import type { NodeId } from '../../core/types.js';
 import type { Endpoint } from '../config.js';
 import type { Logger } from '../log.js';
 import type { TlsIdentity } from '../pki/index.js';
+import type { Connection } from './connection.js';
 import type { DialOptions } from './dial.js';
 import { Peer } from './peer.js';
 import { ReplicationServer, tlsOptions } from './server.js';
@@ -41,6 +42,8 @@ export class ReplicationNetwork {
   readonly #options: NetworkOptions;
   readonly #server: ReplicationServer;
   readonly #peers = new Map<NodeId, Peer>();
+  /** Sessions of other nodes' frontends. */
+  readonly #served = new Set<Connection>();
   #secureContext: SecureContext;
   #stopped = false;
 
@@ -62,7 +65,10 @@ export class ReplicationNetwork {
       logger,
       admit: (node) => this.#peer(node).admit(self),
       peer: (node, connection) => this.#peer(node).accept(connection),
-      session: (_node, purpose, connection) => serveSession(connection, purpose, options.openSession),
+      session: (_node, purpose, connection) => {
+        this.#served.add(connection);
+        serveSession(connection, purpose, options.openSession, () => this.#served.delete(connection));
+      },
     });
   }
 
@@ -100,6 +106,7 @@ export class ReplicationNetwork {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const peer of this.#peers.values()) peer.stop();
+    for (const connection of [...this.#served]) connection.destroy('this node stops');
     await this.#server.close();
   }
 

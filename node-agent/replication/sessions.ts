@@ -34,8 +34,13 @@ function deliver(target: SessionTarget, link: SessionLink, message: FrontendMess
   else target.message(link, message);
 }
 
-/** Hands what a frontend on another node sends to the deployment that it asked for. */
-export function serveSession(connection: Connection, address: SessionAddress, open: OpenTarget): void {
+/** Hands what a frontend on another node sends to the deployment that it asked for, until the connection ends. */
+export function serveSession(
+  connection: Connection,
+  address: SessionAddress,
+  open: OpenTarget,
+  ended: () => void,
+): void {
   const target = open(address, (reason) => connection.destroy(reason));
   const link: SessionLink = {
     send: (message) => connection.send(encodeSessionMessage(message)),
@@ -45,7 +50,10 @@ export function serveSession(connection: Connection, address: SessionAddress, op
   };
   connection.handlers = {
     frame: (frame) => deliver(target, link, decodeFrontendMessage(frame)),
-    closed: () => target.closed(link),
+    closed: () => {
+      ended();
+      target.closed(link);
+    },
   };
 }
 
