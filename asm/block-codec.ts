@@ -4,7 +4,7 @@
 import { compress, decompress } from './lz4';
 import { BINDING, BLOCK, RESULT, VOLUME_ID } from './memory';
 import { hash } from './xxh3';
-import { MAX_UNITS, MIN_UNIT, decryptUnit, encryptUnit, makeTweaks, setUnitNumber } from './xts';
+import { MAX_UNITS, MIN_UNIT, decryptUnit, encryptUnit, makeTweaks, setUnitNumber, stageUnit, unstageUnit } from './xts';
 
 const ENTRY_BYTES: usize = 32;
 const ENTRY_BLOCKS: usize = 8;
@@ -131,14 +131,18 @@ function putEntry(entry: usize, block: u64, kind: u32, flags: u32, length: u32):
   store<u64>(entry, 0, ENTRY_CHECKSUM);
 }
 
+/** First tweaks of the next MAX_UNITS entries with data. The data unit number is the block number. */
+function prepareTweaks(entry: usize, end: usize): void {
+  for (let unit: usize = 0; entry < end && unit < MAX_UNITS; entry += ENTRY_BYTES) {
+    if (load<u8>(entry, ENTRY_KIND) === KIND_DATA) setUnitNumber(unit++, load<u64>(entry), 0);
+  }
+  makeTweaks();
+}
+
 /** Encrypts, if told to, and checksums the payloads of the entries, among them at most MAX_UNITS with data. */
 function sealGroup(entry: usize, end: usize, payload: usize, cipher: bool): void {
   if (cipher) {
-    let unit: usize = 0;
-    for (let at = entry; at < end; at += ENTRY_BYTES) {
-      if (load<u8>(at, ENTRY_KIND) === KIND_DATA) setUnitNumber(unit++, load<u64>(at), 0);
-    }
-    makeTweaks();
+    prepareTweaks(entry, end);
   }
   let unit: usize = 0;
   for (; entry < end; entry += ENTRY_BYTES) {
@@ -153,6 +157,42 @@ function sealGroup(entry: usize, end: usize, payload: usize, cipher: bool): void
 /** Checksums of all entries, after encode with CIPHER_OUTSIDE and the encryption in place. */
 export function seal(entries: usize, count: u32, stored: usize): void {
   sealGroup(entries, entries + <usize>count * ENTRY_BYTES, stored, false);
+}
+
+/**
+ * For AES elsewhere: writes the whole AES blocks of all payloads, whitened, to `staged`, one behind the other, and
+ * returns their length. After AES-256-ECB in place, `unstage` takes them back into the payloads.
+ */
+export function stage(entries: usize, count: u32, stored: usize, staged: usize, decrypting: bool): usize {
+  const end = entries + <usize>count * ENTRY_BYTES;
+  let unit = MAX_UNITS;
+  let op = staged;
+  for (let entry = entries; entry < end; entry += ENTRY_BYTES) {
+    if (load<u8>(entry, ENTRY_KIND) !== KIND_DATA) continue;
+    if (unit === MAX_UNITS) {
+      prepareTweaks(entry, end);
+      unit = 0;
+    }
+    const length = <usize>load<u32>(entry, ENTRY_LENGTH);
+    op += stageUnit(stored, op, length, unit++, decrypting);
+    stored += length;
+  }
+  return op - staged;
+}
+
+export function unstage(entries: usize, count: u32, stored: usize, staged: usize, decrypting: bool): void {
+  const end = entries + <usize>count * ENTRY_BYTES;
+  let unit = MAX_UNITS;
+  for (let entry = entries; entry < end; entry += ENTRY_BYTES) {
+    if (load<u8>(entry, ENTRY_KIND) !== KIND_DATA) continue;
+    if (unit === MAX_UNITS) {
+      prepareTweaks(entry, end);
+      unit = 0;
+    }
+    const length = <usize>load<u32>(entry, ENTRY_LENGTH);
+    staged += unstageUnit(staged, stored, length, unit++, decrypting);
+    stored += length;
+  }
 }
 
 @inline
@@ -228,11 +268,7 @@ export function decode(
       continue;
     }
     if (cipher && unit === MAX_UNITS) {
-      unit = 0;
-      for (let at = entry; at < end && unit < MAX_UNITS; at += ENTRY_BYTES) {
-        if (load<u8>(at, ENTRY_KIND) === KIND_DATA) setUnitNumber(unit++, load<u64>(at), 0);
-      }
-      makeTweaks();
+      prepareTweaks(entry, end);
       unit = 0;
     }
     const length = <usize>load<u32>(entry, ENTRY_LENGTH);

@@ -1,7 +1,7 @@
 // The module's exports: the block codec for the I/O path, the kernels alone for tests and measurements, and the
 // layout of the memory, which has MEMORY_BYTES from the start to the end (asconfig.json says so, in pages).
 
-export { encode, seal, check, decode, firstBad } from './block-codec';
+export { encode, seal, check, decode, firstBad, stage, unstage } from './block-codec';
 export { COMPRESS, ENCRYPTED, CIPHER_OUTSIDE } from './block-codec';
 export { GOOD, BAD_CHECKSUM, BAD_COMPRESSED, BAD_LENGTH, BAD_ENTRY } from './block-codec';
 export { expandKeys, wipeKeys } from './xts';

@@ -110,18 +110,7 @@ export function encryptUnit(source: usize, target: usize, length: usize, unit: u
     source += blocks * AES_BLOCK;
     target += blocks * AES_BLOCK;
   }
-  if (rest > 0) {
-    // The head of the block before becomes the last bytes; the plain last bytes, filled up with its tail, are
-    // encrypted in its place.
-    const before = v128.load(target - AES_BLOCK);
-    v128.store(STAGE, before);
-    v128.store(STAGE, before, 16);
-    copyRest(STAGE, source, rest);
-    copyRest(target, STAGE + AES_BLOCK, rest);
-    v128.store(TWEAKS, tweak);
-    encrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-    v128.store(target - AES_BLOCK, v128.load(STAGE));
-  }
+  if (rest > 0) stealEncrypting(source, target, rest, tweak);
 }
 
 /** The reverse of encryptUnit. */
@@ -147,12 +136,77 @@ export function decryptUnit(source: usize, target: usize, length: usize, unit: u
     v128.store(TWEAKS, double(tweak));
     v128.store(STAGE, v128.load(source));
     decrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-    const last = v128.load(STAGE);
-    v128.store(STAGE, last, 16);
-    copyRest(STAGE, source + AES_BLOCK, rest);
-    copyRest(target + AES_BLOCK, STAGE + AES_BLOCK, rest);
-    v128.store(TWEAKS, tweak);
-    decrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-    v128.store(target, v128.load(STAGE));
+    stealDecrypting(source, target, rest, tweak, v128.load(STAGE));
   }
+}
+
+/*
+ * The same with AES elsewhere (node:crypto has the CPU's instructions, but a call of its XTS costs more than the
+ * block): what XTS does around AES-ECB. stageUnit whitens the whole blocks of a unit for one ECB pass over all
+ * units of a request, unstageUnit whitens its result and does the last, incomplete block.
+ */
+
+/** Writes the unit's whole blocks, whitened, to `staged`; returns their length. */
+export function stageUnit(source: usize, staged: usize, length: usize, unit: usize, decrypting: bool): usize {
+  let tweak = v128.load(FIRST_TWEAKS + unit * AES_BLOCK);
+  const whole = length & ~(AES_BLOCK - 1);
+  const straight = whole - (decrypting && whole !== length ? AES_BLOCK : 0);
+  for (let at: usize = 0; at < straight; at += AES_BLOCK) {
+    v128.store(staged + at, v128.xor(v128.load(source + at), tweak));
+    tweak = double(tweak);
+  }
+  if (straight !== whole) {
+    v128.store(staged + straight, v128.xor(v128.load(source + straight), double(tweak)));
+  }
+  return whole;
+}
+
+/** Takes the whole blocks back from `staged`, after AES, into the unit at `target`, which stageUnit was given. */
+export function unstageUnit(staged: usize, target: usize, length: usize, unit: usize, decrypting: bool): usize {
+  let tweak = v128.load(FIRST_TWEAKS + unit * AES_BLOCK);
+  const whole = length & ~(AES_BLOCK - 1);
+  const rest = length - whole;
+  const straight = whole - (decrypting && rest > 0 ? AES_BLOCK : 0);
+  for (let at: usize = 0; at < straight; at += AES_BLOCK) {
+    v128.store(target + at, v128.xor(v128.load(staged + at), tweak));
+    tweak = double(tweak);
+  }
+  if (rest > 0) {
+    if (decrypting) {
+      const last = v128.xor(v128.load(staged + straight), double(tweak));
+      stealDecrypting(target + straight, target + straight, rest, tweak, last);
+    } else {
+      stealEncrypting(target + whole, target + whole, rest, tweak);
+    }
+  }
+  return whole;
+}
+
+/**
+ * The last `rest` bytes of a unit, at `source`. The head of the encrypted block before, which is at `target`
+ * - 16, becomes the last bytes; the plain last bytes, filled up with its tail, are encrypted in its place.
+ */
+function stealEncrypting(source: usize, target: usize, rest: usize, tweak: v128): void {
+  const before = v128.load(target - AES_BLOCK);
+  v128.store(STAGE, before);
+  v128.store(STAGE, before, 16);
+  copyRest(STAGE, source, rest);
+  copyRest(target, STAGE + AES_BLOCK, rest);
+  v128.store(TWEAKS, tweak);
+  encrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
+  v128.store(target - AES_BLOCK, v128.load(STAGE));
+}
+
+/**
+ * The last whole block, at `source`, and the `rest` bytes behind it. `last` is that block decrypted with the
+ * unit's last tweak, `tweak` the one before.
+ */
+function stealDecrypting(source: usize, target: usize, rest: usize, tweak: v128, last: v128): void {
+  v128.store(STAGE, last);
+  v128.store(STAGE, last, 16);
+  copyRest(STAGE, source + AES_BLOCK, rest);
+  copyRest(target + AES_BLOCK, STAGE + AES_BLOCK, rest);
+  v128.store(TWEAKS, tweak);
+  decrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
+  v128.store(target, v128.load(STAGE));
 }

@@ -21,6 +21,8 @@ export interface KernelExports {
     options: number,
   ): number;
   seal(entries: number, count: number, stored: number): void;
+  stage(entries: number, count: number, stored: number, staged: number, decrypting: number): number;
+  unstage(entries: number, count: number, stored: number, staged: number, decrypting: number): void;
   check(
     entries: number,
     entryCount: number,

@@ -3,15 +3,12 @@
 import {
   type Batch,
   ENTRY_BYTES,
-  FLAG_XTS,
-  KIND_DATA,
   MAX_BATCH_ENTRIES,
   MAX_BATCH_PAYLOAD_BYTES,
   MAX_BLOCK_BYTES,
   MIN_BLOCK_BYTES,
-  readEntry,
 } from '../../core/record.js';
-import { NativeXts } from './cipher.js';
+import { NativeAes } from './cipher.js';
 import {
   type CipherEngine,
   CodecError,
@@ -21,6 +18,9 @@ import {
   XTS_KEY_BYTES,
 } from './codec.js';
 import { type KernelKey, volumeBytes, type Workspace } from './workspace.js';
+
+/** Half of an XTS key. */
+const AES_KEY_BYTES = XTS_KEY_BYTES / 2;
 
 const DETAILS: Readonly<Record<CodecProblem, string>> = {
   checksum: 'the stored payload does not match its checksum',
@@ -37,11 +37,9 @@ export function openVolumeCodec(workspace: Workspace, engine: CipherEngine, opti
   }
   if (key === undefined) return new PlainVolumeCodec(workspace, engine, options, 0);
   if (key.length !== XTS_KEY_BYTES) throw new RangeError(`key of ${key.length} bytes, not ${XTS_KEY_BYTES}`);
-  // Expanding also refuses weak keys, whichever engine it is for.
   const expanded = workspace.expand(key);
   if (engine === 'wasm') return new KernelVolumeCodec(workspace, options, expanded);
-  workspace.forget(expanded);
-  return new NativeVolumeCodec(workspace, options, new NativeXts(key));
+  return new NativeVolumeCodec(workspace, options, expanded, new NativeAes(key.subarray(0, AES_KEY_BYTES)));
 }
 
 abstract class BaseVolumeCodec implements VolumeCodec {
@@ -170,43 +168,42 @@ class KernelVolumeCodec extends BaseVolumeCodec {
   }
 }
 
-/** AES in node:crypto, everything else in the kernels. */
+/** AES of whole blocks in node:crypto, everything else in the kernels. */
 class NativeVolumeCodec extends BaseVolumeCodec {
-  readonly #cipher: NativeXts;
+  readonly #key: KernelKey;
+  readonly #aes: NativeAes;
 
-  constructor(workspace: Workspace, options: VolumeOptions, cipher: NativeXts) {
+  constructor(workspace: Workspace, options: VolumeOptions, key: KernelKey, aes: NativeAes) {
     super(workspace, 'native', options, workspace.kernels.at.ENCRYPTED | workspace.kernels.at.CIPHER_OUTSIDE);
-    this.#cipher = cipher;
+    this.#key = key;
+    this.#aes = aes;
   }
 
   protected override use(volume: Uint8Array): void {
-    this.workspace.use(volume);
+    this.workspace.use(volume, this.#key);
   }
 
   protected override forgetKey(): void {
-    this.#cipher.close();
-    this.workspace.forget(undefined);
+    this.#aes.close();
+    this.workspace.forget(this.#key);
   }
 
   protected override encryptStored(entries: number): void {
-    this.#transform(entries, (block, unit) => this.#cipher.encrypt(block, unit));
+    this.#transform(entries, false);
     const { call, at } = this.workspace.kernels;
     call.seal(at.ENTRIES, entries, at.STORED);
   }
 
   protected override decryptStored(entries: number): void {
-    this.#transform(entries, (block, unit) => this.#cipher.decrypt(block, unit));
+    this.#transform(entries, true);
   }
 
-  #transform(entries: number, transform: (block: number, unit: Uint8Array) => Uint8Array): void {
-    const { at, bytes } = this.workspace.kernels;
-    const table = Buffer.from(bytes.buffer, at.ENTRIES, entries * ENTRY_BYTES);
-    let position = at.STORED;
-    for (let i = 0; i < entries; i++) {
-      const { kind, flags, block, storedLength } = readEntry(table, i);
-      if (kind !== KIND_DATA) continue;
-      if (flags & FLAG_XTS) bytes.set(transform(block, bytes.subarray(position, position + storedLength)), position);
-      position += storedLength;
-    }
+  /** In place. The region of the plain text holds the blocks between: it is read before, or written after. */
+  #transform(entries: number, decrypting: boolean): void {
+    const { call, at, bytes } = this.workspace.kernels;
+    const length = call.stage(at.ENTRIES, entries, at.STORED, at.PLAIN, Number(decrypting));
+    if (length === 0) return;
+    this.#aes.transform(bytes.subarray(at.PLAIN, at.PLAIN + length), decrypting);
+    call.unstage(at.ENTRIES, entries, at.STORED, at.PLAIN, Number(decrypting));
   }
 }

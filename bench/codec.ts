@@ -1,0 +1,328 @@
+/**
+ * The codec's kernels against native code, and the whole codec with both engines.
+ *
+ *   npm run bench -- codec [--quick]
+ *
+ * Every figure is the median of rounds in which ours and theirs take turns, in processor time; ratios are medians
+ * of the rounds' ratios. The peer (codec-peer.c) is compiled here; without a C compiler and the libraries' headers only the
+ * second part runs.
+ */
+
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { VolumeId } from '../core/types.js';
+import { type CipherEngine, loadCodec } from '../node-agent/codec/index.js';
+import { compileKernels, instantiateKernels, type Kernels } from '../node-agent/codec/kernels.js';
+import { benchmarkData, DATA_BYTES, DATA_NAMES, type DataName } from './codec-data.js';
+
+const SIZES = [4096, 16384, 65536];
+/** OpenSSL's own switch: no AES-NI (bit 57), no PCLMULQDQ (bit 33). */
+const WITHOUT_AES_NI = '~0x200000200000000';
+const MB = 1e6;
+
+type Operation = 'lz4c' | 'lz4d' | 'xxh3' | 'xtse' | 'xtsd';
+interface Goal {
+  readonly operation: Operation;
+  readonly title: string;
+  readonly against: string;
+  readonly ratio: number;
+}
+const GOALS: readonly Goal[] = [
+  { operation: 'lz4c', title: 'LZ4 compress', against: 'liblz4', ratio: 1.0 },
+  { operation: 'lz4d', title: 'LZ4 decompress', against: 'liblz4', ratio: 0.85 },
+  { operation: 'xxh3', title: 'XXH3-64', against: 'libxxhash, SSE2', ratio: 0.8 },
+  { operation: 'xtse', title: 'AES-256-XTS encrypt', against: 'OpenSSL without AES-NI', ratio: 1.0 },
+  { operation: 'xtsd', title: 'AES-256-XTS decrypt', against: 'OpenSSL without AES-NI', ratio: 0.9 },
+];
+
+const quick = process.argv.includes('--quick');
+const ROUNDS = quick ? 3 : 7;
+const ROUND_MS = quick ? 40 : 120;
+
+let root = dirname(fileURLToPath(import.meta.url));
+while (!existsSync(join(root, 'package.json'))) root = dirname(root);
+const work = join(root, 'build', 'bench');
+mkdirSync(work, { recursive: true });
+
+/** The native side, one line out, one line back. */
+class Peer {
+  readonly #process: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+  readonly #reader: Interface;
+
+  constructor(program: string, environment: Readonly<Record<string, string>> = {}) {
+    this.#process = spawn(program, {
+      env: { ...process.env, ...environment },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    }) as never as ChildProcessWithoutNullStreams;
+    this.#reader = createInterface({ input: this.#process.stdout });
+    this.#lines = this.#reader[Symbol.asyncIterator]();
+  }
+
+  async ask(line: string): Promise<string> {
+    this.#process.stdin.write(`${line}\n`);
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`codec-peer ended at "${line}"`);
+    return value;
+  }
+
+  async measure(operation: Operation, size: number): Promise<{ speed: number; made: number }> {
+    const [speed = Number.NaN, made = 0] = (await this.ask(`${operation} ${size} ${ROUND_MS}`)).split(' ').map(Number);
+    return { speed, made };
+  }
+
+  close(): void {
+    this.#process.stdin.end();
+  }
+}
+
+function buildPeer(): string | undefined {
+  const program = join(work, 'codec-peer');
+  const source = join(root, 'bench', 'codec-peer.c');
+  const { status, stderr, error } = spawnSync('cc', ['-O2', source, '-o', program, '-llz4', '-lxxhash', '-lcrypto']);
+  if (status === 0) return program;
+  console.log(`No native peer (needs cc, liblz4-dev, libxxhash-dev, libssl-dev): ${error?.message ?? stderr}`);
+  return undefined;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
+}
+
+/** Milliseconds of processor that this process has had: on a shared machine the clock on the wall measures the others. */
+function processorMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** MB/s of `turn`, which goes over all the data once. */
+function speedOf(turn: () => void): number {
+  const start = processorMs();
+  let end = start;
+  let turns = 0;
+  do {
+    turn();
+    turns++;
+    end = processorMs();
+  } while (end - start < ROUND_MS);
+  return (turns * DATA_BYTES) / MB / ((end - start) / 1000);
+}
+
+/** One of our kernels over the data, which is at PLAIN; liblz4's streams, for decompression, at STORED. */
+function kernelTurn(kernels: Kernels, operation: Operation, size: number, streams: readonly number[]): () => void {
+  const { call, at } = kernels;
+  const blocks = DATA_BYTES / size;
+  const each = (run: (plain: number, stored: number, i: number) => void) => () => {
+    for (let i = 0; i < blocks; i++) run(at.PLAIN + i * size, at.STORED + i * size, i);
+  };
+  switch (operation) {
+    case 'lz4c':
+      return each((plain) => call.lz4Compress(plain, size, at.STORED, at.STORED_BYTES));
+    case 'lz4d': {
+      const offsets: number[] = [];
+      streams.reduce((position, length, i) => {
+        offsets[i] = position;
+        return position + length;
+      }, at.STORED);
+      return each((plain, _stored, i) => {
+        if (call.lz4Decompress(offsets[i]!, streams[i]!, plain, size) !== size) throw new Error('decompression');
+      });
+    }
+    case 'xxh3':
+      return each((plain, _stored, i) => call.xxh3(plain, size, i + 1, 0));
+    case 'xtse':
+      return each((plain, stored) => call.xtsEncrypt(plain, stored, size));
+    case 'xtsd':
+      return each((plain, stored) => call.xtsDecrypt(plain, stored, size));
+  }
+}
+
+interface KernelResult {
+  readonly operation: Operation;
+  readonly data: DataName;
+  readonly size: number;
+  readonly ours: number;
+  readonly theirs: number;
+  readonly ratio: number;
+  /** Of the compressed sizes, theirs to ours: above 1 is smaller than theirs. */
+  readonly compression?: number;
+}
+
+async function compareKernels(program: string): Promise<KernelResult[]> {
+  const kernels = instantiateKernels(await compileKernels());
+  const native = new Peer(program);
+  const masked = new Peer(program, { OPENSSL_ia32cap: WITHOUT_AES_NI });
+  const results: KernelResult[] = [];
+  kernels.bytes.set(Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 7 + 1) & 0xff)), kernels.at.KEY);
+  kernels.call.expandKeys();
+  for (const data of DATA_NAMES) {
+    const bytes = benchmarkData(data, root);
+    const path = join(work, `${data}.data`);
+    writeFileSync(path, bytes);
+    for (const peer of [native, masked]) await peer.ask(`load ${path}`);
+    for (const { operation } of GOALS) {
+      const cipher = operation.startsWith('xts');
+      // Ciphers and hashes take as long for any data.
+      if (data !== 'text' && (cipher || operation === 'xxh3')) continue;
+      for (const size of SIZES) {
+        kernels.bytes.set(bytes, kernels.at.PLAIN);
+        const streams = operation === 'lz4d' ? await loadStreams(kernels, native, size) : [];
+        if (operation === 'lz4d' && streams.length === 0) continue;
+        const turn = kernelTurn(kernels, operation, size, streams);
+        speedOf(turn);
+        const rounds: { ours: number; theirs: number; made: number }[] = [];
+        for (let round = 0; round < ROUNDS; round++) {
+          const ours = speedOf(turn);
+          const { speed, made } = await (cipher ? masked : native).measure(operation, size);
+          rounds.push({ ours, theirs: speed, made });
+        }
+        const result = {
+          operation,
+          data,
+          size,
+          ours: median(rounds.map(({ ours }) => ours)),
+          theirs: median(rounds.map(({ theirs }) => theirs)),
+          ratio: median(rounds.map(({ ours, theirs }) => ours / theirs)),
+        };
+        if (operation === 'lz4c') {
+          let made = 0;
+          for (let i = 0; i < DATA_BYTES / size; i++) {
+            made += kernels.call.lz4Compress(
+              kernels.at.PLAIN + i * size,
+              size,
+              kernels.at.STORED,
+              kernels.at.STORED_BYTES,
+            );
+          }
+          results.push({ ...result, compression: rounds[0]!.made / made });
+        } else {
+          results.push(result);
+        }
+        printKernel(results.at(-1)!);
+      }
+    }
+  }
+  native.close();
+  masked.close();
+  return results;
+}
+
+/** liblz4's streams of the loaded data, put at STORED; their lengths, or none if they don't fit. */
+async function loadStreams(kernels: Kernels, peer: Peer, size: number): Promise<number[]> {
+  const path = join(work, 'streams');
+  await peer.ask(`streams ${size} ${path}`);
+  const file = readFileSync(path);
+  const lengths: number[] = [];
+  let position = kernels.at.STORED;
+  for (let at = 0; at < file.length; ) {
+    const length = file.readUInt32LE(at);
+    if (position + length > kernels.at.MEMORY_BYTES) return [];
+    kernels.bytes.set(file.subarray(at + 4, at + 4 + length), position);
+    lengths.push(length);
+    position += length;
+    at += 4 + length;
+  }
+  return lengths;
+}
+
+function printKernel({ operation, data, size, ours, theirs, ratio, compression }: KernelResult): void {
+  const goal = GOALS.find((one) => one.operation === operation)!;
+  const name = `${goal.title.padEnd(21)} ${data.padEnd(10)} ${String(size / 1024).padStart(2)} KiB`;
+  const size2 = compression === undefined ? '' : `   size ${compression.toFixed(3)}`;
+  console.log(
+    `${name}  ${mb(ours)} MB/s  ${goal.against.padEnd(22)} ${mb(theirs)} MB/s  ratio ${ratio.toFixed(2)} (goal ${goal.ratio.toFixed(2)})${size2}`,
+  );
+}
+
+const mb = (speed: number) => speed.toFixed(0).padStart(6);
+
+interface CodecResult {
+  readonly engine: CipherEngine | 'none';
+  readonly data: DataName;
+  readonly size: number;
+  readonly encode: number;
+  readonly decode: number;
+}
+
+/** The whole path as the frontend calls it, copies in and out included; requests of one block and of 128 KiB. */
+async function measureCodec(): Promise<CodecResult[]> {
+  const results: CodecResult[] = [];
+  const codecs = { wasm: await loadCodec({ engine: 'wasm' }), native: await loadCodec({ engine: 'native' }) };
+  const key = Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 7 + 1) & 0xff));
+  const volume = '00000000-0000-4000-8000-000000000001' as VolumeId;
+  const plainVolume = codecs.wasm.openVolume({ volume, blockSize: 4096, compress: true });
+  const volumes = {
+    none: plainVolume,
+    wasm: codecs.wasm.openVolume({ volume, blockSize: 4096, compress: true, key }),
+    native: codecs.native.openVolume({ volume, blockSize: 4096, compress: true, key }),
+  };
+  for (const data of DATA_NAMES) {
+    const bytes = benchmarkData(data, root);
+    for (const size of [4096, 131072]) {
+      const requests = Array.from({ length: DATA_BYTES / size }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+      const into = Buffer.alloc(size);
+      const turns = Object.entries(volumes).map(([engine, codec]) => {
+        const batches = requests.map((request, i) => codec.encode(request, i * (size / 4096)));
+        return {
+          engine: engine as CipherEngine | 'none',
+          encode: () => {
+            for (const [i, request] of requests.entries()) codec.encode(request, i * (size / 4096));
+          },
+          decode: () => {
+            for (const [i, batch] of batches.entries()) codec.decode(batch, i * (size / 4096), into);
+          },
+          encoded: [] as number[],
+          decoded: [] as number[],
+        };
+      });
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const turn of turns) {
+          turn.encoded.push(speedOf(turn.encode));
+          turn.decoded.push(speedOf(turn.decode));
+        }
+      }
+      for (const { engine, encoded, decoded } of turns) {
+        results.push({ engine, data, size, encode: median(encoded), decode: median(decoded) });
+        const request = `${String(size / 1024).padStart(3)} KiB requests`;
+        console.log(
+          `codec, cipher ${engine.padEnd(6)} ${data.padEnd(10)} ${request}  encode ${mb(median(encoded))} MB/s  decode ${mb(median(decoded))} MB/s`,
+        );
+      }
+    }
+  }
+  return results;
+}
+
+function summary(results: readonly KernelResult[]): void {
+  console.log('\nMedians over data and sizes against the goals:');
+  for (const { operation, title, against, ratio } of GOALS) {
+    const those = results.filter((result) => result.operation === operation);
+    const reached = median(those.map((result) => result.ratio));
+    const sizes = those.flatMap(({ compression }) => (compression === undefined ? [] : [compression]));
+    const size = sizes.length === 0 ? '' : `, size ${median(sizes).toFixed(3)} (goal 0.98)`;
+    const verdict = reached >= ratio ? 'reached' : 'missed';
+    console.log(`  ${title}: ${reached.toFixed(2)} × ${against}, goal ${ratio.toFixed(2)}: ${verdict}${size}`);
+  }
+}
+
+const program = buildPeer();
+const kernelResults = program === undefined ? [] : await compareKernels(program);
+const codecResults = await measureCodec();
+if (kernelResults.length > 0) summary(kernelResults);
+const file = join(root, 'bench', 'results', 'codec.json');
+mkdirSync(dirname(file), { recursive: true });
+const about = {
+  node: process.version,
+  v8: process.versions.v8,
+  cpu: cpus()[0]?.model,
+  rounds: ROUNDS,
+  roundMs: ROUND_MS,
+};
+if (!quick) {
+  writeFileSync(file, `${JSON.stringify({ about, kernels: kernelResults, codec: codecResults }, undefined, 2)}\n`);
+  console.log(`\nWritten to ${file}`);
+}
