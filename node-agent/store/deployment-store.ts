@@ -185,6 +185,8 @@ export class LocalDeploymentStore implements DeploymentStore {
         superblock: found,
         checkpointPath: (number) => `${directory}/checkpoint.${number}`,
         checksums,
+        // A store whose sync has failed is unclean: the kernel may have dropped what it could not write.
+        sameBoot: found.bootId === bootId && !options.suspect && !found.unclean,
         log,
         image,
       });

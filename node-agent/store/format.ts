@@ -10,7 +10,7 @@ import type { DeploymentId, Order, VolumeId } from '../../core/types.js';
 
 export const BATCH_MAGIC = 0x42534f53; // "SOSB"
 export const BATCH_FORMAT = 1;
-export const HEADER_BYTES = 96;
+export const HEADER_BYTES = 104;
 /** An order in a backfill's table: epoch, sequence. */
 export const ORDER_BYTES = 16;
 export const MAX_TABLE_BYTES = MAX_BATCH_ENTRIES * (ENTRY_BYTES + ORDER_BYTES);
@@ -88,12 +88,14 @@ export function sealHead(head: Buffer, identity: StoreIdentity, header: BatchHea
   writeU64(head, header.sequence, 80);
   head.writeUInt32LE(header.entryCount, 88);
   head.writeUInt32LE(header.payloadLength, 92);
-  head.writeUInt32LE(crc32(head.subarray(8)), 4);
+  head.writeUInt32LE(crc32(head.subarray(HEADER_BYTES)), 96);
+  head.writeUInt32LE(0, 100);
+  head.writeUInt32LE(crc32(head.subarray(8, HEADER_BYTES)), 4);
 }
 
 /**
- * The header at `at`, if it is one of this deployment's at this very place with fields in their ranges; its
- * checksum, which covers the table too, is `headIntact`'s to check.
+ * The header at `at`, if it is whole, and one of this deployment's at this very place; the table's checksum is
+ * `tableIntact`'s to check.
  */
 export function parseHeader(
   buffer: Buffer,
@@ -103,6 +105,7 @@ export function parseHeader(
   offset: number,
 ): BatchHeader | undefined {
   if (buffer.readUInt32LE(at) !== BATCH_MAGIC || buffer.readUInt16LE(at + 8) !== BATCH_FORMAT) return undefined;
+  if (buffer.readUInt32LE(at + 4) !== crc32(buffer.subarray(at + 8, at + HEADER_BYTES))) return undefined;
   if (identity.bytes.compare(buffer, at + 16, at + 48) !== 0) return undefined;
   const header: BatchHeader = {
     kind: buffer.readUInt8(at + 10),
@@ -123,10 +126,11 @@ export function parseHeader(
   return header;
 }
 
-/** Whether header and table, both in `buffer` from `at` on, match the checksum. */
-export function headIntact(buffer: Buffer, at: number, header: BatchHeader): boolean {
-  const end = at + HEADER_BYTES + tableBytes(header.kind, header.entryCount);
-  return buffer.readUInt32LE(at + 4) === crc32(buffer.subarray(at + 8, end));
+/** Whether the table, in `buffer` behind the header at `at`, matches its checksum. */
+export function tableIntact(buffer: Buffer, at: number, header: BatchHeader): boolean {
+  const table = at + HEADER_BYTES;
+  const end = table + tableBytes(header.kind, header.entryCount);
+  return buffer.readUInt32LE(at + 96) === crc32(buffer.subarray(table, end));
 }
 
 export function writeOrder(buffer: Buffer, at: number, order: Order): void {

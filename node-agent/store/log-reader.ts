@@ -85,7 +85,7 @@ async function* scan(
     const scanner = new SegmentScanner(pooled.file, identity, segment.number, segment.size);
     for (let at = offset; at < scanner.size; ) {
       const found = await scanner.batch(at);
-      if (typeof found === 'string') return yield undefined;
+      if (!('header' in found)) return yield undefined;
       yield found;
       at = found.end;
     }

@@ -10,11 +10,11 @@ import {
   type BatchHeader,
   batchBytes,
   HEADER_BYTES,
-  headIntact,
   MAX_TABLE_BYTES,
   parseHeader,
   type StoreIdentity,
   tableBytes,
+  tableIntact,
 } from './format.js';
 
 const READ_AHEAD_BYTES = 1024 * 1024;
@@ -29,6 +29,12 @@ export interface ScannedBatch {
   readonly batch: Batch;
   /** Offset behind it. */
   readonly end: number;
+}
+
+export interface ScanProblem {
+  readonly what: string;
+  /** The file ends within what may be a batch: what a write leaves that was interrupted by the process's end. */
+  readonly cutShort: boolean;
 }
 
 export class SegmentScanner {
@@ -48,17 +54,20 @@ export class SegmentScanner {
   }
 
   /** The batch at `offset`, or what is wrong with it. Rejects with the disk's errors. */
-  async batch(offset: number): Promise<ScannedBatch | string> {
-    if (offset + HEADER_BYTES > this.size) return 'batch header cut short';
+  async batch(offset: number): Promise<ScannedBatch | ScanProblem> {
+    if (offset + HEADER_BYTES > this.size) return { what: 'batch header cut short', cutShort: true };
     let at = await this.#ensure(offset, HEADER_BYTES);
     const header = parseHeader(this.#window, at, this.#identity, this.#segment, offset);
-    if (header === undefined) return 'no batch header';
+    if (header === undefined) return { what: 'no batch header', cutShort: false };
     const table = tableBytes(header.kind, header.entryCount);
     const end = offset + batchBytes(header);
-    if (end > this.size) return 'batch cut short';
+    if (offset + HEADER_BYTES + table > this.size) return { what: 'batch table cut short', cutShort: true };
     at = await this.#ensure(offset, HEADER_BYTES + table);
-    if (!headIntact(this.#window, at, header)) return 'batch header checksum';
-    if (!payloadFits(header, this.#window, at + HEADER_BYTES)) return 'entries and payload disagree';
+    if (!tableIntact(this.#window, at, header)) return { what: 'batch table checksum', cutShort: false };
+    if (!payloadFits(header, this.#window, at + HEADER_BYTES)) {
+      return { what: 'entries and payload disagree', cutShort: false };
+    }
+    if (end > this.size) return { what: 'batch payload cut short', cutShort: true };
     at = await this.#ensure(offset, end - offset);
     const tableAt = at + HEADER_BYTES;
     return {
@@ -85,7 +94,7 @@ export class SegmentScanner {
         continue;
       }
       const found = await this.batch(offset + hit);
-      if (typeof found !== 'string') return found;
+      if ('header' in found) return found;
       offset += hit + 1;
     }
     return undefined;

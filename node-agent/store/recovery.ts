@@ -28,6 +28,8 @@ export interface RecoveryOptions {
   readonly superblock: Superblock;
   readonly checkpointPath: (number: number) => string;
   readonly checksums: BlockChecksums;
+  /** The page cache survived since the deployment was last open: only the process ended. */
+  readonly sameBoot: boolean;
   readonly log: SegmentLog;
   readonly image: Image;
 }
@@ -203,7 +205,7 @@ class Recovery {
     try {
       while (segment.size < size) {
         const found = await scanner.reader.batch(segment.size);
-        if (typeof found === 'string') return found;
+        if (!('header' in found)) return found.what;
         const problem = this.#outOfPlace(found);
         if (problem !== undefined) return problem;
         const bad = found.batch.payload.length > 0 ? badEntries(checksums, found.batch) : [];
@@ -248,7 +250,7 @@ class Recovery {
       const scanner = this.#scanner(segment, size);
       try {
         const first = await scanner.reader.batch(0);
-        if (typeof first !== 'string' && this.#outOfPlace(first) === undefined) return i;
+        if ('header' in first && this.#outOfPlace(first) === undefined) return i;
       } finally {
         scanner.close();
       }
@@ -261,10 +263,9 @@ class Recovery {
     const { disk, log } = this.#options;
     const end = file?.segment.size ?? 0;
     const proof = await this.#proof(file, end + 1, rest, log.lastBatch + 1);
-    if (proof !== undefined) {
-      const path = file?.segment.path ?? `segment ${log.nextSegment}`;
-      this.#fail({ path, offset: end, what: `${problem}; it was durable, says ${proof}` });
-    }
+    const path = file?.segment.path ?? `segment ${log.nextSegment}`;
+    if (proof !== undefined) this.#fail({ path, offset: end, what: `${problem}; it was durable, says ${proof}` });
+    if (this.#options.sameBoot) await this.#refuseUntornTail(file, rest);
     for (const later of [...rest].reverse()) {
       this.#cutBytes += later.size;
       await this.#unlink(later.segment);
@@ -281,6 +282,25 @@ class Recovery {
       }
     }
     log.resume(file.segment);
+  }
+
+  /**
+   * While the machine was up, the page cache kept all that was written, in order: the end of the process can have
+   * cut the last batch short, and nothing else. A whole batch that is not intact has been damaged.
+   */
+  async #refuseUntornTail(file: SegmentFile | undefined, rest: readonly SegmentFile[]): Promise<void> {
+    for (const { segment, size } of file === undefined ? rest : [file, ...rest]) {
+      const from = segment === file?.segment ? segment.size : 0;
+      if (size === from) continue;
+      const scanner = this.#scanner(segment, size);
+      try {
+        const found = await scanner.reader.batch(from);
+        if ('header' in found) this.#fail({ path: segment.path, offset: from, what: 'damaged, or out of place' });
+        if (!found.cutShort) this.#fail({ path: segment.path, offset: from, what: `${found.what}, in the same boot` });
+      } finally {
+        scanner.close();
+      }
+    }
   }
 
   /** Who says that batch `number` had been durable: the superblock, or a batch behind `from` in `file` or in `rest`. */

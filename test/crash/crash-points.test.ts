@@ -23,8 +23,8 @@ import {
 } from '../unit/store/support.js';
 import { BLOCKS, observe, Runner, type Step, type Version, versionOf, workload } from './workload.js';
 
-const STATES = Number(process.env['CRASH_STATES'] ?? 10_000);
-const SEED = Number(process.env['CRASH_SEED'] ?? 1);
+const STATES = Number(process.env.CRASH_STATES ?? 10_000);
+const SEED = Number(process.env.CRASH_SEED ?? 1);
 /** Small, so that segments roll, checkpoints run and space is reclaimed within a few dozen steps. */
 const SETTINGS = {
   segmentBytes: 24_000,
