@@ -102,7 +102,8 @@ export class ClusterState {
   readonly #watch: PrefixWatch;
   #cluster: Versioned<Cluster> | undefined;
   #reachable = false;
-  #clusterIdSeen = '';
+  /** The last loss of the connection that was told, so that an outage is told once and not at every retry. */
+  #toldTrouble: string | undefined;
 
   /**
    * Resolves when everything there is has been read once. The value of `endpoints`, `namespace`, `tls` and
@@ -197,7 +198,9 @@ export class ClusterState {
       },
       lost: (error) => {
         this.#reachable = false;
-        options.onTrouble(toDomainError(error, 'watching'));
+        const trouble = toDomainError(error, 'watching');
+        if (trouble.message !== this.#toldTrouble) options.onTrouble(trouble);
+        this.#toldTrouble = trouble.message;
       },
     });
   }
@@ -205,14 +208,6 @@ export class ClusterState {
   /** Whether the watch has a connection to etcd at the moment. */
   get reachable(): boolean {
     return this.#reachable;
-  }
-
-  /**
-   * Another value than `etcdClusterId` means that etcd was replaced while this process ran: nothing that it
-   * says may be acted on.
-   */
-  get etcdClusterIdSeen(): string {
-    return this.#clusterIdSeen;
   }
 
   close(): void {
@@ -400,7 +395,11 @@ export class ClusterState {
   }
 
   #onSnapshot(items: readonly KeyValue[], clusterId: string): void {
-    this.#clusterIdSeen = BigInt(clusterId).toString(16);
+    const id = BigInt(clusterId).toString(16);
+    if (id !== this.etcdClusterId) {
+      // What another etcd does not hold must not look removed.
+      throw new DomainError('invalid-state', `etcd was replaced: cluster ${this.etcdClusterId} is now ${id}`);
+    }
     const byKey = new Map(items.map((item) => [item.key, item]));
     for (const kind of [...TELLING_ORDER].reverse()) {
       for (const id of [...this.#cache.of(kind).keys()]) {
@@ -412,6 +411,7 @@ export class ClusterState {
     for (const item of [...items].sort((a, b) => rank(a) - rank(b))) this.#apply(item.key, item);
     this.#cache.synced = true;
     this.#reachable = true;
+    this.#toldTrouble = undefined;
   }
 
   #apply(key: string, item: KeyValue | undefined): void {

@@ -3,7 +3,7 @@
 import { Buffer } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
-import { ConsecutiveBreaker, circuitBreaker, handleWhen, noop } from 'cockatiel';
+import { isBrokenCircuitError, isIsolatedCircuitError, noop } from 'cockatiel';
 import {
   ClientClosedError,
   Etcd3,
@@ -19,9 +19,9 @@ import {
   type IRequestOp,
   type IResponseHeader,
   type ITxnResponse,
-  isRecoverableError,
 } from 'etcd3';
 import { DomainError } from '../../core/errors.js';
+import { HostHealth } from './host-health.js';
 import { prefixEnd } from './keys.js';
 
 /** Time that one call to etcd may take, ms. */
@@ -30,8 +30,6 @@ export const CALL_TIMEOUT_MS = 5000;
 const PAGE_KEYS = 500;
 /** Bytes of one answer at the most: a page of values of the usual size, or one of the largest. */
 const MAX_RECEIVE_BYTES = 64 << 20;
-/** A host that failed is left alone for this long where there are others, ms. */
-const HOST_RETRY_MS = 500;
 /** Attempts of a read, which may be repeated without harm. */
 const READ_ATTEMPTS = 3;
 
@@ -90,6 +88,9 @@ export function toDomainError(error: unknown, what: string): DomainError {
   if (UNCERTAIN.some((type) => error instanceof type) || UNCERTAIN_STATUS.has(grpcStatus)) {
     return new DomainError('store-unavailable', `etcd does not answer (${what}); is it healthy?`, { cause: error });
   }
+  if (isBrokenCircuitError(error) || isIsolatedCircuitError(error)) {
+    return new DomainError('store-unavailable', `no etcd endpoint answers (${what})`, { cause: error });
+  }
   if (error instanceof GRPCResourceExhastedError) {
     return new DomainError('store-unavailable', `etcd has no room or is overloaded (${what})`, { cause: error });
   }
@@ -102,10 +103,21 @@ export function toDomainError(error: unknown, what: string): DomainError {
 export class EtcdConnection {
   readonly prefix: string;
   readonly client: Etcd3;
+  readonly #health: HostHealth | undefined;
 
   constructor(options: EtcdOptions) {
     this.prefix = `${options.namespace}/`;
-    const several = options.endpoints.length > 1;
+    const identity = {
+      ...(options.auth !== undefined && { auth: options.auth }),
+      ...(options.tls !== undefined && {
+        credentials: {
+          rootCertificate: readFileSync(options.tls.ca),
+          ...(options.tls.cert !== undefined && { certChain: readFileSync(options.tls.cert) }),
+          ...(options.tls.key !== undefined && { privateKey: readFileSync(options.tls.key) }),
+        },
+      }),
+    };
+    this.#health = options.endpoints.length > 1 ? new HostHealth(identity) : undefined;
     this.client = new Etcd3({
       hosts: options.endpoints.map((endpoint) =>
         options.tls !== undefined && !endpoint.includes('://') ? `https://${endpoint}` : endpoint,
@@ -119,28 +131,16 @@ export class EtcdConnection {
         'grpc.max_receive_message_length': MAX_RECEIVE_BYTES,
       },
       faultHandling: {
-        host: () =>
-          several
-            ? circuitBreaker(handleWhen(isRecoverableError), {
-                halfOpenAfter: HOST_RETRY_MS,
-                breaker: new ConsecutiveBreaker(1),
-              })
-            : noop,
+        host: (host) => this.#health?.policy(host) ?? noop,
         global: noop,
       },
       defaultCallOptions: (call) => (call.isStream ? {} : { deadline: Date.now() + CALL_TIMEOUT_MS }),
-      ...(options.auth !== undefined && { auth: options.auth }),
-      ...(options.tls !== undefined && {
-        credentials: {
-          rootCertificate: readFileSync(options.tls.ca),
-          ...(options.tls.cert !== undefined && { certChain: readFileSync(options.tls.cert) }),
-          ...(options.tls.key !== undefined && { privateKey: readFileSync(options.tls.key) }),
-        },
-      }),
+      ...identity,
     });
   }
 
   close(): void {
+    this.#health?.close();
     this.client.close();
   }
 

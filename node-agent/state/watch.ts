@@ -20,7 +20,7 @@ export interface WatchEvent {
 }
 
 export interface PrefixWatchHandlers {
-  /** All keys there are now, first and after every reconnection. */
+  /** All keys there are now, first and after every reconnection. If it throws, the connection counts as lost. */
   snapshot(items: readonly KeyValue[], clusterId: string): void;
   events(events: readonly WatchEvent[]): void;
   /** The connection was lost; a snapshot follows when it is back. */

@@ -1,7 +1,7 @@
 /** A real etcd for one test file, in its own directory and on its own ports of 127.0.0.1. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +21,7 @@ export class TestEtcd {
   readonly endpoint: string;
   readonly #directory: string;
   readonly #peerPort: number;
+  #token = 'first';
   #process: ChildProcess | undefined;
 
   /** Resolves when it answers. */
@@ -46,6 +47,7 @@ export class TestEtcd {
         ...['--name', 'test', '--data-dir', join(this.#directory, 'data'), '--log-level', 'error'],
         ...['--listen-client-urls', client, '--advertise-client-urls', client],
         ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `test=${peer}`],
+        ...['--initial-cluster-token', this.#token],
       ],
       { stdio: 'ignore', env: { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.arch } },
     );
@@ -69,13 +71,24 @@ export class TestEtcd {
     await gone;
   }
 
-  /** It no longer runs, but its sockets stay open; `thaw` ends that. */
-  freeze(): void {
+  /** Resolves when none of its threads runs any more; its sockets stay open. `thaw` ends that. */
+  async freeze(): Promise<void> {
+    const tasks = `/proc/${this.#process?.pid}/task`;
     this.#process?.kill('SIGSTOP');
+    const stopped = (task: string) => / T /.test(readFileSync(join(tasks, task, 'stat'), 'utf8').replace(/^.*\)/, ''));
+    while (!readdirSync(tasks).every(stopped)) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
   thaw(): void {
     this.#process?.kill('SIGCONT');
+  }
+
+  /** Another, empty etcd takes its place on the same port, with another cluster id. */
+  async replace(): Promise<void> {
+    await this.down();
+    rmSync(join(this.#directory, 'data'), { recursive: true, force: true });
+    this.#token = `replaced-${Date.now()}`;
+    await this.up();
   }
 
   /** To be called in any case: stops it and removes its data. */

@@ -272,7 +272,7 @@ describe('memberships', () => {
     const { id } = aVolume();
     const first = aMembership(id);
     await state.memberships.create(first);
-    etcd.freeze();
+    await etcd.freeze();
     try {
       expect(await state.membershipStore.swap(first, { ...first, epoch: 2 as Epoch })).toBe('unknown');
       await expect(state.membershipStore.read(id)).rejects.toMatchObject({ code: 'store-unavailable' });
@@ -367,6 +367,45 @@ describe('the watch', () => {
     await until('the change is seen', () => state.nodes.cached.get(node.id)?.value.cordoned === true);
   });
 
+  it('takes nothing from another etcd than the one it began with', async () => {
+    const node = aNode();
+    await state.nodes.create(node);
+    await until('cached', () => state.nodes.cached.size === 1);
+    const told: unknown[] = [];
+    state.watch({ node: (_, value) => told.push(value) });
+    await etcd.replace();
+    await until('the replacement is noticed', () => troubles.some((error) => String(error).includes('replaced')));
+    expect(state.reachable).toBe(false);
+    expect(told).toEqual([node]);
+    expect((await state.nodes.getOrLastSeen(node.id))?.value).toEqual(node);
+    // Each state of the outage is told once.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(troubles.filter((error) => String(error).includes('replaced'))).toHaveLength(1);
+  });
+
+  it('with several endpoints, one that is dead costs one call at the most', async () => {
+    const several = await ClusterState.connect({
+      endpoints: ['127.0.0.1:1', etcd.endpoint],
+      namespace,
+      clock: systemClock,
+      onTrouble: () => {},
+    });
+    try {
+      const { value } = await several.nodes.create(aNode()).catch(() => several.nodes.create(aNode()));
+      let failures = 0;
+      for (let i = 0; i < 300; i++) {
+        await several.nodes
+          .update(value.id, (node) => ({ ...node, labels: { i: String(i) } }))
+          .catch(() => {
+            failures++;
+          });
+      }
+      expect(failures).toBeLessThanOrEqual(1);
+    } finally {
+      several.close();
+    }
+  });
+
   it('fails to connect in seconds where no etcd is', async () => {
     const nowhere = ClusterState.connect({
       endpoints: ['127.0.0.1:1'],
@@ -400,12 +439,12 @@ describe('liveness', () => {
     const alive = info();
     const registration = await state.registerLiveness(alive, 2);
     try {
-      etcd.freeze();
+      await etcd.freeze();
       await new Promise((resolve) => setTimeout(resolve, 2100));
       expect(registration.validUntil).toBeLessThan(systemClock.now());
       etcd.thaw();
       const leases = await raw.leaseClient.leaseLeases();
-      await Promise.all(leases.leases.map(({ ID }) => raw.leaseClient.leaseRevoke({ ID })));
+      await Promise.allSettled(leases.leases.map(({ ID }) => raw.leaseClient.leaseRevoke({ ID })));
       await until('it was gone', () => state.liveness.cached.get(alive.node) === undefined);
       await until('it is back', () => state.liveness.cached.get(alive.node) !== undefined);
       expect(registration.validUntil).toBeGreaterThan(systemClock.now());
