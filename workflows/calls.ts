@@ -4,7 +4,7 @@ import { proxyActivities } from '@temporalio/workflow';
 import type { NodeBoundActivities, SharedActivities } from '../activities/index.js';
 import type { NodeId } from '../core/types.js';
 import { nodeTaskQueue, SHARED_TASK_QUEUE } from './names.js';
-import { DATA, FAILOVER, LOOK, ON_NODE, RECORDS, WAITING } from './options.js';
+import { DATA, ERASING, FAILOVER, LOOK, ON_NODE, RECORDS, WAITING } from './options.js';
 
 const shared = { taskQueue: SHARED_TASK_QUEUE };
 
@@ -17,6 +17,10 @@ export const records = proxyActivities<SharedActivities>({ ...RECORDS, ...shared
 /** Errors: 'node-unavailable' if the node does not begin in time (failures.ts). */
 export function onNode(node: NodeId) {
   return proxyActivities<NodeBoundActivities>({ ...ON_NODE, taskQueue: nodeTaskQueue(node) });
+}
+
+export function erasingOnNode(node: NodeId) {
+  return proxyActivities<Pick<NodeBoundActivities, 'eraseDeployment'>>({ ...ERASING, taskQueue: nodeTaskQueue(node) });
 }
 
 /** Like `onNode`, with heartbeats instead of a time limit. */

@@ -36,6 +36,9 @@ export const ON_NODE: ActivityOptions = {
   retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 3 },
 };
 
+/** A node that does not begin to erase erases later, by itself: it watches for tombstones. */
+export const ERASING: ActivityOptions = { ...ON_NODE, scheduleToStartTimeout: '3s' };
+
 /**
  * Moves data; how long that takes nobody knows. Cancelled without waiting for the node, which may be the one that
  * failed: what it still does is fenced by its epoch.

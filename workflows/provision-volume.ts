@@ -1,7 +1,7 @@
 import { CancellationScope, setCurrentDetails, uuid4 } from '@temporalio/workflow';
 import type { Placement } from '../core/domain.js';
 import type { DeploymentId, VolumeId } from '../core/types.js';
-import { awaitServing, onNode, records } from './calls.js';
+import { awaitServing, erasingOnNode, onNode, records } from './calls.js';
 import { failure, rootFailure } from './failures.js';
 import { FIRST_SERVING_TIMEOUT_MS } from './options.js';
 
@@ -69,5 +69,5 @@ async function unplace(volume: VolumeId, deployments: readonly DeploymentId[]): 
 
 /** Erases copies whose tombstones are there; those whose node is away go when it is back. */
 export async function erase(copies: readonly Placement[]): Promise<void> {
-  await Promise.allSettled(copies.map(({ deployment, node }) => onNode(node).eraseDeployment({ deployment })));
+  await Promise.allSettled(copies.map(({ deployment, node }) => erasingOnNode(node).eraseDeployment({ deployment })));
 }

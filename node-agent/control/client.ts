@@ -39,6 +39,8 @@ export interface ControllerOptions {
   readonly namespace: string;
   /** For titles in Temporal's UI. */
   readonly describe?: (volume: VolumeId) => { readonly name: string; readonly namespace: NamespaceId } | undefined;
+  /** Who signals and commands, for the histories of the workflows. */
+  readonly identity: string;
   /** How long Temporal may take to accept a command; 4 s. */
   readonly acceptTimeoutMs?: number;
 }
@@ -54,7 +56,8 @@ export class TemporalVolumeController implements VolumeController {
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#connection = Connection.lazy({ address: options.address, connectTimeout: this.#acceptTimeoutMs });
-    this.#client = new Client({ connection: this.#connection, namespace: options.namespace });
+    const { namespace, identity } = options;
+    this.#client = new Client({ connection: this.#connection, namespace, identity });
   }
 
   get client(): Client {

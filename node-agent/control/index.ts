@@ -43,7 +43,11 @@ export interface Control {
 /** Returns at once; everything connects when Temporal answers. Errors: DomainError if the installation is broken. */
 export function startControl(options: ControlOptions): Control {
   const { temporal, clock, random, logger } = options;
-  const controller = new TemporalVolumeController({ ...temporal, describe: options.volume });
+  const controller = new TemporalVolumeController({
+    ...temporal,
+    identity: `${options.deps.self}/agent`,
+    describe: options.volume,
+  });
   const attention = new Attention({ signal: (volume, reason) => controller.look(volume, reason), clock, logger });
   const workers = startActivityWorkers({
     ...temporal,
