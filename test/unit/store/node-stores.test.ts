@@ -1,0 +1,176 @@
+import { describe, expect, it } from 'vitest';
+import { type Clock, DiskError } from '../../../core/ports.js';
+import type { DeploymentId } from '../../../core/types.js';
+import { NoSuchDeploymentError, StoreClosedError } from '../../../node-agent/store/index.js';
+import { SimDisk } from '../../sim/sim-disk.js';
+import { batchOf, block, DEPLOYMENT, data, epoch, newDeployment, openStores, seeded, sequence } from './support.js';
+
+const deployment = (n: number) => `33333333-3333-4333-8333-${String(n).padStart(12, '0')}` as DeploymentId;
+
+describe('the stores of a node', () => {
+  it('know their deployments, open or not, and create each once', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const stores = await openStores(sim.mount());
+    const store = await stores.create(newDeployment);
+    expect(await stores.create(newDeployment)).toBe(store);
+    expect(await stores.open(DEPLOYMENT)).toBe(store);
+    await expect(stores.create({ ...newDeployment, blocks: 5 })).rejects.toThrow('never changes');
+    await expect(stores.open(deployment(1))).rejects.toThrow(NoSuchDeploymentError);
+    await Promise.all([1, 2, 3].map((n) => stores.create({ ...newDeployment, deployment: deployment(n) })));
+    sim.crash({ power: true });
+    const again = await openStores(sim.mount());
+    const ids = again.deployments().map((state) => state.deployment);
+    expect(ids.sort()).toEqual([DEPLOYMENT, ...[1, 2, 3].map(deployment)].sort());
+    expect(again.damages).toEqual([]);
+  });
+
+  it('open one deployment once, however many ask at the same time', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const first = await openStores(sim.mount());
+    await first.create(newDeployment);
+    await first.close();
+    const stores = await openStores(sim.mount());
+    const [a, b] = await Promise.all([stores.open(DEPLOYMENT), stores.open(DEPLOYMENT)]);
+    expect(a).toBe(b);
+    await stores.close();
+    await expect(stores.open(DEPLOYMENT)).rejects.toThrow(StoreClosedError);
+  });
+
+  it('belong to one process', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const stores = await openStores(sim.mount());
+    await expect(openStores(sim.mount())).rejects.toMatchObject({ name: 'DiskError', code: 'locked' });
+    await stores.close();
+    await (await openStores(sim.mount())).close();
+  });
+
+  it('remove everything of a deployment, and nothing of others', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const stores = await openStores(sim.mount());
+    const kept = await stores.create({ ...newDeployment, deployment: deployment(1) });
+    kept.append({ epoch: epoch(1), firstSequence: sequence(1), batch: batchOf(data(1, 1)) });
+    await kept.flush();
+    const before = sim.files();
+    const gone = await stores.create(newDeployment);
+    gone.append({ epoch: epoch(1), firstSequence: sequence(1), batch: batchOf(data(1, 1)) });
+    await stores.remove(DEPLOYMENT);
+    await stores.remove(DEPLOYMENT);
+    expect(sim.files()).toEqual(before);
+    expect(() => gone.append({ epoch: epoch(1), firstSequence: sequence(2), batch: batchOf(data(1, 1)) })).toThrow(
+      StoreClosedError,
+    );
+    expect((await kept.read(block(1), 1)).batch.payload.length).toBe(40);
+  });
+
+  it('are whole after a crash at any moment of a creation and a removal', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const cuts: { disk: SimDisk; phase: string }[] = [];
+    const stores = await openStores(sim.mount());
+    let phase = 'creating';
+    sim.onOperation = () => cuts.push({ disk: sim.clone(seeded(cuts.length)), phase });
+    const store = await stores.create(newDeployment);
+    phase = 'there';
+    store.append({ epoch: epoch(1), firstSequence: sequence(1), batch: batchOf(data(1, 1)) });
+    await store.flush();
+    phase = 'removing';
+    await stores.remove(DEPLOYMENT);
+    expect(cuts.length).toBeGreaterThan(20);
+    for (const { disk, phase: when } of cuts) {
+      for (const power of [false, true]) {
+        const crashed = disk.clone(seeded(7));
+        crashed.crash({ power });
+        const opened = await openStores(crashed.mount());
+        expect(opened.damages).toEqual([]);
+        const there = opened.deployments().length;
+        if (when === 'there') expect(there).toBe(1);
+        if (there === 1) await opened.open(DEPLOYMENT);
+        else expect(crashed.files()).toEqual(['lock'].filter((name) => crashed.files().includes(name)));
+      }
+    }
+  });
+
+  it('find data directories that are added, and fill the emptiest', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const disk = sim.mount();
+    const timers: (() => void)[] = [];
+    const clock: Clock = {
+      now: () => 0,
+      timestamp: () => '2026-01-01T00:00:00Z',
+      after: (_delay, run) => {
+        timers.push(run);
+        return { cancel: () => {} };
+      },
+    };
+    const stores = await openStores(disk, { clock, settings: { segmentBytes: 8_192 } });
+    const store = await stores.create(newDeployment);
+    const fill = (): void => {
+      for (let i = 0; i < 12; i++) {
+        const next = sequence(store.last.sequence + 1);
+        store.append({ epoch: epoch(1), firstSequence: next, batch: batchOf(data(next, 1, 4096)) });
+      }
+    };
+    fill();
+    disk.makeDirectory('data/dev2');
+    for (const run of timers.splice(0)) run();
+    fill();
+    const count = (device: string) => sim.files().filter((name) => name.startsWith(`data/${device}/`)).length;
+    expect(count('dev2')).toBeGreaterThan(8);
+    expect(stores.capacity().totalBytes).toBe(sim.capacityBytes);
+    await stores.close();
+    const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
+    expect((await again.read(block(1), 24)).batch.payload.length).toBe(24 * 4096);
+  });
+
+  it('keep the reserve free', async () => {
+    const sim = new SimDisk({ random: seeded(1), capacityBytes: 200_000 });
+    const stores = await openStores(sim.mount(), { reserveBytes: 150_000 });
+    const store = await stores.create(newDeployment);
+    const append = () =>
+      store.append({
+        epoch: epoch(1),
+        firstSequence: sequence(store.last.sequence + 1),
+        batch: batchOf(data(1, 1, 4096)),
+      });
+    for (let i = 0; i < 4; i++) append();
+    expect(() => {
+      for (let i = 0; i < 20; i++) append();
+    }).toThrow(DiskError);
+    expect(sim.freeBytes()).toBeGreaterThanOrEqual(150_000 - 4096);
+    expect(stores.capacity().availableBytes).toBeLessThan(4096 * 2);
+  });
+});
+
+describe('a tail that was cut', () => {
+  it('does not come back behind what is written in its place', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const write = (store: Awaited<ReturnType<typeof open>>, version: number) =>
+      store.append({
+        epoch: epoch(1),
+        firstSequence: sequence(store.last.sequence + 1),
+        batch: batchOf(data(version, version)),
+      });
+    const open = async (bootId: string) => (await openStores(sim.mount(), { bootId })).open(DEPLOYMENT);
+    const store = await (await openStores(sim.mount())).create(newDeployment);
+    write(store, 1);
+    await store.flush();
+    write(store, 2);
+    write(store, 3);
+    const segment = sim.files().find((name) => name.endsWith('.blob'))!;
+    const whole = sim.contents(segment);
+    // The power cut keeps the third batch and loses the second.
+    sim.damage(segment, Buffer.from(whole).indexOf('block 2'), () => 0);
+    sim.crash({ power: false });
+    const cut = await open('boot-2');
+    expect(cut.last.sequence).toBe(1);
+    write(cut, 4);
+    sim.crash({ power: false });
+    expect(sim.contents(segment).length).toBe(Math.round((whole.length / 3) * 2));
+    // Had the cut not been durable, the third batch would stand behind the new second one, in its very place.
+    const file = sim.mount().open(segment, { create: false });
+    file.write([whole.subarray((whole.length / 3) * 2)], (whole.length / 3) * 2);
+    const again = await open('boot-3');
+    expect(again.last.sequence).toBe(2);
+    expect(again.lookup(block(3))).toBeUndefined();
+    expect(again.lookup(block(4))).toBeDefined();
+  });
+});
