@@ -243,6 +243,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     capacity: () => stores.capacity(),
   });
   stops.push(() => registration.stop());
+  control.serve();
   await devices.removeLeftovers();
   await attachments.restore(
     [...state.attachments.cached.values()].map(({ value }) => value),

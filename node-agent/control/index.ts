@@ -37,10 +37,12 @@ export interface Control {
   look(volume: VolumeId, reason: string): void;
   /** Gossip or an operator says that a node has failed: volumes that have a copy there are woken. */
   nodeFailed(node: NodeId, reason: string): void;
+  /** From now on this node does activities: to be called when its copies are open and it can be asked for them. */
+  serve(): void;
   stop(): Promise<void>;
 }
 
-/** Returns at once; everything connects when Temporal answers. Errors: DomainError if the installation is broken. */
+/** Returns at once; everything connects when Temporal answers. Nothing is done for others before `serve`. */
 export function startControl(options: ControlOptions): Control {
   const { temporal, clock, random, logger } = options;
   const controller = new TemporalVolumeController({
@@ -49,26 +51,7 @@ export function startControl(options: ControlOptions): Control {
     describe: options.volume,
   });
   const attention = new Attention({ signal: (volume, reason) => controller.look(volume, reason), clock, logger });
-  const workers = startActivityWorkers({
-    ...temporal,
-    logger,
-    deps: { ...options.deps, look: (volume, reason) => controller.look(volume, reason) },
-  });
-  const process = options.controlRole
-    ? new ControlProcess({ ...temporal, node: options.nodeName, logLevel: options.logLevel }, logger)
-    : undefined;
-  const sweeper = options.controlRole
-    ? new Sweeper({
-        volumes: function* () {
-          for (const volume of options.volumes()) yield volume.id;
-        },
-        running: () => controller.running(),
-        look: (volume, reason) => attention.look(volume, reason),
-        clock,
-        random,
-        logger,
-      })
-    : undefined;
+  let stops: (() => Promise<void> | void)[] = [];
   const reported = new Map<NodeId, number>();
 
   return {
@@ -83,10 +66,33 @@ export function startControl(options: ControlOptions): Control {
         reported.delete(node);
       });
     },
+    serve() {
+      const workers = startActivityWorkers({
+        ...temporal,
+        logger,
+        deps: { ...options.deps, look: (volume, reason) => controller.look(volume, reason) },
+      });
+      stops = [() => workers.stop()];
+      if (!options.controlRole) return;
+      const process = new ControlProcess({ ...temporal, node: options.nodeName, logLevel: options.logLevel }, logger);
+      const sweeper = new Sweeper({
+        volumes: function* () {
+          for (const volume of options.volumes()) yield volume.id;
+        },
+        running: () => controller.running(),
+        look: (volume, reason) => attention.look(volume, reason),
+        clock,
+        random,
+        logger,
+      });
+      stops.push(
+        () => process.stop(),
+        () => sweeper.stop(),
+      );
+    },
     async stop() {
-      sweeper?.stop();
       attention.stop();
-      await Promise.all([process?.stop(), workers.stop()]);
+      await Promise.all(stops.map((stop) => stop()));
       await controller.close();
     },
   };
