@@ -34,8 +34,6 @@ const GOODBYES = [
   'version',
   'wrong-node',
   'wrong-cluster',
-  'busy',
-  'stopping',
 ] as const;
 
 export type Goodbye = (typeof GOODBYES)[number];
