@@ -33,7 +33,7 @@ const blocks = fc.array(block, { maxLength: 100 });
 const etcdClusterId = fc.stringMatching(/^[0-9a-f]{0,64}$/);
 
 export const batch: fc.Arbitrary<Batch> = fc
-  .array(fc.record({ block, length: fc.integer({ min: 0, max: 5000 }), low: u32, high: u32 }), { maxLength: 20 })
+  .array(fc.record({ block, length: fc.integer({ min: 0, max: 1500 }), low: u32, high: u32 }), { maxLength: 20 })
   .map((items) => {
     const entries = Buffer.alloc(items.length * ENTRY_BYTES);
     items.forEach(({ block: at, length, low, high }, i) => {
