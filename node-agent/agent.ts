@@ -244,6 +244,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
   });
   stops.push(() => registration.stop());
   control.serve();
+  stops.push(() => control.withdraw());
   await devices.removeLeftovers();
   await attachments.restore(
     [...state.attachments.cached.values()].map(({ value }) => value),

@@ -39,6 +39,8 @@ export interface Control {
   nodeFailed(node: NodeId, reason: string): void;
   /** From now on this node does activities: to be called when its copies are open and it can be asked for them. */
   serve(): void;
+  /** The opposite: before the copies are closed. Volumes' workflows can still be woken. */
+  withdraw(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -51,8 +53,12 @@ export function startControl(options: ControlOptions): Control {
     describe: options.volume,
   });
   const attention = new Attention({ signal: (volume, reason) => controller.look(volume, reason), clock, logger });
-  let stops: (() => Promise<void> | void)[] = [];
+  const stops: (() => Promise<void> | void)[] = [];
   const reported = new Map<NodeId, number>();
+
+  const withdraw = async () => {
+    await Promise.all(stops.splice(0).map((stop) => stop()));
+  };
 
   return {
     controller,
@@ -72,7 +78,7 @@ export function startControl(options: ControlOptions): Control {
         logger,
         deps: { ...options.deps, look: (volume, reason) => controller.look(volume, reason) },
       });
-      stops = [() => workers.stop()];
+      stops.push(() => workers.stop());
       if (!options.controlRole) return;
       const process = new ControlProcess({ ...temporal, node: options.nodeName, logLevel: options.logLevel }, logger);
       const sweeper = new Sweeper({
@@ -90,9 +96,10 @@ export function startControl(options: ControlOptions): Control {
         () => sweeper.stop(),
       );
     },
+    withdraw,
     async stop() {
       attention.stop();
-      await Promise.all(stops.map((stop) => stop()));
+      await withdraw();
       await controller.close();
     },
   };
