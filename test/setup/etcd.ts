@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const START_TIMEOUT_MS = 20_000;
+const START_ATTEMPTS = 5;
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -17,48 +18,72 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+/** Paths of PEM files; clients need a certificate of the same authority. */
+export interface TestEtcdTls {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
 export class TestEtcd {
   readonly endpoint: string;
   readonly #directory: string;
   readonly #peerPort: number;
+  readonly #health: string;
+  readonly #tls: TestEtcdTls | undefined;
   #token = 'first';
   #process: ChildProcess | undefined;
 
   /** Resolves when it answers. */
-  static async start(): Promise<TestEtcd> {
-    const etcd = new TestEtcd(`127.0.0.1:${await freePort()}`, await freePort());
-    await etcd.up();
-    return etcd;
+  static async start(options: { readonly tls?: TestEtcdTls } = {}): Promise<TestEtcd> {
+    // A port that was free a moment ago may be taken by the time that etcd wants it.
+    for (let attempt = 1; ; attempt++) {
+      const etcd = new TestEtcd(`127.0.0.1:${await freePort()}`, await freePort(), await freePort(), options.tls);
+      try {
+        await etcd.up();
+        return etcd;
+      } catch (error) {
+        await etcd.destroy();
+        if (attempt === START_ATTEMPTS) throw error;
+      }
+    }
   }
 
-  private constructor(endpoint: string, peerPort: number) {
+  private constructor(endpoint: string, peerPort: number, healthPort: number, tls: TestEtcdTls | undefined) {
     this.endpoint = endpoint;
     this.#peerPort = peerPort;
+    this.#health = `http://127.0.0.1:${healthPort}`;
+    this.#tls = tls;
     this.#directory = mkdtempSync(join(tmpdir(), 'etcd-'));
   }
 
   /** Starts it again, with its data, on the same port. */
   async up(): Promise<void> {
     const peer = `http://127.0.0.1:${this.#peerPort}`;
-    const client = `http://${this.endpoint}`;
-    this.#process = spawn(
+    const tls = this.#tls;
+    const client = `${tls === undefined ? 'http' : 'https'}://${this.endpoint}`;
+    const child = spawn(
       process.env.ETCD_PATH ?? 'etcd',
       [
         ...['--name', 'test', '--data-dir', join(this.#directory, 'data'), '--log-level', 'error'],
         ...['--listen-client-urls', client, '--advertise-client-urls', client],
         ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `test=${peer}`],
+        ...['--listen-metrics-urls', this.#health],
+        ...(tls === undefined ? [] : ['--cert-file', tls.cert, '--key-file', tls.key]),
+        ...(tls === undefined ? [] : ['--client-cert-auth', '--trusted-ca-file', tls.ca]),
         ...['--initial-cluster-token', this.#token],
       ],
       { stdio: 'ignore', env: { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.arch } },
     );
+    this.#process = child;
     const deadline = Date.now() + START_TIMEOUT_MS;
     for (;;) {
-      const healthy = await fetch(`${client}/health`).then(
+      const healthy = await fetch(`${this.#health}/health`).then(
         (answer) => answer.ok,
         () => false,
       );
       if (healthy) return;
-      if (Date.now() > deadline) throw new Error('etcd did not start');
+      if (child.exitCode !== null || Date.now() > deadline) throw new Error('etcd did not start');
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
