@@ -22,7 +22,8 @@ export class NamespaceNetwork implements Hosts {
   readonly #tag = `${process.pid.toString(36)}${randomInt(36).toString(36)}`;
   readonly #prefix = `10.${randomInt(200, 250)}.${randomInt(1, 250)}`;
   readonly #nodes: number;
-  readonly #relays = new Map<number, Server>();
+  readonly #relays: Server[] = [];
+  readonly #reachable = new Map<number, Promise<string>>();
   readonly #relayed = new Set<Socket>();
 
   private constructor(nodes: number) {
@@ -75,17 +76,19 @@ export class NamespaceNetwork implements Hosts {
     }
   }
 
-  async reachable(port: number): Promise<string> {
-    const known = this.#relays.get(port);
-    const relay = known ?? createServer((client) => this.#relay(client, port));
-    if (known === undefined) {
-      this.#relays.set(port, relay);
-      await new Promise<void>((resolve, reject) => {
-        relay.once('error', reject);
-        relay.listen(0, this.address(BRIDGE_HOST), resolve);
+  reachable(port: number): Promise<string> {
+    const known = this.#reachable.get(port);
+    if (known !== undefined) return known;
+    const relay = createServer((client) => this.#relay(client, port));
+    this.#relays.push(relay);
+    const listening = new Promise<string>((resolve, reject) => {
+      relay.once('error', reject);
+      relay.listen(0, this.address(BRIDGE_HOST), () => {
+        resolve(`${this.address(BRIDGE_HOST)}:${(relay.address() as AddressInfo).port}`);
       });
-    }
-    return `${this.address(BRIDGE_HOST)}:${(relay.address() as AddressInfo).port}`;
+    });
+    this.#reachable.set(port, listening);
+    return listening;
   }
 
   #relay(client: Socket, port: number): void {
@@ -124,7 +127,7 @@ export class NamespaceNetwork implements Hosts {
 
   /** Removes all; for any state, processes in the namespaces must have ended. */
   async destroy(): Promise<void> {
-    for (const relay of this.#relays.values()) relay.close();
+    for (const relay of this.#relays) relay.close();
     for (const socket of this.#relayed) socket.destroy();
     const failures: unknown[] = [];
     const attempt = async (...args: string[]): Promise<void> => {
