@@ -14,16 +14,15 @@ import type {
 import { DomainError } from '../../core/errors.js';
 import type { Clock, MembershipStore } from '../../core/ports.js';
 import type { DeploymentId, NamespaceId, NodeId, UserId, VolumeId } from '../../core/types.js';
-import { decodeValue, encodeValue, revisionOf, versionOf } from './encoding.js';
-import { EtcdConnection, type EtcdOptions, type KeyValue, toDomainError } from './etcd.js';
-import { CLUSTER_KEY, CLUSTER_SCOPE, KINDS, type Kind, nameScope, objectKey, parseKey } from './keys.js';
+import { encodeValue, revisionOf, versionOf } from './encoding.js';
+import { EtcdConnection, type EtcdOptions, toDomainError } from './etcd.js';
+import { decodeCluster, StateFeed, type Watch, type WatchHandlers } from './feed.js';
+import { CLUSTER_KEY, CLUSTER_SCOPE, nameScope, objectKey } from './keys.js';
 import { LivenessRegistration } from './liveness.js';
 import { createMembershipStore } from './membership-store.js';
-import { ObjectCache } from './object-cache.js';
 import { Repository, type RepositoryOptions, type Versioned } from './repository.js';
 import {
   attachmentSchema,
-  clusterSchema,
   livenessSchema,
   membershipSchema,
   namespaceSchema,
@@ -35,6 +34,7 @@ import {
 import { PrefixWatch } from './watch.js';
 
 export type { EtcdOptions } from './etcd.js';
+export type { Watch, WatchHandlers } from './feed.js';
 export type { LivenessRegistration } from './liveness.js';
 export type { Repository, Versioned } from './repository.js';
 
@@ -46,39 +46,6 @@ export interface ConnectOptions extends EtcdOptions {
    */
   readonly onTrouble: (error: unknown) => void;
 }
-
-/** Called in the order of the changes. `undefined`: the object was removed. */
-export interface WatchHandlers {
-  volume?(id: VolumeId, value: Volume | undefined): void;
-  membership?(id: VolumeId, value: Membership | undefined): void;
-  attachment?(id: VolumeId, value: Attachment | undefined): void;
-  node?(id: NodeId, value: NodeRecord | undefined): void;
-  liveness?(id: NodeId, value: NodeLiveness | undefined): void;
-  namespace?(id: NamespaceId, value: Namespace | undefined): void;
-  user?(id: UserId, value: User | undefined): void;
-  tombstone?(id: DeploymentId, value: Tombstone | undefined): void;
-  /** Everything that was there when `watch` was called has been told. */
-  synced?(): void;
-}
-
-export interface Watch {
-  close(): void;
-}
-
-const HANDLER: Readonly<Record<Kind, Exclude<keyof WatchHandlers, 'synced'>>> = {
-  volumes: 'volume',
-  memberships: 'membership',
-  attachments: 'attachment',
-  nodes: 'node',
-  liveness: 'liveness',
-  namespaces: 'namespace',
-  users: 'user',
-  tombstones: 'tombstone',
-};
-
-/** The order in which a listing is told: what a volume refers to comes before it. */
-const TOLD_FIRST: readonly Kind[] = ['namespaces', 'users', 'nodes', 'liveness', 'tombstones'];
-const TELLING_ORDER: readonly Kind[] = [...TOLD_FIRST, ...KINDS.filter((kind) => !TOLD_FIRST.includes(kind))];
 
 export class ClusterState {
   /** Hex, from the header of etcd's answers. */
@@ -95,15 +62,9 @@ export class ClusterState {
   readonly membershipStore: MembershipStore;
 
   readonly #etcd: EtcdConnection;
-  readonly #cache = new ObjectCache();
-  readonly #repositories: Readonly<Record<Kind, Repository<object, string>>>;
-  readonly #subscribers = new Set<WatchHandlers>();
+  readonly #feed: StateFeed;
   readonly #options: ConnectOptions;
   readonly #watch: PrefixWatch;
-  #cluster: Versioned<Cluster> | undefined;
-  #reachable = false;
-  /** The last loss of the connection that was told, so that an outage is told once and not at every retry. */
-  #toldTrouble: string | undefined;
 
   /**
    * Resolves when everything there is has been read once. The value of `endpoints`, `namespace`, `tls` and
@@ -126,6 +87,7 @@ export class ClusterState {
     this.#options = options;
     this.#etcd = etcd;
     this.etcdClusterId = BigInt(clusterId).toString(16);
+    this.#feed = new StateFeed({ etcdClusterId: this.etcdClusterId, onTrouble: options.onTrouble });
     const idIsVolume = (value: { volume: VolumeId }) => value.volume;
     const named = (value: { id: string; name: string }) => ({ scope: CLUSTER_SCOPE, name: value.name });
     this.volumes = this.#repository({
@@ -180,50 +142,24 @@ export class ClusterState {
       schema: livenessSchema,
       idOf: (liveness: NodeLiveness) => liveness.node,
     });
-    this.#repositories = {
-      volumes: this.volumes,
-      memberships: this.memberships,
-      attachments: this.attachments,
-      nodes: this.nodes,
-      namespaces: this.namespaces,
-      users: this.users,
-      tombstones: this.tombstones,
-      liveness: this.liveness,
-    } as unknown as Readonly<Record<Kind, Repository<object, string>>>;
     this.membershipStore = createMembershipStore(etcd, this.memberships);
-    this.#watch = new PrefixWatch(etcd, {
-      snapshot: (items, id) => this.#onSnapshot(items, id),
-      events: (events) => {
-        for (const { key, item } of events) this.#apply(key, item);
-      },
-      lost: (error) => {
-        this.#reachable = false;
-        const trouble = toDomainError(error, 'watching');
-        if (trouble.message !== this.#toldTrouble) options.onTrouble(trouble);
-        this.#toldTrouble = trouble.message;
-      },
-    });
+    this.#watch = new PrefixWatch(etcd, this.#feed);
   }
 
   /** Whether the watch has a connection to etcd at the moment. */
   get reachable(): boolean {
-    return this.#reachable;
+    return this.#feed.reachable;
   }
 
   close(): void {
     this.#watch.stop();
-    this.#subscribers.clear();
+    this.#feed.close();
     this.#etcd.close();
   }
 
   /** Tells what there is now, before it returns, and every change from then on. */
   watch(handlers: WatchHandlers): Watch {
-    for (const kind of TELLING_ORDER) {
-      for (const [id, { value }] of this.#cache.of(kind)) this.#tell(handlers, kind, id, value);
-    }
-    this.#subscribers.add(handlers);
-    this.#guard(() => handlers.synced?.());
-    return { close: () => this.#subscribers.delete(handlers) };
+    return this.#feed.watch(handlers);
   }
 
   /** Keeps this node's sign of life in etcd until it is stopped. `ttlSeconds` is at least 2. */
@@ -239,13 +175,14 @@ export class ClusterState {
   /** Errors: 'not-found' before `ensureCluster`. What was last seen while etcd does not answer. */
   async cluster(): Promise<Versioned<Cluster>> {
     try {
-      const found = this.#reachable ? await this.#etcd.get(CLUSTER_KEY) : undefined;
-      if (found !== undefined) return this.#decodeCluster(found);
+      const found = this.reachable ? await this.#etcd.get(CLUSTER_KEY) : undefined;
+      if (found !== undefined) return decodeCluster(found);
     } catch (error) {
       if (!(error instanceof DomainError) || error.code !== 'store-unavailable') throw error;
     }
-    if (this.#cluster === undefined) throw new DomainError('not-found', 'the cluster has no settings yet');
-    return this.#cluster;
+    const { cluster } = this.#feed;
+    if (cluster === undefined) throw new DomainError('not-found', 'the cluster has no settings yet');
+    return cluster;
   }
 
   /** Makes the cluster's record if there is none; returns the one that is there. */
@@ -258,7 +195,7 @@ export class ClusterState {
       [CLUSTER_KEY],
     );
     const found = outcome.found[0];
-    return found === undefined ? { value: initial, version: versionOf(outcome.revision) } : this.#decodeCluster(found);
+    return found === undefined ? { value: initial, version: versionOf(outcome.revision) } : decodeCluster(found);
   }
 
   /** Errors: 'stale-write', 'store-unavailable'. */
@@ -363,23 +300,14 @@ export class ClusterState {
   #repository<T extends object, Id extends string>(
     options: Omit<RepositoryOptions<T, Id>, 'etcd' | 'cache' | 'reachable'>,
   ): Repository<T, Id> {
-    const objects = this.#cache.of(options.kind) as Map<Id, Versioned<T>>;
-    const cache = this.#cache;
-    return new Repository({
+    const feed = this.#feed;
+    const repository: Repository<T, Id> = new Repository({
       ...options,
       etcd: this.#etcd,
-      reachable: () => this.#reachable,
-      cache: {
-        get: (id: Id) => objects.get(id),
-        values: () => objects.values(),
-        get size() {
-          return objects.size;
-        },
-        get synced() {
-          return cache.synced;
-        },
-      },
+      reachable: () => feed.reachable,
+      cache: feed.cache<T, Id>(options.kind, (item): Versioned<T> => repository.decode(item)),
     });
+    return repository;
   }
 
   async #transaction(what: string, ...parameters: Parameters<EtcdConnection['transaction']>) {
@@ -387,77 +315,6 @@ export class ClusterState {
       return await this.#etcd.transaction(...parameters);
     } catch (error) {
       throw toDomainError(error, what);
-    }
-  }
-
-  #decodeCluster(item: KeyValue): Versioned<Cluster> {
-    return { value: decodeValue(CLUSTER_KEY, item.value, clusterSchema), version: versionOf(item.revision) };
-  }
-
-  #onSnapshot(items: readonly KeyValue[], clusterId: string): void {
-    const id = BigInt(clusterId).toString(16);
-    if (id !== this.etcdClusterId) {
-      // What another etcd does not hold must not look removed.
-      throw new DomainError('invalid-state', `etcd was replaced: cluster ${this.etcdClusterId} is now ${id}`);
-    }
-    const byKey = new Map(items.map((item) => [item.key, item]));
-    for (const kind of [...TELLING_ORDER].reverse()) {
-      for (const id of [...this.#cache.of(kind).keys()]) {
-        const key = objectKey(kind, id);
-        if (!byKey.has(key)) this.#apply(key, undefined);
-      }
-    }
-    const rank = (item: KeyValue) => TELLING_ORDER.indexOf(parseKey(item.key)?.kind ?? 'volumes');
-    for (const item of [...items].sort((a, b) => rank(a) - rank(b))) this.#apply(item.key, item);
-    this.#cache.synced = true;
-    this.#reachable = true;
-    this.#toldTrouble = undefined;
-  }
-
-  #apply(key: string, item: KeyValue | undefined): void {
-    if (key === CLUSTER_KEY) {
-      this.#guard(() => {
-        this.#cluster = item === undefined ? undefined : this.#decodeCluster(item);
-      });
-      return;
-    }
-    const parsed = parseKey(key);
-    if (parsed === undefined) return;
-    const { kind, id } = parsed;
-    const objects = this.#cache.of(kind);
-    const known = objects.get(id);
-    if (item === undefined) {
-      if (objects.delete(id)) this.#tellAll(kind, id, undefined);
-      return;
-    }
-    let next: Versioned<object>;
-    try {
-      next = this.#repositories[kind].decode(item);
-    } catch (error) {
-      // The last sound value stays: a malformed one must not look like a removal.
-      this.#options.onTrouble(error);
-      return;
-    }
-    if (known?.version === next.version && JSON.stringify(known.value) === JSON.stringify(next.value)) return;
-    objects.set(id, next);
-    this.#tellAll(kind, id, next.value);
-  }
-
-  #tellAll(kind: Kind, id: string, value: object | undefined): void {
-    for (const handlers of this.#subscribers) this.#tell(handlers, kind, id, value);
-  }
-
-  #tell(handlers: WatchHandlers, kind: Kind, id: string, value: object | undefined): void {
-    // The table HANDLER pairs each kind with the handler of its type.
-    const tell = handlers[HANDLER[kind]] as ((id: string, value: object | undefined) => void) | undefined;
-    this.#guard(() => tell?.call(handlers, id, value));
-  }
-
-  #guard(run: () => void): void {
-    try {
-      run();
-    } catch (error) {
-      this.#options.onTrouble(error);
     }
   }
 }

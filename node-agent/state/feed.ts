@@ -1,0 +1,207 @@
+/** What the watch last saw of the cluster's state, and everybody who wants to be told of its changes. */
+
+import type {
+  Attachment,
+  Cluster,
+  Membership,
+  Namespace,
+  NodeLiveness,
+  NodeRecord,
+  Tombstone,
+  User,
+  Volume,
+} from '../../core/domain.js';
+import { DomainError } from '../../core/errors.js';
+import type { DeploymentId, NamespaceId, NodeId, UserId, VolumeId } from '../../core/types.js';
+import { decodeValue, versionOf } from './encoding.js';
+import { type KeyValue, toDomainError } from './etcd.js';
+import { CLUSTER_KEY, KINDS, type Kind, objectKey, parseKey } from './keys.js';
+import type { Cache, Versioned } from './repository.js';
+import { clusterSchema } from './schemas.js';
+import type { PrefixWatchHandlers, WatchEvent } from './watch.js';
+
+/** Called in the order of the changes. `undefined`: the object was removed. */
+export interface WatchHandlers {
+  volume?(id: VolumeId, value: Volume | undefined): void;
+  membership?(id: VolumeId, value: Membership | undefined): void;
+  attachment?(id: VolumeId, value: Attachment | undefined): void;
+  node?(id: NodeId, value: NodeRecord | undefined): void;
+  liveness?(id: NodeId, value: NodeLiveness | undefined): void;
+  namespace?(id: NamespaceId, value: Namespace | undefined): void;
+  user?(id: UserId, value: User | undefined): void;
+  tombstone?(id: DeploymentId, value: Tombstone | undefined): void;
+  /** Everything that was there when `watch` was called has been told. */
+  synced?(): void;
+}
+
+export interface Watch {
+  close(): void;
+}
+
+const HANDLER: Readonly<Record<Kind, Exclude<keyof WatchHandlers, 'synced'>>> = {
+  volumes: 'volume',
+  memberships: 'membership',
+  attachments: 'attachment',
+  nodes: 'node',
+  liveness: 'liveness',
+  namespaces: 'namespace',
+  users: 'user',
+  tombstones: 'tombstone',
+};
+
+/** The order in which a listing is told: what a volume refers to comes before it. */
+const TOLD_FIRST: readonly Kind[] = ['namespaces', 'users', 'nodes', 'liveness', 'tombstones'];
+const TELLING_ORDER: readonly Kind[] = [...TOLD_FIRST, ...KINDS.filter((kind) => !TOLD_FIRST.includes(kind))];
+
+export function decodeCluster(item: KeyValue): Versioned<Cluster> {
+  return { value: decodeValue(CLUSTER_KEY, item.value, clusterSchema), version: versionOf(item.revision) };
+}
+
+export interface FeedOptions {
+  readonly etcdClusterId: string;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+type Decode = (item: KeyValue) => Versioned<object>;
+
+export class StateFeed implements PrefixWatchHandlers {
+  readonly #options: FeedOptions;
+  readonly #objects: Readonly<Record<Kind, Map<string, Versioned<object>>>>;
+  readonly #decoders = new Map<Kind, Decode>();
+  readonly #subscribers = new Set<WatchHandlers>();
+  #cluster: Versioned<Cluster> | undefined;
+  #synced = false;
+  #reachable = false;
+  /** The last loss of the connection that was told, so that an outage is told once and not at every retry. */
+  #toldTrouble: string | undefined;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+    this.#objects = Object.fromEntries(KINDS.map((kind) => [kind, new Map()])) as Record<
+      Kind,
+      Map<string, Versioned<object>>
+    >;
+  }
+
+  get cluster(): Versioned<Cluster> | undefined {
+    return this.#cluster;
+  }
+
+  get reachable(): boolean {
+    return this.#reachable;
+  }
+
+  /** What is known of one kind, whose values are read by `decode`. */
+  cache<T extends object, Id extends string>(
+    kind: Kind,
+    decode: (item: KeyValue) => Versioned<T>,
+  ): Cache<T, Id> & { readonly synced: boolean } {
+    this.#decoders.set(kind, decode);
+    // The decoder of the kind makes only values of this type.
+    const objects = this.#objects[kind] as Map<Id, Versioned<T>>;
+    const synced = () => this.#synced;
+    return {
+      get: (id) => objects.get(id),
+      values: () => objects.values(),
+      get size() {
+        return objects.size;
+      },
+      get synced() {
+        return synced();
+      },
+    };
+  }
+
+  watch(handlers: WatchHandlers): Watch {
+    for (const kind of TELLING_ORDER) {
+      for (const [id, { value }] of this.#objects[kind]) this.#tell(handlers, kind, id, value);
+    }
+    this.#subscribers.add(handlers);
+    this.#guard(() => handlers.synced?.());
+    return { close: () => this.#subscribers.delete(handlers) };
+  }
+
+  close(): void {
+    this.#subscribers.clear();
+  }
+
+  /* ---- from the watch ---- */
+
+  snapshot(items: readonly KeyValue[], clusterId: string): void {
+    const id = BigInt(clusterId).toString(16);
+    if (id !== this.#options.etcdClusterId) {
+      // What another etcd does not hold must not look removed.
+      throw new DomainError('invalid-state', `etcd was replaced: cluster ${this.#options.etcdClusterId} is now ${id}`);
+    }
+    const byKey = new Map(items.map((item) => [item.key, item]));
+    for (const kind of [...TELLING_ORDER].reverse()) {
+      for (const known of [...this.#objects[kind].keys()]) {
+        const key = objectKey(kind, known);
+        if (!byKey.has(key)) this.#apply(key, undefined);
+      }
+    }
+    const rank = (item: KeyValue) => TELLING_ORDER.indexOf(parseKey(item.key)?.kind ?? 'volumes');
+    for (const item of [...items].sort((a, b) => rank(a) - rank(b))) this.#apply(item.key, item);
+    this.#synced = true;
+    this.#reachable = true;
+    this.#toldTrouble = undefined;
+  }
+
+  events(events: readonly WatchEvent[]): void {
+    for (const { key, item } of events) this.#apply(key, item);
+  }
+
+  lost(error: unknown): void {
+    this.#reachable = false;
+    const trouble = toDomainError(error, 'watching');
+    if (trouble.message !== this.#toldTrouble) this.#options.onTrouble(trouble);
+    this.#toldTrouble = trouble.message;
+  }
+
+  #apply(key: string, item: KeyValue | undefined): void {
+    if (key === CLUSTER_KEY) {
+      this.#guard(() => {
+        this.#cluster = item === undefined ? undefined : decodeCluster(item);
+      });
+      return;
+    }
+    const parsed = parseKey(key);
+    if (parsed === undefined) return;
+    const { kind, id } = parsed;
+    const objects = this.#objects[kind];
+    if (item === undefined) {
+      if (objects.delete(id)) this.#tellAll(kind, id, undefined);
+      return;
+    }
+    let next: Versioned<object> | undefined;
+    try {
+      next = this.#decoders.get(kind)?.(item);
+    } catch (error) {
+      // The last sound value stays: a malformed one must not look like a removal.
+      this.#options.onTrouble(error);
+    }
+    if (next === undefined) return;
+    const known = objects.get(id);
+    if (known?.version === next.version && JSON.stringify(known.value) === JSON.stringify(next.value)) return;
+    objects.set(id, next);
+    this.#tellAll(kind, id, next.value);
+  }
+
+  #tellAll(kind: Kind, id: string, value: object | undefined): void {
+    for (const handlers of this.#subscribers) this.#tell(handlers, kind, id, value);
+  }
+
+  #tell(handlers: WatchHandlers, kind: Kind, id: string, value: object | undefined): void {
+    // The table HANDLER pairs each kind with the handler of its type.
+    const tell = handlers[HANDLER[kind]] as ((id: string, value: object | undefined) => void) | undefined;
+    this.#guard(() => tell?.call(handlers, id, value));
+  }
+
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#options.onTrouble(error);
+    }
+  }
+}
