@@ -30,8 +30,13 @@ export class Faults {
     this.#controller = controller;
     this.#random = random;
     this.#kinds = {
-      kill: () => this.#crash(false),
-      power: () => this.#crash(true),
+      kill: () => this.#crash(this.#node(), false),
+      power: () => this.#crash(this.#node(), true),
+      killPrimary: () => this.#crash(this.#primary(), false),
+      powerPrimary: () => this.#crash(this.#primary(), true),
+      powerOfMost: () => this.#powerOfMost(),
+      split: () => this.#split(),
+      triangle: () => this.#triangle(),
       blackout: () => this.#blackout(),
       killAll: () => this.#killAll(),
       pause: () => this.#pause(),
@@ -55,9 +60,9 @@ export class Faults {
     let kinds = Object.keys(this.#kinds).filter(() => random.chance(0.55));
     // What a failed sync left out is missing after a power cut, and the store then refuses to open: the copy
     // has to be replaced by a new one, and this cluster has the same three for ever.
-    if (kinds.includes('syncFailure')) kinds = kinds.filter((kind) => kind !== 'power' && kind !== 'blackout');
+    if (kinds.includes('syncFailure')) kinds = kinds.filter((kind) => !kind.startsWith('power') && kind !== 'blackout');
     if (kinds.length === 0) kinds.push('kill');
-    const pause = random.pick([300, 1_000, 2_500]);
+    const pause = random.pick([80, 300, 1_000, 2_500]);
     const next = (): void => {
       scheduler.after(random.between(0.3, 1.7) * pause, () => {
         if (this.#over || scheduler.now > until) return;
@@ -98,12 +103,73 @@ export class Faults {
     return this.#random.pick(this.#world.nodes);
   }
 
-  #crash(power: boolean): string | undefined {
-    const node = this.#node();
+  #primary(): SimNode {
+    const { etcd, nodes } = this.#world;
+    return nodes.find((node) => node.placement.node === etcd.record?.primary.node) ?? this.#node();
+  }
+
+  #crash(node: SimNode, power: boolean): string | undefined {
     if (!node.up) return undefined;
     node.crash(power);
     this.#later(this.#random.chance(0.5) ? 20 : 500, this.#random.chance(0.5) ? 300 : 6_000, () => node.start());
     return power ? `power of ${node.name} is cut` : `kill -9 of ${node.name}`;
+  }
+
+  /** Two nodes lose power, the third one is killed or cut off, all within a moment and for different times. */
+  #powerOfMost(): string {
+    const { nodes, network } = this.#world;
+    const spared = this.#node();
+    for (const node of nodes) {
+      if (node === spared) continue;
+      this.#later(0, 400, () => {
+        node.crash(true);
+        this.#later(20, this.#random.chance(0.5) ? 200 : 4_000, () => node.start());
+      });
+    }
+    this.#later(0, 400, () => {
+      if (this.#random.chance(0.5)) {
+        this.#crash(spared, false);
+        return;
+      }
+      for (const other of [...nodes.map((node) => node.name), 'controller']) {
+        network.block(spared.name, other);
+        network.block(other, spared.name);
+      }
+      this.#later(300, 5_000, () => network.heal());
+    });
+    return `power of all but ${spared.name} is cut`;
+  }
+
+  /** The primary and whoever uses the volume on its node go on alone, while it is attached elsewhere. */
+  #split(): string {
+    const { network, nodes } = this.#world;
+    const primary = this.#primary();
+    const others = nodes.filter((node) => node !== primary);
+    const from = [...others.map((node) => node.name), 'controller'];
+    if (this.#random.chance(0.5)) from.push('etcd');
+    for (const other of from) {
+      network.block(primary.name, other);
+      if (this.#random.chance(0.9)) network.block(other, primary.name);
+    }
+    this.#later(0, 1_500, () => {
+      const node = this.#random.pick(others);
+      if (node.up) this.#world.attach(node);
+    });
+    this.#later(500, 7_000, () => network.heal());
+    return `primary ${primary.name} is split off`;
+  }
+
+  /** Controller and one member lose the primary, the other member does not. */
+  #triangle(): string {
+    const { network, nodes } = this.#world;
+    const primary = this.#primary();
+    const member = this.#random.pick(nodes.filter((node) => node !== primary));
+    for (const other of [member.name, 'controller']) {
+      network.block(primary.name, other);
+      network.block(other, primary.name);
+    }
+    this.#later(500, 5_000, () => network.heal());
+    return `primary ${primary.name} is lost to ${member.name} and the controller`;
   }
 
   #blackout(): string {
@@ -191,7 +257,7 @@ export class Faults {
   }
 
   #reattach(): string | undefined {
-    const node = this.#node();
+    const node = this.#random.chance(0.5) ? this.#primary() : this.#node();
     if (!node.up) return undefined;
     this.#world.attach(node);
     return `the volume is attached to ${node.name}`;

@@ -94,6 +94,7 @@ export class Connection {
     this.#deliverAt(at, from, to, message);
   }
 
+  readonly #cut: [boolean, boolean] = [false, false];
   readonly #held: [(() => void)[], (() => void)[]] = [[], []];
 
   #deliverAt(at: number, from: 0 | 1, to: 0 | 1, message: unknown): void {
@@ -104,7 +105,9 @@ export class Connection {
           if (this.#open[to]) this.#ends[to].message(message);
         });
       };
-      if (!this.#ends[from].process.alive && this.#network.random.chance(0.3)) return;
+      // What a dead process had sent arrives up to some point, and nothing behind it.
+      if (!this.#ends[from].process.alive && this.#network.random.chance(0.3)) this.#cut[to] = true;
+      if (this.#cut[to]) return;
       if (this.#network.isBlocked(this.#ends[from].name, this.#ends[to].name) || this.#held[to].length > 0) {
         if (this.#held[to].push(arrive) === 1) this.#network.onHeal(() => this.#release(to));
       } else {

@@ -72,8 +72,20 @@ class Simulation implements World {
 
   constructor(options: SimulationOptions) {
     this.#options = options;
-    this.settings = options.settings ?? {};
     const random = new SeededRandom(options.seed);
+    const leaseMs = random.pick([2_000, 4_000]);
+    this.settings = {
+      leaseMs,
+      leaseMarginMs: leaseMs / 20,
+      openTimeoutMs: random.pick([50, 300, 1_500]),
+      memberTimeoutMs: random.pick([800, 5_000]),
+      memberGraceMs: random.pick([50, 500]),
+      maxInFlightWrites: random.pick([8, 4_096]),
+      catchUpBytes: random.pick([64, 4 << 20]),
+      deadBlocksPerMessage: random.pick([2, 4_096]),
+      shortfallMs: random.pick([2_000, 90_000]),
+      ...options.settings,
+    };
     this.random = random;
     this.network = new Network(this.scheduler, random.fork(), {
       minDelayMs: 0.1,
@@ -107,8 +119,9 @@ class Simulation implements World {
     this.#workload = {
       blocks: random.pick([4, 12, 40]),
       volumeBlocks: VOLUME_BLOCKS,
-      pauseMs: random.pick([8, 25, 60]),
-      maxPending: random.pick([4, 32]),
+      pauseMs: random.pick([2, 8, 25, 60]),
+      maxPending: random.pick([4, 32, 64]),
+      flushes: random.pick([0.005, 0.02, 0.1]),
       writethrough: durability === 'writethrough',
     };
     this.#history = new History(this.#workload.writethrough);

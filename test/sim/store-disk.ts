@@ -18,6 +18,9 @@ const STORE_SETTINGS = {
   maxUnsyncedBytes: 64 << 10,
 };
 
+/** The end of a segment is not old enough to rot. */
+const FRESH_BYTES = 2 << 10;
+
 const CHECKSUMS: BlockChecksums = {
   firstBad: (batch) => badEntries(batch)[0] ?? -1,
   bad: badEntries,
@@ -91,14 +94,18 @@ export class StoreDisk implements NodeDisk {
     this.#failSync = fail;
   }
 
-  /** Payloads are runs of one byte: a run that is long enough is part of one. */
+  /**
+   * What rots has been on the disk for a while. Payloads are runs of one byte: a run that is long enough is part
+   * of one.
+   */
   rot(random: SeededRandom): boolean {
     const segments = this.#disk.files().filter((path) => path.endsWith('.blob'));
     if (segments.length === 0) return false;
     const path = random.pick(segments);
-    const bytes = this.#disk.contents(path);
+    const bytes = this.#disk.file(path).durable.view();
+    if (bytes.length < 2 * FRESH_BYTES) return false;
     for (let attempt = 0; attempt < 50; attempt++) {
-      const at = random.int(0, Math.max(0, bytes.length - 8));
+      const at = random.int(0, bytes.length - FRESH_BYTES);
       const run = bytes.subarray(at, at + 8);
       if (run.length === 8 && run[0] !== 0 && run.every((byte) => byte === run[0])) {
         this.#disk.damage(path, at + 3, (byte) => byte ^ 0x10);

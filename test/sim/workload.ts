@@ -18,6 +18,8 @@ export interface WorkloadSettings {
   readonly pauseMs: number;
   readonly maxPending: number;
   readonly writethrough: boolean;
+  /** Share of operations that are flushes. */
+  readonly flushes: number;
 }
 
 /** One attachment: a frontend process on a node. Dies with the node. */
@@ -144,9 +146,9 @@ export class SimClient {
     const blocks = random.chance(0.7) ? 1 : random.int(1, Math.min(5, this.#settings.blocks));
     const first = random.int(0, this.#settings.blocks - blocks);
     const choice = random.next();
-    if (choice < 0.5) this.write(first, blocks, random.chance(0.15), random.chance(0.1));
-    else if (choice < 0.9) this.read(first, blocks);
-    else this.flush();
+    if (random.chance(this.#settings.flushes)) this.flush();
+    else if (choice < 0.6) this.write(first, blocks, random.chance(0.15), random.chance(this.#settings.flushes));
+    else this.read(first, blocks);
   }
 
   #begin(kind: Operation['kind'], first: number, blocks: number, zero = false, fua = false): Operation {
