@@ -19,7 +19,7 @@ const WITHOUT_LOGIN: ReadonlySet<string> = new Set(['/v2/auth/login']);
 
 export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   const services = new ApiServices(dependencies);
-  const { logger, metrics, random, state, clock } = dependencies;
+  const { logger, metrics, random, state, clock, self } = dependencies;
   const app = new Hono<ApiEnvironment>();
 
   const failed = (c: ApiContext, error: unknown) => {
@@ -48,7 +48,8 @@ export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
 
   app.get('/healthz', (c) => {
     const etcd = state.reachable;
-    return c.json({ status: etcd ? 'ok' : 'degraded', etcd: etcd ? 'connected' : 'unreachable' }, 200);
+    const reached = etcd ? 'connected' : 'unreachable';
+    return c.json({ status: etcd ? 'ok' : 'degraded', node: self.node, etcd: reached }, 200);
   });
   app.get('/metrics', async (c) => c.body(await metrics.metrics(), 200, { 'Content-Type': metrics.contentType }));
 
