@@ -19,7 +19,7 @@ import type { BlockChecksums } from '../codec/index.js';
 import { emptyRecord } from './block-index.js';
 import { BlockReader } from './block-reader.js';
 import { Checkpointer } from './checkpointer.js';
-import type { Devices } from './devices.js';
+import type { Device, Devices } from './devices.js';
 import { type Damage, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
 import type { FilePool } from './file-pool.js';
 import {
@@ -109,9 +109,13 @@ export class LocalDeploymentStore implements DeploymentStore {
     payloadLength: 0,
   };
   readonly #record = emptyRecord();
+  /** As it was when the opening was recorded. */
+  readonly #opened: Superblock;
   #superblock: Superblock;
   #state: DeploymentState;
   #patch: Partial<Superblock> = {};
+  /** Devices that were added to the superblock in this opening, or are being added. */
+  readonly #wanted = new Set<Device>();
   #durable = 0;
   #failure: unknown;
   #closing: Promise<void> | undefined;
@@ -136,6 +140,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#log = log;
     this.#image = image;
     this.#superblockFile = parts.superblockFile;
+    this.#opened = parts.superblock;
     this.#superblock = parts.superblock;
     this.#state = stateOf(parts.superblock);
     this.#durable = image.lastSequence;
@@ -176,7 +181,16 @@ export class LocalDeploymentStore implements DeploymentStore {
     const { superblock: found, file: superblockFile } = read;
     const identity = storeIdentity(found.volume, found.deployment);
     const checksums = options.checksums(found.volume);
-    const log = new SegmentLog({ ...environment, identity, inode: found.inode, segmentBytes: settings.segmentBytes });
+    let store: LocalDeploymentStore | undefined;
+    const log = new SegmentLog({
+      ...environment,
+      identity,
+      inode: found.inode,
+      segmentBytes: settings.segmentBytes,
+      wants: (device) => {
+        if (store !== undefined) store.#use(device);
+      },
+    });
     try {
       const image = new Image(new PackedIndex(found.blocks), log);
       const report = await recover({
@@ -203,7 +217,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       };
       await superblockFile.write(superblock);
       const parts = { checksums, identity, log, image, superblockFile, superblock, report };
-      const store = new LocalDeploymentStore(environment, options, parts);
+      store = new LocalDeploymentStore(environment, options, parts);
       store.#checkpointer.removeStale();
       return store;
     } catch (error) {
@@ -356,6 +370,20 @@ export class LocalDeploymentStore implements DeploymentStore {
       await Promise.allSettled([this.#flushes.idle(), this.#updates.idle()]);
       this.#log.close();
     }
+  }
+
+  /** A device is in the superblock before anything of this deployment is on it. */
+  #use(device: Device): void {
+    if (this.#wanted.has(device)) return;
+    this.#wanted.add(device);
+    const devices = [...this.#wanted].map(({ number, id }): [number, string] => [number, id]);
+    // A failure has been recorded, and shows at the next call.
+    this.#update({ devices: [...this.#opened.devices, ...devices] }).then(
+      () => {
+        this.#log.allow(device);
+      },
+      () => {},
+    );
   }
 
   #check(): void {

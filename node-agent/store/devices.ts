@@ -4,13 +4,16 @@
  * many bytes of every file system stay free for what frees space and for what must not fail.
  */
 
-import { type Clock, type Disk, DiskError, type Timer } from '../../core/ports.js';
+import { type Clock, type Disk, DiskError, type Random, type Timer } from '../../core/ports.js';
+import { isUuid } from '../../core/types.js';
 
 export const DATA_ROOT = 'data';
 /** Within 30 s a new directory has to be in use. */
 const LOOK_INTERVAL_MS = 15_000;
 /** While more than this is free, nobody asks the file system again. */
 const LOOK_MARGIN_BYTES = 64 * 1024 * 1024;
+const ID_FILE = 'device';
+const ID_BYTES = 36;
 /** Directories of one kind at the most. */
 const MAX_DIRECTORIES = 1024;
 
@@ -31,6 +34,8 @@ export interface Capacity {
 export class Device {
   readonly path: string;
   readonly number: number;
+  /** In the file `device` there: tells it from an empty directory whose file system was not mounted. */
+  readonly id: string;
   readonly #disk: Disk;
   readonly #reserveBytes: number;
   /** Free bytes when last asked, less what was taken since. */
@@ -39,12 +44,32 @@ export class Device {
   /** Segment bytes on it that this process knows of: tells directories on one file system apart. */
   segmentBytes = 0;
 
-  constructor(disk: Disk, number: number, reserveBytes: number) {
+  private constructor(disk: Disk, number: number, id: string, reserveBytes: number) {
     this.path = `${DATA_ROOT}/dev${number}`;
     this.number = number;
+    this.id = id;
     this.#disk = disk;
     this.#reserveBytes = reserveBytes;
     this.look();
+  }
+
+  /** Reads the device's id; a device without one gets one, durable before anything else is written there. */
+  static async open(disk: Disk, random: Random, number: number, reserveBytes: number): Promise<Device> {
+    const directory = `${DATA_ROOT}/dev${number}`;
+    const file = disk.open(`${directory}/${ID_FILE}`, { create: true });
+    try {
+      const text = Buffer.alloc(ID_BYTES);
+      let id = text.toString('latin1', 0, file.read(text, 0));
+      if (!isUuid(id)) {
+        id = random.uuid();
+        file.write([Buffer.from(id)], 0);
+        await file.sync();
+        await disk.syncDirectory(directory);
+      }
+      return new Device(disk, number, id, reserveBytes);
+    } finally {
+      file.close();
+    }
   }
 
   /** Asks the file system; returns the share of it that is free. */
@@ -84,44 +109,47 @@ function numbered(disk: Disk, prefix: string): number[] {
 export class Devices {
   readonly #disk: Disk;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #reserveBytes: number;
   readonly #devices = new Map<number, Device>();
   #timer: Timer | undefined;
+  #closed = false;
 
-  private constructor(disk: Disk, clock: Clock, reserveBytes: number) {
+  private constructor(disk: Disk, clock: Clock, random: Random, reserveBytes: number) {
     this.#disk = disk;
     this.#clock = clock;
+    this.#random = random;
     this.#reserveBytes = reserveBytes;
   }
 
   /** Makes `data/dev1` and `data/db1` where there is nothing yet. */
-  static async open(disk: Disk, clock: Clock, reserveBytes: number): Promise<Devices> {
+  static async open(disk: Disk, clock: Clock, random: Random, reserveBytes: number): Promise<Devices> {
     if (makeDirectory(disk, DATA_ROOT)) await disk.syncDirectory('');
     let made = false;
     for (const kind of ['dev', 'db']) {
       if (numbered(disk, kind).length === 0) made = makeDirectory(disk, `${DATA_ROOT}/${kind}1`) || made;
     }
     if (made) await disk.syncDirectory(DATA_ROOT);
-    const devices = new Devices(disk, clock, reserveBytes);
-    devices.look();
+    const devices = new Devices(disk, clock, random, reserveBytes);
+    await devices.look();
     devices.#watch();
     return devices;
   }
 
   #watch(): void {
+    if (this.#closed) return;
     this.#timer = this.#clock.after(LOOK_INTERVAL_MS, () => {
-      this.look();
-      this.#watch();
+      void this.look().then(() => this.#watch());
     });
   }
 
-  /** Finds new directories and asks for everybody's free space. One that can't be asked is left out until it can. */
-  look(): void {
+  /** Finds new directories and asks for everybody's free space. One that can't be used is left out until it can. */
+  async look(): Promise<void> {
     for (const number of numbered(this.#disk, 'dev')) {
       try {
         const known = this.#devices.get(number);
-        if (known === undefined) this.#devices.set(number, new Device(this.#disk, number, this.#reserveBytes));
-        else known.look();
+        if (known !== undefined) known.look();
+        else this.#devices.set(number, await Device.open(this.#disk, this.#random, number, this.#reserveBytes));
       } catch (error) {
         if (!(error instanceof DiskError)) throw error;
       }
@@ -132,12 +160,12 @@ export class Devices {
     return [...this.#devices.values()];
   }
 
-  /** Where the next segment goes: the emptiest device that can take `bytes`; undefined if none can. */
-  choose(bytes: number, use: SpaceUse): Device | undefined {
-    const byRoom = this.all()
+  /** All devices, the emptiest first. */
+  byRoom(): Device[] {
+    return this.all()
       .map((device) => ({ device, free: device.look() }))
-      .sort((a, b) => b.free - a.free || a.device.segmentBytes - b.device.segmentBytes);
-    return byRoom.find(({ device }) => device.take(bytes, use))?.device;
+      .sort((a, b) => b.free - a.free || a.device.segmentBytes - b.device.segmentBytes)
+      .map(({ device }) => device);
   }
 
   /** Directories for superblocks and checkpoints, as they are now. */
@@ -165,6 +193,7 @@ export class Devices {
   }
 
   close(): void {
+    this.#closed = true;
     this.#timer?.cancel();
   }
 }

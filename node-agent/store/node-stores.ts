@@ -100,7 +100,7 @@ export class NodeStores {
         clock,
         random,
         bootId,
-        devices: await Devices.open(disk, clock, options.reserveBytes ?? DEFAULT_RESERVE_BYTES),
+        devices: await Devices.open(disk, clock, random, options.reserveBytes ?? DEFAULT_RESERVE_BYTES),
         pool: new FilePool(disk, options.openFiles ?? DEFAULT_OPEN_FILES),
         hot: new HotSegments(options.hotBytes ?? DEFAULT_HOT_BYTES),
         settings: { ...DEFAULT_SETTINGS, ...options.settings },
@@ -192,6 +192,10 @@ export class NodeStores {
       opening: 0,
       incarnation: '',
       bootId,
+      devices: devices
+        .byRoom()
+        .slice(0, 1)
+        .map(({ number, id }): [number, string] => [number, id]),
       clean: true,
       durableBatch: 0,
       checkpoint: null,
@@ -267,8 +271,8 @@ export class NodeStores {
   }
 
   /** Looks for new `dev<N>` directories now; it happens every 15 s anyway. */
-  findDevices(): void {
-    this.#environment.devices.look();
+  findDevices(): Promise<void> {
+    return this.#environment.devices.look();
   }
 
   /** Closes all stores cleanly and lets go of the data directory. */

@@ -12,7 +12,7 @@ import type { BlockChecksums } from '../codec/index.js';
 import { emptyRecord } from './block-index.js';
 import { badEntries } from './block-reader.js';
 import { type CheckpointHead, readCheckpoint } from './checkpoint.js';
-import type { Devices } from './devices.js';
+import { DATA_ROOT, type Devices } from './devices.js';
 import { type Damage, StoreCorruptError } from './errors.js';
 import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, parseSegmentName, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
@@ -64,6 +64,7 @@ class Recovery {
 
   async run(): Promise<RecoveryReport> {
     const { log, superblock } = this.#options;
+    this.#checkDevices();
     const files = this.#listSegments();
     const head = await this.#loadCheckpoint(files);
     log.lastBatch = head.batch;
@@ -79,6 +80,18 @@ class Recovery {
 
   #fail(damage: Damage): never {
     throw new StoreCorruptError(this.#options.identity.deployment, [damage, ...this.#damages]);
+  }
+
+  /** A log whose end is on a file system that is not mounted looks like a shorter log. */
+  #checkDevices(): void {
+    const { devices, log, superblock } = this.#options;
+    for (const [number, id] of superblock.devices) {
+      const device = devices.all().find((candidate) => candidate.number === number);
+      if (device?.id !== id) {
+        this.#fail({ path: `${DATA_ROOT}/dev${number}`, offset: 0, what: `device ${id} is not there: is it mounted?` });
+      }
+      log.allow(device);
+    }
   }
 
   #listSegments(): Map<number, SegmentFile> {

@@ -18,6 +18,8 @@ export interface LogOptions {
   readonly identity: StoreIdentity;
   readonly inode: number;
   readonly segmentBytes: number;
+  /** Called when an emptier device than those in use could take segments; `allow` follows, or not. */
+  readonly wants: (device: Device) => void;
 }
 
 export class SegmentLog {
@@ -38,10 +40,16 @@ export class SegmentLog {
   deadBytes = 0;
   readonly #unsynced = new Map<Segment, PooledFile>();
   readonly #unsyncedDirectories = new Set<string>();
+  readonly #allowed = new Set<Device>();
   #activeFile: PooledFile | undefined;
 
   constructor(options: LogOptions) {
     this.#options = options;
+  }
+
+  /** Segments may be made on this device from now on: the superblock says so. */
+  allow(device: Device): void {
+    this.#allowed.add(device);
   }
 
   /** Where the next batch will be if it fits. */
@@ -82,7 +90,9 @@ export class SegmentLog {
     const { active } = this;
     const full = active !== undefined && active.size > 0 && active.size + bytes > segmentBytes;
     if (active !== undefined && !full && active.device.take(bytes, use)) return active;
-    const device = devices.choose(bytes, use);
+    const byRoom = devices.byRoom();
+    if (byRoom[0] !== undefined && !this.#allowed.has(byRoom[0])) this.#options.wants(byRoom[0]);
+    const device = byRoom.find((candidate) => this.#allowed.has(candidate) && candidate.take(bytes, use));
     if (device === undefined) throw new DiskError('no-space', active?.path ?? 'data', 'the disk is full');
     this.seal();
     return this.#create(device);

@@ -49,6 +49,8 @@ const bodySchema = z.object({
   opening: safe,
   incarnation: z.string().max(64),
   bootId: z.string().max(64),
+  /** Which `dev<N>` may hold segments, by number and id: without one of them the deployment does not open. */
+  devices: z.array(z.tuple([z.int().min(1), uuid])).readonly(),
   /** Closed in good order: nothing can be missing, whatever happened to the machine since. */
   clean: z.boolean(),
   /** All batches up to this number were durable when this was written. */

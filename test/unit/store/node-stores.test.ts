@@ -84,7 +84,7 @@ describe('the stores of a node', () => {
         const there = opened.deployments().length;
         if (when === 'there') expect(there).toBe(1);
         if (there === 1) await opened.open(DEPLOYMENT);
-        else expect(crashed.files()).toEqual(['lock'].filter((name) => crashed.files().includes(name)));
+        else expect(crashed.files().filter((name) => !/^(lock|data\/dev1\/device)$/.test(name))).toEqual([]);
       }
     }
   });
@@ -92,14 +92,17 @@ describe('the stores of a node', () => {
   it('find data directories that are added, and fill the emptiest', async () => {
     const sim = new SimDisk({ random: seeded(1) });
     const disk = sim.mount();
-    const timers: (() => void)[] = [];
+    const timers: { delay: number; run: () => void }[] = [];
     const clock: Clock = {
       now: () => 0,
       timestamp: () => '2026-01-01T00:00:00Z',
-      after: (_delay, run) => {
-        timers.push(run);
+      after: (delay, run) => {
+        timers.push({ delay, run });
         return { cancel: () => {} };
       },
+    };
+    const turns = async () => {
+      for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
     };
     const stores = await openStores(disk, { clock, settings: { segmentBytes: 8_192 } });
     const store = await stores.create(newDeployment);
@@ -111,14 +114,36 @@ describe('the stores of a node', () => {
     };
     fill();
     disk.makeDirectory('data/dev2');
-    for (const run of timers.splice(0)) run();
+    expect(timers.map(({ delay }) => delay)).toEqual([15_000]);
+    for (const { run } of timers.splice(0)) run();
+    await turns();
     fill();
-    const count = (device: string) => sim.files().filter((name) => name.startsWith(`data/${device}/`)).length;
-    expect(count('dev2')).toBeGreaterThan(8);
+    await turns();
+    fill();
+    const count = (device: string) => sim.files().filter((name) => name.startsWith(`data/${device}/vol`)).length;
+    expect([count('dev1'), count('dev2')]).toEqual([24, 12]);
     expect(stores.capacity().totalBytes).toBe(sim.capacityBytes);
     await stores.close();
     const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
-    expect((await again.read(block(1), 24)).batch.payload.length).toBe(24 * 4096);
+    expect((await again.read(block(1), 36)).batch.payload.length).toBe(36 * 4096);
+  });
+
+  it('do not open a deployment whose device is not mounted', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const stores = await openStores(sim.mount());
+    const store = await stores.create(newDeployment);
+    store.append({ epoch: epoch(1), firstSequence: sequence(1), batch: batchOf(data(1, 1)) });
+    await store.flush();
+    sim.crash({ power: false });
+    sim.mount().rename('data/dev1', 'data/away');
+    const without = await openStores(sim.mount(), { random: seeded(2) });
+    await expect(without.open(DEPLOYMENT)).rejects.toThrow('is it mounted?');
+    await without.close();
+    const disk = sim.mount();
+    disk.rename('data/dev1', 'data/empty');
+    disk.rename('data/away', 'data/dev1');
+    const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
+    expect(again.last.sequence).toBe(1);
   });
 
   it('keep the reserve free', async () => {
