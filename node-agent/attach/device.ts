@@ -148,7 +148,9 @@ export class DeviceManager {
       await this.#unmountAll(volume, device);
     }
     const removed =
-      record.kind === 'fuse-loop' ? await removeFuseLoop(record, this.#run) : await removeKernelNbd(record, this.#run);
+      record.kind === 'fuse-loop'
+        ? await removeFuseLoop(record, this.#run, { force: how === 'force' })
+        : await removeKernelNbd(record, this.#run);
     if (!removed) throw new DomainError('in-use', `block device ${device} of volume ${volume} is still in use`);
     await this.#forget(volume);
   }

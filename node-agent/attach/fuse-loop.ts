@@ -18,6 +18,10 @@ import { CommandError, type Run, TOOL_PATH } from './run.js';
 const START_TIMEOUT_MS = 15_000;
 const COMMAND_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
+/** nbdfuse that has found its connection lost ends within milliseconds. */
+const PROBE_TIMEOUT_MS = 1_000;
+/** How long a forced removal waits for a loop device that may only just be closing. */
+const BUSY_TIMEOUT_MS = 1_000;
 const LOOP_MAJOR = 7;
 /** Others may take a free loop device between two steps. */
 const LOOP_ATTEMPTS = 5;
@@ -64,14 +68,21 @@ export async function makeFuseLoop(
   }
 }
 
-/** Undoes what the record says, in any state. False: the device is busy and remains. */
-export async function removeFuseLoop(record: FuseLoopRecord, run: Run): Promise<boolean> {
+/**
+ * Undoes what the record says, in any state. False: the device is busy and remains. With `force` a busy loop
+ * device is left to the kernel, which frees it with its last user, and everything else goes.
+ */
+export async function removeFuseLoop(
+  record: FuseLoopRecord,
+  run: Run,
+  { force }: { readonly force: boolean },
+): Promise<boolean> {
   for (const device of await loopsOf(record)) {
     await run('losetup', ['--detach', device], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
     const gone = await waitUntil(async () => !(await loopsOf(record)).includes(device), {
-      timeoutMs: STOP_TIMEOUT_MS,
+      timeoutMs: force ? BUSY_TIMEOUT_MS : STOP_TIMEOUT_MS,
     });
-    if (!gone) return false;
+    if (!gone && !force) return false;
   }
   if (await isFuseMounted(record.fuseDir)) {
     await run('umount', [record.fuseDir], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
@@ -97,17 +108,21 @@ export async function isFuseLoopBound(record: FuseLoopRecord): Promise<boolean> 
   return record.device !== undefined && (await loopsOf(record)).includes(record.device);
 }
 
-/** Whether the device still gets answers: its process runs, and a read doesn't fail (it may take its time). */
+/**
+ * Whether the device still has its NBD server behind it. nbdfuse notices a lost connection with its next
+ * request, and ends; so it is asked to read. A read that fails otherwise, or waits, is the volume's affair.
+ */
 export async function isFuseLoopAlive(record: FuseLoopRecord, run: Run): Promise<boolean> {
-  const { process, device } = record;
-  if (process === undefined || device === undefined || !(await isRunning(process))) return false;
-  if (!(await isFuseLoopBound(record))) return false;
+  const { process } = record;
+  if (process === undefined || !(await isRunning(process)) || !(await isFuseLoopBound(record))) return false;
   try {
     const args = [`if=${backingFile(record)}`, 'of=/dev/null', 'bs=4096', 'count=1', 'iflag=direct', 'status=none'];
-    await run('dd', args, { timeoutMs: 2_000 });
+    await run('dd', args, { timeoutMs: PROBE_TIMEOUT_MS });
     return true;
   } catch (error) {
-    return error instanceof CommandError && error.problem === 'timeout';
+    if (!(error instanceof CommandError)) throw error;
+    if (error.problem === 'timeout') return true;
+    return !(await waitUntil(async () => !(await isRunning(process)), { timeoutMs: PROBE_TIMEOUT_MS }));
   }
 }
 
@@ -151,16 +166,19 @@ async function isFuseMounted(fuseDir: string): Promise<boolean> {
 }
 
 /**
- * Loop devices on the volume's file, from sysfs: asking the file itself could wait for a dead nbdfuse. Once
- * its filesystem was unmounted lazily the kernel knows only the file's name.
+ * Loop devices on the volume's file, from sysfs: asking the file itself could wait for a dead nbdfuse. Of a
+ * file whose filesystem was unmounted lazily the kernel shows only the name; the record tells such a one apart
+ * from those that earlier forced removals left to their users.
  */
 async function loopsOf(record: FuseLoopRecord): Promise<string[]> {
-  const names = [backingFile(record), `/${record.volume}`];
   const found: string[] = [];
   for (const name of await readdir('/sys/block')) {
     if (!name.startsWith('loop')) continue;
-    const backing = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
-    if (names.includes(backing.trim())) found.push(`/dev/${name}`);
+    const device = `/dev/${name}`;
+    const backing = (await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')).trim();
+    if (backing === backingFile(record) || (device === record.device && backing === `/${record.volume}`)) {
+      found.push(device);
+    }
   }
   return found;
 }

@@ -68,7 +68,7 @@ for (const blockSize of [4096, 65536]) {
       await run('nbdcopy', '--flush', original, attached.nbdUri);
       await run('nbdcopy', attached.nbdUri, copy);
       expect((await readFile(copy)).equals(await readFile(original))).toBe(true);
-      expect(world.primary.flushes).toBeGreaterThan(0);
+      expect(world.primaryOf(id).flushes).toBeGreaterThan(0);
     });
 
     it('takes every request of libnbd, aligned or not', async () => {
@@ -123,8 +123,8 @@ print('done')
 `,
       );
       expect(stdout).toContain('done');
-      expect(world.primary.fuaWrites).toBeGreaterThan(0);
-      expect(world.primary.blocks.size).toBe(0);
+      expect(world.primaryOf(id).fuaWrites).toBeGreaterThan(0);
+      expect(world.primaryOf(id).blocks.size).toBe(0);
     });
 
     it('serves qemu', async () => {
@@ -168,15 +168,16 @@ print('done')
 describe('trouble at the primary', () => {
   let world: World;
   let attached: AttachedVolume;
+  const id = randomUUID() as VolumeId;
 
   beforeAll(async () => {
     world = await openWorld();
-    attached = await world.attach(testVolume({ id: randomUUID() as VolumeId, sizeBytes: SIZE }));
+    attached = await world.attach(testVolume({ id, sizeBytes: SIZE }));
   });
   afterAll(() => world.close());
 
   it('is a pause for fio, not an error, and loses nothing', async () => {
-    const cuts = setInterval(() => world.primary.cut(), 60);
+    const cuts = setInterval(() => world.primaryOf(id).cut(), 60);
     try {
       await run(
         'fio',
@@ -194,7 +195,7 @@ describe('trouble at the primary', () => {
     } finally {
       clearInterval(cuts);
     }
-    expect(world.primary.sessionNumbers.length).toBeGreaterThan(2);
+    expect(world.primaryOf(id).sessionNumbers.length).toBeGreaterThan(2);
   });
 
   it.each([
@@ -203,7 +204,7 @@ describe('trouble at the primary', () => {
     ['io-error', 'EIO'],
     ['invalid', 'EINVAL'],
   ] as const)('reaches the client: %s is %s', async (status, errno) => {
-    world.primary.writeStatus = status;
+    world.primaryOf(id).writeStatus = status;
     const script = `
 try:
     h.pwrite(bytes(range(256)) * 16, 0)
@@ -211,13 +212,13 @@ except Exception as e:
     print(e.errno)
 `;
     const { stdout } = await nbdsh(attached.nbdUri, script);
-    world.primary.writeStatus = 'ok';
+    world.primaryOf(id).writeStatus = 'ok';
     expect(stdout.trim()).toBe(errno);
   });
 
   it('that turned over stored blocks is an I/O error, not wrong data', async () => {
     await nbdsh(attached.nbdUri, 'h.pwrite(bytes(range(256)) * 16, 8192)');
-    const stored = world.primary.blocks.get(2) ?? expect.fail('block 2 is not there');
+    const stored = world.primaryOf(id).blocks.get(2) ?? expect.fail('block 2 is not there');
     stored.payload[0] = (stored.payload[0] ?? 0) ^ 1;
     const script = `
 try:

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Volume } from '../../../core/domain.js';
+import { DEFAULT_FRONTEND_SETTINGS } from '../../../core/frontend/settings.js';
 import type { AttentionReason } from '../../../core/frontend/volume-frontend.js';
 import type { Generation, NamespaceId, VolumeId } from '../../../core/types.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
@@ -37,7 +38,8 @@ export function testVolume(options: Partial<Volume> & { id: VolumeId }): Volume 
 export interface World {
   readonly directory: string;
   readonly host: FrontendHost;
-  readonly primary: MemoryPrimary;
+  /** The volume's primary; made when it is first asked for. */
+  primaryOf(volume: VolumeId): MemoryPrimary;
   readonly attention: AttentionReason[];
   attach(
     volume: Volume,
@@ -48,22 +50,29 @@ export interface World {
 
 export async function openWorld(): Promise<World> {
   const directory = await mkdtemp(join(tmpdir(), 'fe-'));
-  const primary = new MemoryPrimary();
+  const primaries = new Map<VolumeId, MemoryPrimary>();
+  const primaryOf = (volume: VolumeId): MemoryPrimary => {
+    const primary = primaries.get(volume) ?? new MemoryPrimary();
+    primaries.set(volume, primary);
+    return primary;
+  };
   const attention: AttentionReason[] = [];
   const host = await FrontendHost.open({
     socketDir: join(directory, 's'),
     stateDir: join(directory, 'state'),
     codec: await loadCodec(),
-    connector: primary,
+    connector: { connect: (target, events) => primaryOf(target.volume).connect(target, events) },
     membership: () => ({ record: membership(1, 0), placements }),
     clock: systemClock,
     random: systemRandom,
+    // Short, so that what goes wrong ends before the test's patience does.
+    settings: { ...DEFAULT_FRONTEND_SETTINGS, deviceTimeoutMs: 20_000 },
     events: { attention: (_, reason) => attention.push(reason), fenced: () => undefined, log: () => undefined },
   });
   return {
     directory,
     host,
-    primary,
+    primaryOf,
     attention,
     attach: (volume, { generation = 1, ...options } = {}) => host.attach(volume, generation as Generation, options),
     close: async () => {
