@@ -3,6 +3,10 @@
 import { ClusterError } from './errors.js';
 
 const REQUEST_TIMEOUT_MS = 15_000;
+/** A read that one node does not answer goes to the next. */
+const READ_TIMEOUT_MS = 5_000;
+/** Errors of connections that were not made: the request can't have had an effect. */
+const NEVER_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT']);
 
 export interface ApiDeployment {
   readonly id: string;
@@ -57,6 +61,7 @@ export interface NewVolume {
 export class ApiClient {
   readonly #endpoints: () => readonly string[];
   readonly #credentials: { readonly username: string; readonly password: string };
+  readonly #failedAt = new Map<string, number>();
   #token: string | undefined;
 
   /** `endpoints` gives host:port of nodes that may answer, best first; asked before every request. */
@@ -97,7 +102,7 @@ export class ApiClient {
     timeoutMs: number,
   ): Promise<Response> {
     let failure: unknown;
-    for (const endpoint of this.#endpoints()) {
+    for (const endpoint of this.#inOrder()) {
       try {
         return await fetch(`http://${endpoint}/v2${path}`, {
           method,
@@ -106,15 +111,22 @@ export class ApiClient {
             ...(token !== undefined && { authorization: `Bearer ${token}` }),
           },
           ...(body !== undefined && { body: JSON.stringify(body) }),
-          signal: AbortSignal.timeout(timeoutMs),
+          signal: AbortSignal.timeout(method === 'GET' ? READ_TIMEOUT_MS : timeoutMs),
         });
       } catch (error) {
         failure = error;
-        if ((error as { cause?: { code?: string } }).cause?.code !== 'ECONNREFUSED') break;
+        this.#failedAt.set(endpoint, performance.now());
+        if (method !== 'GET' && !NEVER_SENT.has((error as { cause?: { code?: string } }).cause?.code ?? '')) break;
       }
     }
     const reason = failure instanceof Error ? failure.message : 'no node is running';
     throw new ApiError(0, `${method} ${path}: ${reason}`, { cause: failure });
+  }
+
+  /** Nodes that did not answer lately come last. */
+  #inOrder(): readonly string[] {
+    const failure = (endpoint: string): number => this.#failedAt.get(endpoint) ?? 0;
+    return [...this.#endpoints()].sort((a, b) => failure(a) - failure(b));
   }
 
   async #read(response: Response, what: string): Promise<unknown> {

@@ -32,16 +32,19 @@ it('fio verifies every block it wrote while the primary was cut off from everybo
   await sleep(4_000);
   const isolated = position(volume.master.nodeID);
   await network!.cut(isolated);
-  const promoted = await waitFor(
-    'a promotion',
-    async () => {
-      const now = await test!.cluster.api.volume(volume.namespaceID, volume.id);
-      return now.master.id !== volume.master.id && now.master.health === 'online' ? now : undefined;
-    },
-    { timeoutMs: 60_000, intervalMs: 250 },
-  );
-  expect(position(promoted.master.nodeID)).not.toBe(isolated);
-  await network!.heal(isolated);
+  try {
+    const promoted = await waitFor(
+      'a promotion',
+      async () => {
+        const now = await test!.cluster.api.volume(volume.namespaceID, volume.id);
+        return now.master.id !== volume.master.id && now.master.health === 'online' ? now : undefined;
+      },
+      { timeoutMs: 60_000, intervalMs: 250 },
+    );
+    expect(position(promoted.master.nodeID)).not.toBe(isolated);
+  } finally {
+    await network!.heal(isolated);
+  }
   await fio.done;
 
   await test!.untilReady(volume, 1);
