@@ -9,15 +9,15 @@ export const RECORDS: ActivityOptions = {
   retry: { initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '5s' },
 };
 
-/** The volume's loop looks again anyway. */
+/** The volume's loop looks again anyway. Short: the node that took it may have been cut off at this moment. */
 export const LOOK: ActivityOptions = {
-  startToCloseTimeout: '15s',
+  startToCloseTimeout: '5s',
   retry: { maximumAttempts: 2, initialInterval: '200ms' },
 };
 
 /** Steps of a failover: users wait for them. */
 export const FAILOVER: ActivityOptions = {
-  startToCloseTimeout: '10s',
+  startToCloseTimeout: '5s',
   scheduleToCloseTimeout: '30s',
   retry: { initialInterval: '50ms', backoffCoefficient: 2, maximumInterval: '1s' },
 };
@@ -25,7 +25,7 @@ export const FAILOVER: ActivityOptions = {
 /** Waits for something that another part of the system does. */
 export const WAITING: ActivityOptions = {
   startToCloseTimeout: '2m',
-  heartbeatTimeout: '10s',
+  heartbeatTimeout: '5s',
   retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 5 },
 };
 

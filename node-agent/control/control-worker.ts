@@ -13,6 +13,8 @@ import { installTemporalRuntime } from './temporal-runtime.js';
 /** Small: one volume's workflow is a few kB, and what is not cached is replayed. */
 const MAX_CACHED_WORKFLOWS = 500;
 const MAX_WORKFLOW_TASKS = 10;
+/** A workflow cached by a node that is gone is taken up by another one after this time. */
+const STICKY_TIMEOUT_MS = 1_000;
 
 const { address, namespace, node, logLevel } = readControlEnvironment(process.env);
 const logger = createLogger({ level: logLevel, node }).child({ process: 'control' });
@@ -29,6 +31,7 @@ const worker = new SupervisedWorker({
     identity: `${node}/workflows`,
     maxCachedWorkflows: MAX_CACHED_WORKFLOWS,
     maxConcurrentWorkflowTaskExecutions: MAX_WORKFLOW_TASKS,
+    stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT_MS,
   },
 });
 

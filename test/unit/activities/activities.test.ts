@@ -1,0 +1,285 @@
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { ActivityDeps, InventoryBlock } from '../../../activities/deps.js';
+import { toFailure } from '../../../activities/failures.js';
+import {
+  createNodeBoundActivities,
+  createSharedActivities,
+  type NodeBoundActivities,
+  type SharedActivities,
+} from '../../../activities/index.js';
+import { compareCopies } from '../../../activities/verify.js';
+import { MAX_REPORTED_DIFFERENCES } from '../../../core/controller.js';
+import type { Placement } from '../../../core/domain.js';
+import { DomainError } from '../../../core/errors.js';
+import { DiskError } from '../../../core/ports.js';
+import { ReplicationError } from '../../../core/replication/context.js';
+import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, VolumeId } from '../../../core/types.js';
+import { FakeCluster } from '../workflows/fake-cluster.js';
+
+const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
+const deployment = (n: number) => id(n) as DeploymentId;
+
+let cluster: FakeCluster;
+let deps: ActivityDeps;
+let shared: SharedActivities;
+let bound: NodeBoundActivities;
+let node: NodeId;
+
+beforeEach(() => {
+  cluster = new FakeCluster(3);
+  node = cluster.node('node1');
+  deps = cluster.deps(node, async () => {});
+  shared = createSharedActivities(deps);
+  bound = createNodeBoundActivities(deps);
+});
+
+/** Placed, its copies made, its membership written. */
+async function aServingVolume(replicas = 1): Promise<VolumeId> {
+  const volume = cluster.createVolume({ replicas });
+  const deployments = Array.from({ length: replicas + 1 }, (_, i) => deployment(i + 1));
+  const placements = await shared.placeVolume({ volume, deployments });
+  let incarnation: Incarnation | undefined;
+  for (const placed of placements) {
+    const made = await createNodeBoundActivities(cluster.deps(placed.node, async () => {})).createDeployment({
+      volume,
+      deployment: placed.deployment,
+    });
+    incarnation ??= made.incarnation;
+  }
+  await shared.initialiseMembership({ volume, placements, incarnation: incarnation! });
+  await shared.setPhase({ volume, phase: 'ready' });
+  expect(await run(shared.awaitServing, { volume, epoch: 1 as Epoch, timeoutMs: 5_000 })).toBe(true);
+  return volume;
+}
+
+function run<A, R>(activity: (argument: A) => Promise<R>, argument: A): Promise<R> {
+  return new MockActivityEnvironment().run(activity, argument);
+}
+
+async function codeOf(call: Promise<unknown>): Promise<string> {
+  try {
+    await call;
+  } catch (error) {
+    if (error instanceof DomainError) return error.code;
+    throw error;
+  }
+  return 'none';
+}
+
+describe('toFailure', () => {
+  it.each<[unknown, string, boolean]>([
+    [new DomainError('no-capacity', 'full'), 'no-capacity', true],
+    [new DomainError('store-unavailable', 'etcd'), 'store-unavailable', false],
+    [new DomainError('stale-write', 'raced'), 'stale-write', false],
+    [new ReplicationError('not-primary', 'deposed'), 'invalid-state', true],
+    [new ReplicationError('target-lost', 'away'), 'node-unavailable', false],
+    [new DiskError('no-space', 'x', 'full'), 'no-capacity', true],
+    [new DiskError('io', 'x', 'broken'), 'internal', true],
+    [new Error('anything'), 'internal', true],
+    ['text', 'internal', true],
+  ])('%s → %s', (error, type, nonRetryable) => {
+    expect(toFailure(error)).toMatchObject({ type, nonRetryable });
+  });
+
+  it('leaves what is typed already', () => {
+    for (const error of [ApplicationFailure.create({ type: 'locked' }), new CancelledFailure('stop')]) {
+      expect(toFailure(error)).toBe(error);
+    }
+  });
+});
+
+describe('activities done twice', () => {
+  it('placing', async () => {
+    const volume = cluster.createVolume({ replicas: 1 });
+    const request = { volume, deployments: [deployment(1), deployment(2)] };
+    const first = await shared.placeVolume(request);
+    expect(await shared.placeVolume(request)).toEqual(first);
+    const added = await shared.placeCopy({ volume, deployment: deployment(3) });
+    expect(await shared.placeCopy({ volume, deployment: deployment(3) })).toEqual(added);
+    expect(cluster.volumes.value(volume)?.placements).toHaveLength(3);
+    expect(await codeOf(shared.placeCopy({ volume, deployment: deployment(4) }))).toBe('no-capacity');
+  });
+
+  it('the first membership', async () => {
+    const volume = await aServingVolume();
+    const before = cluster.record(volume);
+    const { placements } = cluster.volumes.value(volume)!;
+    const again = await shared.initialiseMembership({ volume, placements, incarnation: 'other' as Incarnation });
+    expect(again.epoch).toBe(before.epoch);
+    expect(cluster.record(volume)).toEqual(before);
+  });
+
+  it('moving an attachment', async () => {
+    const volume = await aServingVolume();
+    const expected = 0 as Generation;
+    const moved = await shared.moveAttachment({ volume, expected, node });
+    expect(moved).toEqual({ generation: 1, node });
+    expect(await shared.moveAttachment({ volume, expected, node })).toEqual(moved);
+    expect(await codeOf(shared.moveAttachment({ volume, expected }))).toBe('stale-write');
+    const other = cluster.node('node2');
+    expect(await codeOf(shared.moveAttachment({ volume, expected, node: other }))).toBe('stale-write');
+  });
+
+  it('dropping and erasing a copy', async () => {
+    const volume = await aServingVolume();
+    const placed = cluster.volumes.value(volume)!.placements[1]!;
+    const there = createNodeBoundActivities(cluster.deps(placed.node, async () => {}));
+    await there.eraseDeployment({ deployment: placed.deployment });
+    expect(cluster.copies.has(placed.deployment)).toBe(true); // no tombstone, no erasure
+    const request = { volume, deployments: [placed.deployment] };
+    expect(await shared.dropPlacements(request)).toEqual([placed]);
+    expect(await shared.dropPlacements(request)).toEqual([]);
+    await there.eraseDeployment({ deployment: placed.deployment });
+    await there.eraseDeployment({ deployment: placed.deployment });
+    expect(cluster.copies.has(placed.deployment)).toBe(false);
+    expect(cluster.tombstones.values.size).toBe(0);
+  });
+
+  it('deleting', async () => {
+    const volume = await aServingVolume();
+    const placements = await shared.beginDeletion({ volume, offline: false });
+    expect(await shared.beginDeletion({ volume, offline: false })).toEqual(placements);
+    await shared.finishDeletion({ volume, placements });
+    await shared.finishDeletion({ volume, placements });
+    expect(cluster.tombstones.values.size).toBe(2);
+    expect(await codeOf(shared.beginDeletion({ volume, offline: false }))).toBe('not-found');
+  });
+
+  it('a sync of a copy that is in sync', async () => {
+    const volume = await aServingVolume();
+    const { primary, inSync, epoch } = cluster.record(volume);
+    const target = inSync.find((member) => member !== primary.deployment)!;
+    const result = await run(bound.syncReplica, { volume, source: primary.deployment, target, epoch });
+    expect(result.blocksCopied).toBe(0);
+  });
+});
+
+describe('naming a primary', () => {
+  it('does nothing under another epoch, or while the primary serves', async () => {
+    const volume = await aServingVolume();
+    const before = cluster.record(volume);
+    expect(await shared.namePrimary({ volume, epoch: 1 as Epoch })).toMatchObject({ outcome: 'unneeded' });
+    expect(await shared.namePrimary({ volume, epoch: before.epoch })).toMatchObject({ outcome: 'unneeded' });
+    expect(cluster.record(volume)).toEqual(before);
+  });
+
+  it('names the other copy, and not twice', async () => {
+    const volume = await aServingVolume();
+    const before = cluster.record(volume);
+    cluster.kill(before.primary.node);
+    const named = await shared.namePrimary({ volume, epoch: before.epoch });
+    expect(named).toMatchObject({ outcome: 'named', epoch: before.epoch + 1, lossy: false });
+    expect(await shared.namePrimary({ volume, epoch: before.epoch })).toMatchObject({ outcome: 'unneeded' });
+  });
+
+  it('waits when no complete copy answers', async () => {
+    const volume = await aServingVolume(0);
+    const before = cluster.record(volume);
+    cluster.kill(before.primary.node);
+    const outcome = await shared.namePrimary({ volume, epoch: before.epoch });
+    expect(outcome).toMatchObject({ outcome: 'wait' });
+    expect(cluster.record(volume)).toEqual(before);
+  });
+
+  it('an outcome that etcd leaves open is to be retried', async () => {
+    const volume = await aServingVolume();
+    const { epoch, primary } = cluster.record(volume);
+    cluster.kill(primary.node);
+    const swap = async () => 'unknown' as const;
+    const unsure = createSharedActivities({
+      ...deps,
+      state: { ...deps.state, membershipStore: { ...deps.state.membershipStore, swap } },
+    });
+    expect(await codeOf(unsure.namePrimary({ volume, epoch }))).toBe('store-unavailable');
+  });
+
+  it('a wait for a primary that never serves ends', async () => {
+    const volume = await aServingVolume(0);
+    const { epoch, primary } = cluster.record(volume);
+    cluster.kill(primary.node);
+    expect(await run(shared.awaitServing, { volume, epoch, timeoutMs: 200 })).toBe(false);
+  });
+});
+
+describe('guards', () => {
+  it('no sync under an epoch that the record has not reached, none by another than the primary', async () => {
+    const volume = await aServingVolume(0);
+    const { primary, epoch } = cluster.record(volume);
+    const target = deployment(9);
+    const ahead = { volume, source: primary.deployment, target, epoch: (epoch + 1) as Epoch };
+    expect(await codeOf(run(bound.syncReplica, ahead))).toBe('stale-write');
+    expect(await codeOf(run(bound.syncReplica, { ...ahead, source: target, epoch }))).toBe('invalid-state');
+  });
+
+  it('a frontend opens only under the newest generation of its own node', async () => {
+    const volume = await aServingVolume();
+    await shared.moveAttachment({ volume, expected: 0 as Generation, node });
+    expect(await codeOf(bound.openAttachment({ volume, generation: 0 as Generation }))).toBe('invalid-state');
+    expect(await bound.openAttachment({ volume, generation: 1 as Generation })).toHaveProperty('nbdUri');
+    const elsewhere = createNodeBoundActivities(cluster.deps(cluster.node('node2'), async () => {}));
+    expect(await codeOf(elsewhere.openAttachment({ volume, generation: 1 as Generation }))).toBe('invalid-state');
+  });
+
+  it('a deletion that was accepted is never taken back', async () => {
+    const volume = await aServingVolume();
+    await shared.beginDeletion({ volume, offline: false });
+    await shared.setPhase({ volume, phase: 'ready' });
+    expect(cluster.volumes.value(volume)?.phase).toBe('deleting');
+    expect(await codeOf(shared.placeCopy({ volume, deployment: deployment(7) }))).toBe('invalid-state');
+  });
+});
+
+describe('compareCopies', () => {
+  const copies: Placement[] = [1, 2, 3].map((n) => ({ deployment: deployment(n), node: id(100 + n) as NodeId }));
+  const block = (n: number, sequence = n): InventoryBlock => ({
+    block: n,
+    epoch: 1,
+    sequence,
+    kind: 1,
+    flags: 1,
+    storedLength: 10,
+    checksumLow: sequence,
+    checksumHigh: 0,
+  });
+  const paged = (inventories: InventoryBlock[][], pageBlocks: number) =>
+    compareCopies(copies.slice(0, inventories.length), async (copy, from) => {
+      const blocks = inventories[copies.indexOf(copy)]!.filter((found) => found.block >= from);
+      const page = blocks.slice(0, pageBlocks);
+      return blocks.length > pageBlocks ? { blocks: page, next: page.at(-1)!.block + 1 } : { blocks: page };
+    });
+  const range = (count: number) => Array.from({ length: count }, (_, n) => block(n));
+
+  it.each([1, 3, 7, 100])('finds identical copies identical, with pages of %i', async (pageBlocks) => {
+    const result = await paged([range(20), range(20), range(20)], pageBlocks);
+    expect(result).toEqual({ blocks: [20, 20, 20], differingBlocks: 0, differences: [] });
+  });
+
+  it.each([1, 3, 7, 100])('finds every block that differs or is missing, with pages of %i', async (pageBlocks) => {
+    const changed = range(20).map((found) => (found.block === 5 ? block(5, 99) : found));
+    const shorter = range(20).filter((found) => found.block !== 0 && found.block !== 19);
+    const result = await paged([range(20), changed, shorter], pageBlocks);
+    expect(result.differences.map(({ block: number }) => number)).toEqual([0, 5, 19]);
+    expect(result.blocks).toEqual([20, 20, 18]);
+  });
+
+  it.each(['epoch', 'sequence', 'kind', 'flags', 'storedLength', 'checksumLow', 'checksumHigh'] as const)(
+    'looks at %s',
+    async (field) => {
+      const other = { ...block(3), [field]: 77 };
+      expect((await paged([[block(3)], [other]], 10)).differingBlocks).toBe(1);
+    },
+  );
+
+  it('reports only the first ones and counts all', async () => {
+    const result = await paged([range(500), []], 64);
+    expect(result.differingBlocks).toBe(500);
+    expect(result.differences).toHaveLength(MAX_REPORTED_DIFFERENCES);
+  });
+
+  it('an inventory that does not go on is an error, not a loop', async () => {
+    const stuck = compareCopies(copies.slice(0, 1), async () => ({ blocks: [], next: 0 }));
+    await expect(stuck).rejects.toMatchObject({ code: 'internal' });
+  });
+});
