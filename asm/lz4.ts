@@ -7,8 +7,11 @@
 import { HASH_TABLE, HASH_TABLE_BYTES } from './memory';
 
 const MIN_MATCH: usize = 4;
-/** The last match starts at least 12 bytes before the end, and the last 5 bytes are literals. */
-const MATCH_START_LIMIT: usize = 12;
+/**
+ * The format wants the last match to start at least 12 bytes before the end, and the last 5 bytes to be literals.
+ * With 16 instead of 12, a vector of literals before any match lies inside the input.
+ */
+const MATCH_START_LIMIT: usize = 16;
 const LAST_LITERALS: usize = 5;
 const MAX_INPUT: usize = 0x10000;
 
@@ -17,8 +20,11 @@ const HASH_PRIME: u64 = 889523592379;
 /** After 2^6 misses the search step grows by one: data without matches is passed over ever faster. */
 const SKIP_SHIFT: u32 = 6;
 
-/** What must be free behind a sequence's literals or lengths: their last byte, an offset, and the last literals. */
-const ROOM: usize = 3 + LAST_LITERALS;
+/**
+ * What must be free behind a sequence's literals or lengths: their last byte, an offset, and the last literals, or
+ * a whole vector where literals are fewer.
+ */
+const ROOM: usize = 16;
 
 /** decompress: the stream breaks the format, refers to bytes before the block, or would leave the output. */
 export const MALFORMED: i32 = -1;
@@ -173,11 +179,12 @@ export function compress(source: usize, length: usize, target: usize, limit: usi
       if (literals < 15) {
         if (op + literals + ROOM > targetEnd) return 0;
         tokenLiterals = literals << 4;
+        v128.store(op, v128.load(anchor));
       } else {
         if (op + literals + literals / 255 + ROOM > targetEnd) return 0;
         op = putLength(op, literals - 15);
+        copyLiterals(op, anchor, literals, targetEnd, end);
       }
-      copyLiterals(op, anchor, literals, targetEnd, end);
       op += literals;
 
       // The match, and those that follow it without literals between them.
@@ -282,8 +289,12 @@ export function decompress(source: usize, length: usize, target: usize, capacity
       if (literals < 15) {
         v128.store(op, v128.load(ip));
       } else {
-        literals += extended(ip, sourceEnd);
-        ip = extendedEnd;
+        const more = <usize>load<u8>(ip++);
+        literals += more;
+        if (more === 255) {
+          literals += extended(ip, sourceEnd);
+          ip = extendedEnd;
+        }
         if (ip >= fastSource || literals >= fastSource - ip || op >= fastTarget || literals >= fastTarget - op) {
           ip = start;
           break;
@@ -308,13 +319,24 @@ export function decompress(source: usize, length: usize, target: usize, capacity
         continue;
       }
       if (matched === 15) {
-        matched += extended(ip, sourceEnd);
-        ip = extendedEnd;
+        const more = <usize>load<u8>(ip++);
+        matched += more;
+        if (more === 255) {
+          matched += extended(ip, sourceEnd);
+          ip = extendedEnd;
+        }
       }
       matched += MIN_MATCH;
+      const end = op + matched;
+      if (offset >= 16 && matched <= 32) {
+        v128.store(op, v128.load(match));
+        v128.store(op, v128.load(match, 16), 16);
+        op = end;
+        continue;
+      }
       if (matched > targetEnd - op) return MALFORMED;
-      copyMatch(op, offset, op + matched, targetEnd);
-      op += matched;
+      copyMatch(op, offset, end, targetEnd);
+      op = end;
     }
   }
 

@@ -73,10 +73,10 @@ abstract class BaseVolumeCodec implements VolumeCodec {
     const tableBytes = entries * ENTRY_BYTES;
     const storedBytes = view.getUint32(at.RESULT, true);
     this.encryptStored(entries);
-    const result = Buffer.allocUnsafe(tableBytes + storedBytes);
-    result.set(bytes.subarray(ENTRIES, ENTRIES + tableBytes), 0);
-    result.set(bytes.subarray(STORED, STORED + storedBytes), tableBytes);
-    return { entries: result.subarray(0, tableBytes), payload: result.subarray(tableBytes) };
+    const [table, payload] = this.workspace.slab.take(tableBytes, storedBytes);
+    table.set(bytes.subarray(ENTRIES, ENTRIES + tableBytes));
+    payload.set(bytes.subarray(STORED, STORED + storedBytes));
+    return { entries: table, payload };
   }
 
   decode(batch: Batch, firstBlock: number, into: Uint8Array): void {

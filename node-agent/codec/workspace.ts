@@ -2,6 +2,7 @@
 
 import type { VolumeId } from '../../core/types.js';
 import { instantiateKernels, type Kernels } from './kernels.js';
+import { Slab } from './slab.js';
 
 /** The key of a volume, expanded for the kernels. */
 export class KernelKey {
@@ -13,6 +14,8 @@ export class KernelKey {
 
 export class Workspace {
   readonly kernels: Kernels;
+  /** Where batches are put. */
+  readonly slab = new Slab();
   #volume: Uint8Array | undefined;
   #key: KernelKey | undefined;
 
