@@ -7,6 +7,7 @@ import { planFailover, primaryHealth } from '../core/failover.js';
 import { initialMembership } from '../core/membership.js';
 import type { DeploymentStatus } from '../core/messages.js';
 import type { DeploymentId, Epoch, Incarnation, NodeId, VolumeId } from '../core/types.js';
+import { failoverObstacle } from '../core/volume-plan.js';
 import { askCopies, withoutAbsent } from './copies.js';
 import type { ActivityDeps } from './deps.js';
 
@@ -87,7 +88,7 @@ export function createMembershipActivities(deps: ActivityDeps): MembershipActivi
       if (health === 'serving' || health === 'working') return { outcome: 'unneeded', ...present };
 
       const step = planFailover(record, placements, answers);
-      if (step.kind === 'wait') return { outcome: 'wait', reason: waitText(step.reason, step.deployments) };
+      if (step.kind === 'wait') return { outcome: 'wait', reason: failoverObstacle(step) };
       const { next } = step;
       switch (await state.membershipStore.swap(record, next)) {
         case 'applied':
@@ -123,11 +124,4 @@ export function createMembershipActivities(deps: ActivityDeps): MembershipActivi
       return false;
     },
   };
-}
-
-function waitText(reason: 'no-clean-answer' | 'etcd-behind', deployments: readonly DeploymentId[]): string {
-  const ids = deployments.join(', ');
-  return reason === 'no-clean-answer'
-    ? `no complete copy answers; waiting for ${ids}`
-    : `etcd is behind what ${ids} know: run "storageos recover"`;
 }

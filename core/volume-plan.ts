@@ -12,7 +12,7 @@
 
 import type { Answer } from './candidate.js';
 import type { Membership, Placement, Volume } from './domain.js';
-import { primaryHealth } from './failover.js';
+import { type FailoverStep, planFailover, primaryHealth } from './failover.js';
 import type { DeploymentStatus } from './messages.js';
 import type { DeploymentId, Epoch, NodeId } from './types.js';
 
@@ -169,7 +169,22 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
   // Another incarnation can't become the old one again; what does not answer, or has not yet seen its record, may.
   const remaining = health === 'restarted' ? 0 : suspect.sinceMs + settings.suspicionMs - nowMs;
   if (remaining > 0) return wait(suspicion, 'no-primary', `${reason}: looking again`, remaining);
+  const answers = new Map([...input.answers].map(([id, told]) => [id, told === 'absent' ? 'unreachable' : told]));
+  const step = planFailover(membership, volume.placements, answers);
+  if (step.kind === 'wait') {
+    // Whoever comes back wakes the workflow; the longer it lasts, the less looking helps.
+    const patienceMs = Math.min(Math.max(settings.busyMs, (nowMs - suspect.sinceMs) / 8), settings.idleMs);
+    return wait(suspicion, 'no-primary', `${reason}; ${failoverObstacle(step)}`, patienceMs);
+  }
   return propose(suspicion, 'no-primary', { act: 'failover', epoch: membership.epoch, reason }, reason);
+}
+
+/** Why nobody can be named yet, for people. */
+export function failoverObstacle({ reason, deployments }: Extract<FailoverStep, { kind: 'wait' }>): string {
+  const ids = deployments.join(', ');
+  return reason === 'no-clean-answer'
+    ? `no complete copy answers; waiting for ${ids}`
+    : `etcd is behind what ${ids} know: run "storageos recover"`;
 }
 
 interface State {

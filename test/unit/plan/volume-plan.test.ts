@@ -129,7 +129,11 @@ describe('planVolume: the primary', () => {
     ['absent', 'absent', 'does not answer'],
     ['deposed', status(a), 'does not act as primary'],
   ])('fails over when it stays %s', (_, answer, why) => {
-    const result = plan({ answers: [[a, answer!]], input: suspect(NOW - settings.suspicionMs) });
+    const answers: [Placement, CopyAnswer][] = [
+      [a, answer!],
+      [b, status(b)],
+    ];
+    const result = plan({ answers, input: suspect(NOW - settings.suspicionMs) });
     expect(result.step).toMatchObject({ act: 'failover', epoch: 5 });
     expect(result.summary).toContain(why);
   });
@@ -157,9 +161,27 @@ describe('planVolume: the primary', () => {
     expect(result.memory.suspect).toBeUndefined();
   });
 
+  it('does not begin a failover without a candidate, and looks less often the longer it lasts', () => {
+    const looks = [1, 60, 3600].map((seconds) => plan({ input: suspect(NOW - seconds * 1000) }));
+    expect(looks.map(({ step }) => step.act)).toEqual(['wait', 'wait', 'wait']);
+    expect(looks.map(({ lookAgainMs }) => lookAgainMs)).toEqual([settings.busyMs, 7_500, settings.idleMs]);
+    expect(looks[0]?.summary).toContain(`waiting for ${a.deployment}, ${b.deployment}`);
+  });
+
+  it('does not name an unclean copy while another one may be complete', () => {
+    const answers: [Placement, CopyAnswer][] = [[b, status(b, { unclean: true })]];
+    expect(plan({ answers, input: suspect(0) }).step.act).toBe('wait');
+  });
+
+  it('touches nothing while etcd is behind the copies', () => {
+    const result = plan({ answers: [[b, status(b, { promised: 9 as Epoch })]], input: suspect(0) });
+    expect(result.step.act).toBe('wait');
+    expect(result.summary).toContain('storageos recover');
+  });
+
   it('pauses after a failover that failed', () => {
     const failures = { failover: { count: 1, notBeforeMs: NOW + 700 } };
-    const result = plan({ input: { ...suspect(0), failures } });
+    const result = plan({ answers: [[b, status(b)]], input: { ...suspect(0), failures } });
     expect(result).toMatchObject({ step: { act: 'wait' }, lookAgainMs: 700 });
   });
 });
