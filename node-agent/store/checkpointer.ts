@@ -104,12 +104,12 @@ export class Checkpointer {
     try {
       bytes = await writeCheckpoint({ disk, path, identity, number }, head, image.index, pause);
     } catch (error) {
-      this.#unlink(path);
+      await this.#unlink(path);
       throw error;
     }
     await flush();
     await publish({ number, bytes });
-    if (this.#published !== null) this.#unlink(this.#path(this.#published.number));
+    if (this.#published !== null) await this.#unlink(this.#path(this.#published.number));
     this.#published = { number, bytes };
     image.floor = Math.max(image.floor, floorWithout(dead));
     for (const segment of dead) await log.remove(segment);
@@ -136,20 +136,21 @@ export class Checkpointer {
     return `${this.#options.directory}/checkpoint.${number}`;
   }
 
-  #unlink(path: string): void {
+  /** What can't be removed now is removed by the next opening. */
+  async #unlink(path: string): Promise<void> {
     try {
-      this.#options.disk.unlink(path);
+      await this.#options.disk.unlinkAsync(path);
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
     }
   }
 
   /** Removes what a crash left behind between writing a checkpoint and naming it, or naming it and removing the old. */
-  removeStale(): void {
+  async removeStale(): Promise<void> {
     const { disk, directory } = this.#options;
     const current = `checkpoint.${this.#published?.number}`;
     for (const name of disk.list(directory)) {
-      if (name.startsWith('checkpoint.') && name !== current) this.#unlink(`${directory}/${name}`);
+      if (name.startsWith('checkpoint.') && name !== current) await this.#unlink(`${directory}/${name}`);
     }
   }
 

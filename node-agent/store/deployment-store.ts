@@ -117,6 +117,8 @@ export class LocalDeploymentStore implements DeploymentStore {
   /** Devices that were added to the superblock in this opening, or are being added. */
   readonly #wanted = new Set<Device>();
   #durable = 0;
+  /** The log's `durableBatch`, from the moment at which `durable` says the same. */
+  #syncedBatch = 0;
   #failure: unknown;
   #closing: Promise<void> | undefined;
 
@@ -144,6 +146,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#superblock = parts.superblock;
     this.#state = stateOf(parts.superblock);
     this.#durable = image.lastSequence;
+    this.#syncedBatch = log.durableBatch;
     this.incarnation = parts.superblock.incarnation as Incarnation;
     this.damages = parts.report.damages;
     this.#reader = new BlockReader({
@@ -218,7 +221,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       await superblockFile.write(superblock);
       const parts = { checksums, identity, log, image, superblockFile, superblock, report };
       store = new LocalDeploymentStore(environment, options, parts);
-      store.#checkpointer.removeStale();
+      await store.#checkpointer.removeStale();
       return store;
     } catch (error) {
       log.close();
@@ -270,9 +273,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     const due = this.#image.lastSequence + 1;
     invariant(firstSequence === due, 'the stream has no gaps', () => `${firstSequence} where ${due} is due`);
     const header = this.#describe(BATCH_STREAM, epoch, firstSequence, batch);
-    const segment = this.#write(batch.payload);
-    this.#image.applyStream(header, batch.entries, segment);
-    this.#checkpointer.appended(header);
+    this.#write(batch.payload, (segment) => this.#image.applyStream(header, batch.entries, segment));
   }
 
   position(position: Order): void {
@@ -280,10 +281,8 @@ export class LocalDeploymentStore implements DeploymentStore {
     const image = this.#image;
     if (position.epoch === image.lastEpoch && position.sequence === image.lastSequence) return;
     const header = this.#describe(BATCH_POSITION, position.epoch, position.sequence, undefined);
-    this.#write(NO_PAYLOAD);
-    image.applyPosition(header);
+    this.#write(NO_PAYLOAD, () => image.applyPosition(header));
     this.#durable = Math.min(this.#durable, position.sequence);
-    this.#checkpointer.appended(header);
   }
 
   backfill({ orders, batch }: StoredBlocks): void {
@@ -296,14 +295,14 @@ export class LocalDeploymentStore implements DeploymentStore {
       writeOrder(HEAD, at, order);
       at += ORDER_BYTES;
     }
-    const segment = this.#write(batch.payload);
-    this.#image.applyBackfill(header, HEAD.subarray(HEADER_BYTES, at), segment);
-    this.#checkpointer.appended(header);
+    this.#write(batch.payload, (segment) => {
+      this.#image.applyBackfill(header, HEAD.subarray(HEADER_BYTES, at), segment);
+    });
   }
 
   async flush(): Promise<void> {
     this.#check();
-    if (this.#log.lastBatch > this.#log.durableBatch) await this.#flushes.request();
+    if (this.#log.lastBatch > this.#syncedBatch) await this.#flushes.request();
   }
 
   lookup(block: BlockNumber): IndexedBlock | undefined {
@@ -408,23 +407,23 @@ export class LocalDeploymentStore implements DeploymentStore {
     return header;
   }
 
-  /** Appends what `#header` describes; the table is in HEAD. */
-  #write(payload: Buffer): Segment {
+  /** Appends what `#header` describes, whose table is in HEAD, and lets `apply` bring it into the image. */
+  #write(payload: Buffer, apply: (segment: Segment) => void): void {
     const header = this.#header;
     const head = HEAD.subarray(0, HEADER_BYTES + tableBytes(header.kind, header.entryCount));
     try {
-      const segment = this.#log.append(header, head, payload);
-      if (this.#log.unsyncedBytes >= this.#environment.settings.maxUnsyncedBytes) {
-        // Who flushes later is told of a failure; here nobody waits.
-        this.#log.unsyncedBytes = 0;
-        this.#flushes.request().catch(() => {});
-      }
-      return segment;
+      apply(this.#log.append(header, head, payload));
     } catch (error) {
       if (error instanceof DiskError && error.code === 'no-space') this.#checkpointer.noSpace();
       else this.#fail(error);
       throw error;
     }
+    if (this.#log.unsyncedBytes >= this.#environment.settings.maxUnsyncedBytes) {
+      // Who flushes later is told of a failure; here nobody waits.
+      this.#log.unsyncedBytes = 0;
+      this.#flushes.request().catch(() => {});
+    }
+    this.#checkpointer.appended(header);
   }
 
   async #sync(): Promise<void> {
@@ -435,6 +434,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       this.#fail(error);
       throw error;
     }
+    this.#syncedBatch = this.#log.durableBatch;
     if (positions === this.#image.positions) this.#durable = lastSequence;
   }
 

@@ -4,7 +4,7 @@
  * many bytes of every file system stay free for what frees space and for what must not fail.
  */
 
-import { type Clock, type Disk, DiskError, type Random, type Timer } from '../../core/ports.js';
+import { type Clock, type Disk, DiskError, type DiskSpace, type Random, type Timer } from '../../core/ports.js';
 import { isUuid } from '../../core/types.js';
 
 export const DATA_ROOT = 'data';
@@ -145,7 +145,7 @@ export class Devices {
 
   /** Finds new directories and asks for everybody's free space. One that can't be used is left out until it can. */
   async look(): Promise<void> {
-    for (const number of numbered(this.#disk, 'dev')) {
+    for (const number of onError([], () => numbered(this.#disk, 'dev'))) {
       try {
         const known = this.#devices.get(number);
         if (known !== undefined) known.look();
@@ -160,10 +160,11 @@ export class Devices {
     return [...this.#devices.values()];
   }
 
-  /** All devices, the emptiest first. */
+  /** All devices that can be asked, the emptiest first. */
   byRoom(): Device[] {
     return this.all()
-      .map((device) => ({ device, free: device.look() }))
+      .map((device) => ({ device, free: onError(-1, () => device.look()) }))
+      .filter(({ free }) => free >= 0)
       .sort((a, b) => b.free - a.free || a.device.segmentBytes - b.device.segmentBytes)
       .map(({ device }) => device);
   }
@@ -175,12 +176,11 @@ export class Devices {
 
   /** Of all file systems that hold segments. */
   capacity(): Capacity {
-    const systems = new Map(
-      this.all().map(({ path }) => {
-        const space = this.#disk.space(path);
-        return [space.fileSystem, space] as const;
-      }),
-    );
+    const systems = new Map<string, DiskSpace>();
+    for (const { path } of this.all()) {
+      const space = onError(undefined, () => this.#disk.space(path));
+      if (space !== undefined) systems.set(space.fileSystem, space);
+    }
     let totalBytes = 0;
     let freeBytes = 0;
     let availableBytes = 0;
@@ -195,6 +195,16 @@ export class Devices {
   close(): void {
     this.#closed = true;
     this.#timer?.cancel();
+  }
+}
+
+/** `otherwise`, if the disk does not answer. */
+function onError<T>(otherwise: T, ask: () => T): T {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof DiskError) return otherwise;
+    throw error;
   }
 }
 

@@ -101,7 +101,9 @@ export class SegmentLog {
   #create(device: Device): Segment {
     const { pool, inode, hot, segmentBytes } = this.#options;
     const segment = new Segment(device, inode, this.nextSegment);
-    this.#activeFile = pool.acquire(segment.path, { create: true });
+    const opened = pool.acquire(segment.path, { create: true });
+    invariant(opened.file.size() === 0, 'a new segment is empty', () => segment.path);
+    this.#activeFile = opened;
     this.nextSegment++;
     this.active = segment;
     this.segments.set(segment.number, segment);
