@@ -110,7 +110,16 @@ export interface Fetch {
   readonly blocks: readonly BlockNumber[];
 }
 
-export type PrimaryMessage = PromiseEpoch | Append | Flush | Lease | SyncBegin | SyncDead | Backfill | SyncFinish | Fetch;
+export type PrimaryMessage =
+  | PromiseEpoch
+  | Append
+  | Flush
+  | Lease
+  | SyncBegin
+  | SyncDead
+  | Backfill
+  | SyncFinish
+  | Fetch;
 
 /* ---- member or target → primary ---- */
 
