@@ -14,10 +14,14 @@ const START_TIMEOUT_MS = 60_000;
 const HEALTH_TIMEOUT_MS = 2_000;
 
 /**
+ * Workers of a node that is cut off must not be given tasks, which nobody else would do before they time out: the
+ * server asks silent connections after two seconds, in place of a minute, whether they are still there.
  * Reads of the task queues per second, in place of 20: the default makes every task of a workflow wait 50 ms.
  * The database in write-ahead mode: commits need no sync of the file each.
  */
 const TEMPORAL_SETTINGS = [
+  ...['--dynamic-config-value', 'frontend.keepAliveTime="2s"'],
+  ...['--dynamic-config-value', 'frontend.keepAliveTimeout="2s"'],
   ...['--dynamic-config-value', 'history.transferProcessorMaxPollRPS=2000'],
   ...['--dynamic-config-value', 'history.timerProcessorMaxPollRPS=2000'],
   ...['--sqlite-pragma', 'journal_mode=WAL'],
