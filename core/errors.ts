@@ -1,38 +1,48 @@
 /** What can go wrong in the control plane, typed once; API, CLI, CSI and workflows map `code` to their own status. */
 
-export type ErrorCode =
+/** Every code; also what a peer or a workflow may send. */
+export const ERROR_CODES = [
   /** The request is malformed or out of range. HTTP 400 */
-  | 'invalid'
+  'invalid',
   /** Not logged in, or wrong credentials. 401 */
-  | 'unauthenticated'
+  'unauthenticated',
   /** 403 */
-  | 'forbidden'
+  'forbidden',
   /** 404 */
-  | 'not-found'
+  'not-found',
   /** 409 */
-  | 'already-exists'
+  'already-exists',
   /** 409 */
-  | 'in-use'
+  'in-use',
   /** Two settings of the object contradict each other; the message names both with their values. 409 */
-  | 'conflict'
+  'conflict',
   /** Somebody changed the object meanwhile. 412 */
-  | 'stale-write'
+  'stale-write',
   /** The object's state does not allow it. 422 */
-  | 'invalid-state'
+  'invalid-state',
   /** Another operation holds the object. 423 */
-  | 'locked'
+  'locked',
   /** 451 */
-  | 'licence'
+  'licence',
   /** No node has room, or there are not enough suitable nodes. 507 */
-  | 'no-capacity'
+  'no-capacity',
   /** etcd does not answer; nothing was changed unless the message says otherwise. 503 */
-  | 'store-unavailable'
+  'store-unavailable',
   /** Temporal does not answer. 503 */
-  | 'controller-unavailable'
+  'controller-unavailable',
   /** A node that the operation needs does not answer. 503 */
-  | 'node-unavailable'
+  'node-unavailable',
   /** 500 */
-  | 'internal';
+  'internal',
+] as const;
+
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+const CODES: ReadonlySet<string> = new Set(ERROR_CODES);
+
+export function isErrorCode(text: unknown): text is ErrorCode {
+  return typeof text === 'string' && CODES.has(text);
+}
 
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   'stale-write',

@@ -16,25 +16,7 @@ import {
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
 } from '@temporalio/common';
-import { DomainError, type ErrorCode } from '../../core/errors.js';
-
-const CODES: ReadonlySet<string> = new Set<ErrorCode>([
-  'invalid',
-  'unauthenticated',
-  'forbidden',
-  'not-found',
-  'already-exists',
-  'in-use',
-  'stale-write',
-  'invalid-state',
-  'locked',
-  'licence',
-  'no-capacity',
-  'store-unavailable',
-  'controller-unavailable',
-  'node-unavailable',
-  'internal',
-]);
+import { DomainError, isErrorCode } from '../../core/errors.js';
 
 /** gRPC's codes for a server that is not there, or cannot do anything at the moment. */
 const AWAY: ReadonlySet<number> = new Set([
@@ -59,8 +41,8 @@ export function isAlreadyStarted(error: unknown): boolean {
 export function toDomainError(error: unknown, what: string): DomainError {
   if (error instanceof DomainError) return error;
   const root = rootCause(error);
-  if (root instanceof ApplicationFailure && root.type !== undefined && root.type !== null && CODES.has(root.type)) {
-    return new DomainError(root.type as ErrorCode, root.message, { cause: error });
+  if (root instanceof ApplicationFailure && isErrorCode(root.type)) {
+    return new DomainError(root.type, root.message, { cause: error });
   }
   if (root instanceof TimeoutFailure) {
     return new DomainError('node-unavailable', `${what}: a node did not answer in time`, { cause: error });

@@ -1,29 +1,11 @@
 /** Requests between nodes on the connection of the two: JSON with a number; docs/internals/wire.md, "Requests". */
 
 import { z } from 'zod';
-import { DomainError, type ErrorCode } from '../../core/errors.js';
+import { DomainError, ERROR_CODES } from '../../core/errors.js';
 import { FRAME, type Frame, MAX_JSON_BYTES, WireError } from './wire.js';
 import { type EncodedFrame, HeadReader, HeadWriter } from './wire-fields.js';
 
 const MAX_MESSAGE_CHARACTERS = 4096;
-
-const ERROR_CODES = [
-  'invalid',
-  'unauthenticated',
-  'forbidden',
-  'not-found',
-  'already-exists',
-  'in-use',
-  'stale-write',
-  'invalid-state',
-  'locked',
-  'licence',
-  'no-capacity',
-  'store-unavailable',
-  'controller-unavailable',
-  'node-unavailable',
-  'internal',
-] as const satisfies readonly ErrorCode[];
 
 const request = z.object({ method: z.string().min(1).max(64), args: z.unknown() });
 const failure = z.object({ code: z.enum(ERROR_CODES), message: z.string().max(MAX_MESSAGE_CHARACTERS) });
