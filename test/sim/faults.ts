@@ -24,6 +24,8 @@ export class Faults {
   readonly counts: Record<string, number> = {};
   readonly #kinds: Record<string, Fault>;
   #over = false;
+  #aftershocks = 0;
+  #mayCutPower = true;
 
   constructor(world: FaultyWorld, controller: SimController, random: SeededRandom) {
     this.#world = world;
@@ -62,6 +64,8 @@ export class Faults {
     // has to be replaced by a new one, and this cluster has the same three for ever.
     if (kinds.includes('syncFailure')) kinds = kinds.filter((kind) => !kind.startsWith('power') && kind !== 'blackout');
     if (kinds.length === 0) kinds.push('kill');
+    this.#mayCutPower = !kinds.includes('syncFailure');
+    this.#aftershocks = random.pick([0, 0.2, 0.5]);
     const pause = random.pick([80, 300, 1_000, 2_500]);
     const next = (): void => {
       scheduler.after(random.between(0.3, 1.7) * pause, () => {
@@ -76,6 +80,22 @@ export class Faults {
       });
     };
     scheduler.after(random.between(200, 3_000), next);
+  }
+
+  /**
+   * The record has changed: that is when the next blow hurts most.
+   */
+  onMembershipChange(): void {
+    if (this.#over || !this.#random.chance(this.#aftershocks)) return;
+    this.#later(0, this.#random.pick([5, 60, 400]), () => {
+      const kinds = ['killPrimary', 'kill', 'split', 'triangle', 'isolate', 'etcdTrouble', 'pause', 'suspicion'];
+      if (this.#mayCutPower) kinds.push('powerPrimary', 'power', 'power', 'powerOfMost');
+      const kind = this.#random.pick(kinds);
+      const what = this.#kinds[kind]!(this.#random);
+      if (what === undefined) return;
+      this.counts.aftershocks = (this.counts.aftershocks ?? 0) + 1;
+      this.#world.trace('faults', `aftershock: ${what}`);
+    });
   }
 
   heal(): void {

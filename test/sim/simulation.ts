@@ -136,6 +136,7 @@ class Simulation implements World {
         history: record.history.at(-1),
         readOnly: record.readOnly,
       });
+      this.#faults.onMembershipChange();
       if (record.lossVerifier !== previous.lossVerifier) {
         this.#history.losses.push({ at: this.scheduler.now });
         for (const client of this.clients) if (client.alive) client.onLoss();
@@ -209,7 +210,7 @@ class Simulation implements World {
     );
     for (const node of nodes) node.deployment?.onMembership(this.etcd.record);
     this.attach(random.pick(nodes));
-    const chaosUntil = scheduler.now + random.between(5_000, 30_000);
+    const chaosUntil = scheduler.now + random.between(4_000, 18_000);
     this.#faults.begin(chaosUntil);
     this.#watchForTwoPrimaries();
     await scheduler.run(chaosUntil, () => this.#problems.length > 0);

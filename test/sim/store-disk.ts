@@ -74,11 +74,37 @@ export class StoreDisk implements NodeDisk {
       openFiles: 8,
       settings: STORE_SETTINGS,
     });
-    return this.#stores.create({ ...this.#deployment, blockSize: BLOCK_BYTES });
+    return this.#slow(await this.#stores.create({ ...this.#deployment, blockSize: BLOCK_BYTES }));
   }
 
   async reopen(): Promise<DeploymentStore> {
-    return this.#stores!.open(this.#deployment.deployment);
+    return this.#slow(await this.#stores!.open(this.#deployment.deployment));
+  }
+
+  /** The same store, whose reads take time: what was read may be overwritten when it arrives. */
+  #slow(store: DeploymentStore): DeploymentStore {
+    const late = async <T>(read: Promise<T>): Promise<T> => {
+      const settled = await read.then(
+        (value) => ({ value }),
+        (error: unknown) => ({ error }),
+      );
+      await new Promise<void>((resolve) => {
+        this.#clock!.after(this.#random.next() * 3, resolve);
+      });
+      if ('error' in settled) throw settled.error;
+      return settled.value;
+    };
+    const reads: Partial<DeploymentStore> = {
+      read: (first, blocks) => late(store.read(first, blocks)),
+      readBlocks: (blocks) => late(store.readBlocks(blocks)),
+      readLog: (from, maxBytes) => late(store.readLog(from, maxBytes)),
+    };
+    return new Proxy(store, {
+      get: (_, name) => {
+        const value: unknown = Reflect.get(name in reads ? reads : store, name);
+        return typeof value === 'function' ? value.bind(store) : value;
+      },
+    });
   }
 
   crash(power: boolean): void {
