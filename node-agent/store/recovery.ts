@@ -213,7 +213,7 @@ class Recovery {
   /** Replays from `segment.size` on; says why it stopped if that is not the file's end. */
   async #replaySegment(file: SegmentFile, rest: readonly SegmentFile[]): Promise<string> {
     const { segment, size } = file;
-    const { checksums } = this.#options;
+    const { checksums, sameBoot } = this.#options;
     const scanner = this.#scanner(segment, size);
     try {
       while (segment.size < size) {
@@ -222,8 +222,12 @@ class Recovery {
         const problem = this.#outOfPlace(found);
         if (problem !== undefined) return problem;
         const bad = found.batch.payload.length > 0 ? badEntries(checksums, found.batch) : [];
-        // A torn write, unless it is proven that it was durable: then the blocks have gone bad since.
-        if (bad.length > 0 && (await this.#proof(file, found.end, rest, found.header.number)) === undefined) {
+        // A torn write, unless it is known that it was whole: then the blocks have gone bad since.
+        if (
+          bad.length > 0 &&
+          !sameBoot &&
+          (await this.#proof(file, found.end, rest, found.header.number)) === undefined
+        ) {
           return 'payload checksum';
         }
         for (const i of bad) {

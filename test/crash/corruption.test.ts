@@ -113,6 +113,27 @@ describe('every byte of a store, flipped', () => {
     expect(sim.files()).toEqual(before);
   });
 
+  it('a bad payload at the very end: the process was killed, so it is damage; after a power cut it is torn', async () => {
+    const sim = new SimDisk({ random: seeded(3) });
+    const store = await (await openStores(sim.mount())).create({ ...newDeployment, blocks: BLOCKS });
+    const runner = new Runner();
+    for (const block of [1, 2]) await runner.run(store, { kind: 'write', entries: [{ block, length: 50, blocks: 1 }] });
+    await store.flush();
+    const segment = sim.files().find((name) => name.endsWith('.blob'))!;
+    sim.damage(segment, Buffer.from(sim.contents(segment)).indexOf('block 2'), () => 0);
+    for (const [bootId, last] of [
+      ['boot-1', 2],
+      ['boot-2', 1],
+    ] as const) {
+      const disk = sim.clone(seeded(4));
+      const opened = await (await openStores(disk.mount(), { bootId })).open(DEPLOYMENT);
+      expect(opened.last.sequence).toBe(last);
+      expect(opened.damages.map(({ what }) => what)).toEqual(last === 2 ? ['block 2: bad checksum'] : []);
+      expect(opened.state.unclean).toBe(bootId === 'boot-2');
+      if (last === 2) await expect(opened.read(2 as never, 1)).rejects.toThrow(BadBlockError);
+    }
+  });
+
   it('a segment that is gone is reported', async () => {
     const { sim } = await build('closed');
     const gone = sim.files().find((name) => name.endsWith('.0.blob'))!;
