@@ -74,6 +74,15 @@ async function all(parts: readonly (Promise<void> | false)[]): Promise<void> {
   if (failed !== undefined) throw failed.reason;
 }
 
+/** What agents need to know of servers that are not this cluster's own. */
+const EXTERNAL_SETTINGS = [
+  'ETCD_NAMESPACE',
+  'ETCD_TLS_CLIENT_CA',
+  'ETCD_TLS_CLIENT_CERT',
+  'ETCD_TLS_CLIENT_KEY',
+  'TEMPORAL_NAMESPACE',
+];
+
 export class Cluster {
   readonly dataDir: DataDir;
   readonly credentials: Credentials;
@@ -199,6 +208,11 @@ export class Cluster {
     });
   }
 
+  #externalSettings(): Record<string, string> {
+    const { env = process.env } = this.#options;
+    return Object.fromEntries(EXTERNAL_SETTINGS.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
+  }
+
   #address(index: number): string {
     return this.#options.hosts?.address(index) ?? nodeAddress(this.#layout, index);
   }
@@ -223,7 +237,7 @@ export class Cluster {
         clusterKeyFile: this.#secrets!.clusterKeyFile,
         keyDir: volumeKeyDir(this.dataDir),
         credentials: this.credentials,
-        settings: this.#options.agentSettings ?? {},
+        settings: { ...this.#externalSettings(), ...this.#options.agentSettings },
       });
       this.writeFacts();
       await untilAgentServes(member.child, site.address);
@@ -343,7 +357,7 @@ export class Cluster {
       },
       temporal: {
         address: this.temporalAddress,
-        namespace: 'default',
+        namespace: this.#externalSettings().TEMPORAL_NAMESPACE ?? 'default',
         ...(this.temporalUi !== undefined && { ui: this.temporalUi }),
         ...(this.#temporal?.exit === undefined && this.#temporal && { pid: this.#temporal.pid }),
       },

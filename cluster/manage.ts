@@ -1,6 +1,8 @@
 /** `npm run cluster -- …`: plays with a running embedded cluster. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { VerifyReport } from '../core/controller.js';
+import { ApiClient } from './api-client.js';
 import { callControl } from './control.js';
 import type { DataDir } from './data-dir.js';
 import { describeCluster } from './description.js';
@@ -23,6 +25,29 @@ async function stopCluster(dataDir: DataDir): Promise<void> {
   }
 }
 
+/** Whether all copies are the same. */
+async function verifyVolume(dataDir: DataDir, namespace: string, name: string): Promise<boolean> {
+  const facts = readFacts(dataDir.factsFile);
+  const running = facts.nodes.filter(({ state }) => state === 'running').map(({ apiEndpoint }) => apiEndpoint);
+  const api = new ApiClient(() => running, await dataDir.credentials());
+  const volume = (await api.volumes(await api.namespaceId(namespace))).find((candidate) => candidate.name === name);
+  if (volume === undefined) throw new ClusterError('api', `There is no volume ${namespace}/${name}.`);
+  const report = await api.verify<VerifyReport>(volume);
+  const lines = report.deployments.map(({ id, node, blocks, lastOrder }) => {
+    const where = facts.nodes.find((known) => known.id === node)?.name ?? node;
+    return `${where}  ${id}  ${blocks} blocks, last order ${lastOrder.epoch}.${lastOrder.sequence}`;
+  });
+  for (const { block, copies } of report.differences) {
+    const each = copies.map(({ order, checksum }) => `${order.epoch}.${order.sequence} ${checksum || '-'}`);
+    lines.push(`block ${block} differs: ${each.join(' | ')}`);
+  }
+  const verdict = report.identical
+    ? 'All copies hold the same blocks with the same orders and checksums.'
+    : `${report.differingBlocks} blocks differ.`;
+  process.stdout.write(`${[...lines, verdict].join('\n')}\n`);
+  return report.identical;
+}
+
 async function main(): Promise<void> {
   const options = readManageOptions(process.argv.slice(2));
   const { dataDir } = options;
@@ -33,6 +58,9 @@ async function main(): Promise<void> {
       process.stdout.write(`${describeCluster(facts)}\n`);
       return;
     }
+    case 'verify':
+      if (!(await verifyVolume(dataDir, options.namespace, options.volume))) process.exitCode = 1;
+      return;
     case 'stop':
       return await stopCluster(dataDir);
     case 'destroy': {

@@ -65,6 +65,7 @@ const MANAGE_USAGE = `npm run cluster -- <command> [--data-dir DIR]
   kill-node NAME    SIGKILL to a node's agent; it stays down until it is started
   stop-node NAME    stops a node's agent cleanly
   start-node NAME   starts a node's agent
+  verify VOLUME     compares all copies of a volume (NAME or NAMESPACE/NAME), block by block; code 1 if they differ
   stop              stops the cluster (as Ctrl-C does where it runs)
   destroy           stops the cluster and removes its data directory`;
 
@@ -73,6 +74,7 @@ export const NODE_COMMANDS = ['kill-node', 'stop-node', 'start-node'] as const;
 export type ManageOptions = { readonly dataDir: DataDir } & (
   | { readonly command: 'status' | 'stop' | 'destroy' }
   | { readonly command: (typeof NODE_COMMANDS)[number]; readonly node: string }
+  | { readonly command: 'verify'; readonly namespace: string; readonly volume: string }
 );
 
 /** Errors: ClusterError('invalid') with the usage. */
@@ -85,6 +87,10 @@ export function readManageOptions(args: readonly string[]): ManageOptions {
   }
   const dataDir = new DataDir(parsed.values['data-dir'] ?? defaultDataDir());
   const [command, node, ...rest] = parsed.positionals;
+  if (command === 'verify' && node !== undefined && rest.length === 0) {
+    const [volume = node, namespace = 'default'] = node.split('/').reverse();
+    return { command, namespace, volume, dataDir };
+  }
   const nodeCommand = NODE_COMMANDS.find((name) => name === command);
   if (nodeCommand !== undefined && node !== undefined && rest.length === 0) {
     return { command: nodeCommand, node, dataDir };

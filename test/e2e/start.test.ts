@@ -2,9 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { SupervisedChild } from '../../cluster/child.js';
+import { DataDir, type Layout } from '../../cluster/data-dir.js';
 import { type ClusterFacts, readFacts } from '../../cluster/facts.js';
 import { packageRoot } from '../../cluster/package-root.js';
 import { identifyProcess } from '../../cluster/process-identity.js';
+import { settlePorts, startEtcd, startTemporal } from '../../cluster/servers.js';
 import { freeNetwork, temporaryDirectory } from '../../cluster/site.js';
 import { mountsBelow, noDeviceReason, releaseStaleMounts } from '../../cluster/volumes.js';
 import { waitFor } from '../../cluster/wait.js';
@@ -130,6 +133,24 @@ describe('npm start', () => {
     expect(await manage('start-node', 'node3')).toEqual({ code: 0, output: 'node3 is running.\n' });
   });
 
+  it('compares the copies of a volume by a command', async () => {
+    if (mounted) execFileSync('sync', ['--file-system', join(directory, 'mnt', 'demo')]);
+    const verify = (volume: string) => runCommandLine('cluster/manage.js', ['verify', volume, '--data-dir', directory]);
+    const compared = await waitFor(
+      'the volume to be quiet and replicated',
+      async () => {
+        const result = await verify('default/demo');
+        return result.code === 0 && /node\d.*\n.*node\d/.test(result.output) ? result : undefined;
+      },
+      { timeoutMs: 60_000, intervalMs: 500 },
+    );
+    expect(compared.output).toContain('All copies hold the same blocks with the same orders and checksums.');
+    expect(await verify('nothing')).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('no volume default/nothing'),
+    });
+  });
+
   it('stops cleanly at Ctrl-C and leaves nothing running or mounted', async () => {
     const pids = pidsOf(readFacts(join(directory, 'cluster.json')));
     running!.signal('SIGINT');
@@ -162,6 +183,45 @@ describe('npm start', () => {
     expect(await running!.exited).toBe(0);
     expect(existsSync(directory)).toBe(false);
   });
+});
+
+describe('npm start with servers that run already', () => {
+  it('uses them, and starts none', async () => {
+    const other = temporaryDirectory('start-external');
+    const site = { dataDir: new DataDir(join(other, 'servers')), layout: await externalLayout() };
+    site.dataDir.create();
+    const servers: SupervisedChild[] = [];
+    const command = { running: undefined as RunningCommand | undefined };
+    try {
+      await startEtcd({ ...site, executable: process.env.ETCD_PATH! }, (child) => servers.push(child));
+      await startTemporal({ ...site, executable: process.env.TEMPORAL_PATH! }, (child) => servers.push(child));
+      const dataDir = join(other, 'data');
+      const args = ['--data-dir', dataDir, '--network', String(await freeNetwork(3)), '--bare'];
+      const { etcdClient, temporal } = site.layout.ports;
+      command.running = new RunningCommand('cluster/start.js', args, {
+        env: {
+          PATH: '/nowhere',
+          STORAGEOS_ETCD_ENDPOINTS: `127.0.0.1:${etcdClient}`,
+          TEMPORAL_ADDRESS: `127.0.0.1:${temporal}`,
+          ETCD_NAMESPACE: 'elsewhere',
+        },
+      });
+      await command.running.untilSays(UP, UP_TIMEOUT_MS);
+      const facts = readFacts(join(dataDir, 'cluster.json'));
+      expect(facts.etcd).toEqual({ endpoints: [`127.0.0.1:${etcdClient}`] });
+      expect(facts.temporal).toEqual({ address: `127.0.0.1:${temporal}`, namespace: 'default' });
+    } finally {
+      command.running?.signal('SIGTERM');
+      await command.running?.exited;
+      for (const server of servers.reverse()) await server.stop(10_000);
+      rmSync(other, { recursive: true, force: true });
+    }
+    expect(await command.running?.exited).toBe(0);
+  });
+
+  async function externalLayout(): Promise<Layout> {
+    return { format: 1, network: 0, nodes: [], ports: await settlePorts(undefined) };
+  }
 });
 
 describe('npm start in trouble', () => {
