@@ -1,5 +1,6 @@
 /** Failures as the workflows meet them: wrapped by activities and children, typed by a DomainError's code. */
 
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure, TimeoutFailure } from '@temporalio/workflow';
 import type { ErrorCode } from '../core/errors.js';
 
@@ -9,6 +10,9 @@ export function rootFailure(error: unknown): ApplicationFailure {
   while ((at instanceof ActivityFailure || at instanceof ChildWorkflowFailure) && at.cause !== undefined) at = at.cause;
   if (at instanceof ApplicationFailure) return at;
   const message = at instanceof Error ? at.message : String(at);
+  if (at instanceof WorkflowExecutionAlreadyStartedError) {
+    return failure('locked', `the same operation runs already: ${at.workflowId}`);
+  }
   if (at instanceof TimeoutFailure) {
     const activity = error instanceof ActivityFailure ? `${error.activityType}: ` : '';
     return failure('node-unavailable', `${activity}no node did it in time (${message})`);

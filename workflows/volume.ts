@@ -311,8 +311,9 @@ class VolumeMind {
         }),
       };
     } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-      this.#defer(act, this.#failures[actKey(act)]?.count ?? 0, ADOPTED_RETRY_MS);
+      if (isCancellation(error)) throw error;
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) this.#failed(act, error);
+      else this.#defer(act, this.#failures[actKey(act)]?.count ?? 0, ADOPTED_RETRY_MS);
     }
   }
 

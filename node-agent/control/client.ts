@@ -1,6 +1,7 @@
 /** The volumes' workflows, as API and agent speak to them. */
 
 import { Client, Connection, WithStartWorkflowOperation, type WorkflowStartOptions } from '@temporalio/client';
+import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/search-attributes.js';
 import type { VerifyReport, VolumeController } from '../../core/controller.js';
 import { DomainError } from '../../core/errors.js';
 import type { NamespaceId, NodeId, VolumeId } from '../../core/types.js';
@@ -25,6 +26,7 @@ import {
   NAMESPACE_ATTRIBUTE,
   NODE_ATTRIBUTE,
   OPERATION_ATTRIBUTE,
+  SEARCH_ATTRIBUTES,
   VOLUME_ATTRIBUTE,
 } from '../../workflows/search-attributes.js';
 import { isWorkflowGone, toDomainError } from './temporal-errors.js';
@@ -137,6 +139,21 @@ export class TemporalVolumeController implements VolumeController {
       const query = `WorkflowType = '${VOLUME_WORKFLOW}' AND ExecutionStatus = 'Running'`;
       for await (const { workflowId } of this.#client.workflow.list({ query })) ids.add(workflowId);
       return ids;
+    });
+  }
+
+  /** Makes the search attributes known to a server that was not started with them. */
+  async registerSearchAttributes(): Promise<void> {
+    const { namespace } = this.#options;
+    const { operatorService } = this.#connection;
+    await this.#within('registering search attributes', async () => {
+      const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
+      const missing = SEARCH_ATTRIBUTES.filter(({ name }) => customAttributes?.[name] === undefined);
+      if (missing.length === 0) return;
+      const searchAttributes = Object.fromEntries(
+        missing.map(({ name, type }) => [name, encodeSearchAttributeIndexedValueType(type)!]),
+      );
+      await operatorService.addSearchAttributes({ namespace, searchAttributes });
     });
   }
 

@@ -2,7 +2,7 @@
 
 import type { ActivityDeps } from '../../activities/deps.js';
 import type { Volume } from '../../core/domain.js';
-import type { Clock, Random } from '../../core/ports.js';
+import type { Clock, Random, Timer } from '../../core/ports.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
 import type { Logger } from '../log.js';
 import { startActivityWorkers } from './activity-workers.js';
@@ -15,6 +15,8 @@ export { TemporalVolumeController } from './client.js';
 
 /** A node that stays dead is reported no more often than this. */
 const FENCE_INTERVAL_MS = 10_000;
+/** Until Temporal answers. */
+const REGISTER_RETRY_MS = 5_000;
 
 export interface ControlOptions {
   readonly temporal: { readonly address: string; readonly namespace: string };
@@ -56,6 +58,14 @@ export function startControl(options: ControlOptions): Control {
   const stops: (() => Promise<void> | void)[] = [];
   const reported = new Map<NodeId, number>();
 
+  let retry: Timer | undefined;
+  const registerAttributes = () => {
+    controller.registerSearchAttributes().catch((err: unknown) => {
+      logger.debug({ err }, 'search attributes not registered yet');
+      retry = clock.after(REGISTER_RETRY_MS, registerAttributes);
+    });
+  };
+  stops.push(() => retry?.cancel());
   const withdraw = async () => {
     await Promise.all(stops.splice(0).map((stop) => stop()));
   };
@@ -80,6 +90,7 @@ export function startControl(options: ControlOptions): Control {
       });
       stops.push(() => workers.stop());
       if (!options.controlRole) return;
+      registerAttributes();
       const process = new ControlProcess({ ...temporal, node: options.nodeName, logLevel: options.logLevel }, logger);
       const sweeper = new Sweeper({
         volumes: function* () {

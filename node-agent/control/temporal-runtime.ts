@@ -10,6 +10,19 @@ const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERR
  * connection is lost is told once, by whoever runs the worker.
  */
 const CORE_LEVELS = { ...LEVELS, INFO: 'debug', WARN: 'debug', ERROR: 'warn' } as const;
+/**
+ * The library warns of each worker that has no workflows, or no activities: ours are so by design. What it says of a
+ * workflow or an activity that failed is its caller's to judge: a user's mistake ends one as well as a fault does.
+ */
+const WORKER_LEVELS = { ...LEVELS, INFO: 'debug', WARN: 'debug' } as const;
+const TASK_LEVELS = { ...LEVELS, INFO: 'debug', WARN: 'info' } as const;
+
+/** The level in our log of what the library says at `level`. */
+export function ownLevel(level: LogLevel, meta: LogMetadata): (typeof LEVELS)[LogLevel] {
+  if (meta.sdkComponent === 'core') return CORE_LEVELS[level];
+  if (meta.sdkComponent !== 'worker') return LEVELS[level];
+  return (meta.workflowId === undefined ? WORKER_LEVELS : TASK_LEVELS)[level];
+}
 
 let installed = false;
 
@@ -18,9 +31,8 @@ export function installTemporalRuntime(logger: Logger): void {
   if (installed) return;
   installed = true;
   const log = (level: LogLevel, message: string, meta: LogMetadata = {}) => {
-    const levels = meta.sdkComponent === 'core' ? CORE_LEVELS : LEVELS;
     const { error, workflowId, activityType, taskQueue } = meta as Record<string, unknown>;
-    logger[levels[level]]({ temporal: { workflowId, activityType, taskQueue }, err: error }, message);
+    logger[ownLevel(level, meta)]({ temporal: { workflowId, activityType, taskQueue }, err: error }, message);
   };
   Runtime.install({
     logger: {

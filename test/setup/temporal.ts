@@ -18,6 +18,8 @@ function temporalPath(): string {
 export interface TestTemporalOptions {
   /** Events of a history after which a workflow is told to continue as new; the server's own limit is 4,096. */
   readonly suggestContinueAsNewAt?: number;
+  /** Like a server that nobody has prepared for this system. */
+  readonly withoutSearchAttributes?: boolean;
 }
 
 export function startTestTemporal(options: TestTemporalOptions = {}): Promise<TestWorkflowEnvironment> {
@@ -34,7 +36,7 @@ export function startTestTemporal(options: TestTemporalOptions = {}): Promise<Te
       executable: { type: 'existing-path', path: temporalPath() },
       ip: '127.0.0.1',
       log: { format: 'pretty', level: 'never' },
-      searchAttributes: [...SEARCH_ATTRIBUTES],
+      searchAttributes: options.withoutSearchAttributes === true ? [] : [...SEARCH_ATTRIBUTES],
       extraArgs: Object.entries(settings).flatMap(([name, value]) => ['--dynamic-config-value', `${name}=${value}`]),
     },
   });

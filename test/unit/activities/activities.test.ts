@@ -1,5 +1,6 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ActivityDeps, InventoryBlock } from '../../../activities/deps.js';
 import { toFailure } from '../../../activities/failures.js';
@@ -55,7 +56,7 @@ async function aServingVolume(replicas = 1): Promise<VolumeId> {
 }
 
 function run<A, R>(activity: (argument: A) => Promise<R>, argument: A): Promise<R> {
-  return new MockActivityEnvironment().run(activity, argument);
+  return new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') }).run(activity, argument);
 }
 
 async function codeOf(call: Promise<unknown>): Promise<string> {

@@ -92,10 +92,12 @@ interface Copy {
 
 /** A sync that goes on until the test lets it end. */
 export interface HeldSync {
+  readonly volume: VolumeId;
   readonly target: DeploymentId;
   readonly report: (progress: Partial<SyncProgress>) => void;
   readonly finish: () => void;
   cancelled: boolean;
+  finished: boolean;
 }
 
 export class FakeCluster {
@@ -114,8 +116,8 @@ export class FakeCluster {
   readonly shown = new Map<NodeId, Map<VolumeId, Generation>>();
   /** Deployments that a node can't make, volumes that it can't show; throws what is there. */
   readonly faults = new Map<string, Error>();
-  holdSyncs = false;
-  readonly heldSyncs: HeldSync[] = [];
+  #holdSyncs = false;
+  #heldSyncs: HeldSync[] = [];
 
   constructor(nodes: number) {
     for (let i = 1; i <= nodes; i++) this.addNode(`node${i}`);
@@ -184,6 +186,21 @@ export class FakeCluster {
       const copy = this.copies.get(deployment);
       if (copy !== undefined) copy.sequence = (copy.sequence + blocks) as Sequence;
     }
+  }
+
+  /** Syncs that begin from now on wait for the test. */
+  holdSyncs(): void {
+    this.#holdSyncs = true;
+  }
+
+  heldSyncs(volume: VolumeId): HeldSync[] {
+    return this.#heldSyncs.filter((held) => held.volume === volume);
+  }
+
+  /** Those of other volumes too, which a killed node has started. */
+  releaseSyncs(): void {
+    this.#holdSyncs = false;
+    for (const held of this.#heldSyncs.splice(0)) held.finish();
   }
 
   deps(self: NodeId, look: ActivityDeps['look']): ActivityDeps {
@@ -299,6 +316,8 @@ export class FakeCluster {
       };
       tell({});
       const finish = () => {
+        if (held.cancelled || held.finished) return;
+        held.finished = true;
         tell({ blocksDone: total, bytesCopied: total * 4096 });
         const progress = primary.sync!;
         delete primary.sync;
@@ -311,13 +330,20 @@ export class FakeCluster {
         this.#commit(record, addMember(record, target, { complete: true, readOnly: false }));
         resolve(progress);
       };
-      const held: HeldSync = { target, report: tell, finish, cancelled: false };
+      const held: HeldSync = {
+        volume: primary.volume,
+        target,
+        report: tell,
+        finish,
+        cancelled: false,
+        finished: false,
+      };
       cancel = () => {
         held.cancelled = true;
         delete primary.sync;
         reject(new ReplicationError('cancelled', 'cancelled'));
       };
-      if (this.holdSyncs) this.heldSyncs.push(held);
+      if (this.#holdSyncs) this.#heldSyncs.push(held);
       else setTimeout(finish, OPEN_MS);
     });
     return { done, cancel: () => cancel() };

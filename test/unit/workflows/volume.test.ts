@@ -235,6 +235,35 @@ describe('copies', () => {
     expect(inSync(volume)).toContain(member.deployment);
   });
 
+  it('of the returning old copy and the half-filled new one, the one with fewer blocks to copy stays', async () => {
+    const { cluster, controller } = harness;
+    cluster.holdSyncs();
+    try {
+      const volume = await harness.volume({ replicas: 1 });
+      const old = placements(volume)[1]!;
+      cluster.write(volume, 1000);
+      await harness.kill(old.node);
+      cluster.write(volume, 50);
+      await controller.look(volume, 'a member left');
+      await until('a new copy is being filled', () => cluster.heldSyncs(volume).length === 1);
+      const added = placements(volume).at(-1)!;
+      expect(cluster.heldSyncs(volume)[0]?.target).toBe(added.deployment);
+      cluster.heldSyncs(volume)[0]?.report({ blocksDone: 10 });
+
+      harness.start(old.node);
+      await controller.look(volume, 'the old copy is back');
+      await until('the old one is being synced', () => cluster.heldSyncs(volume).length === 2);
+      expect(cluster.heldSyncs(volume)[0]?.cancelled).toBe(true);
+      expect(cluster.heldSyncs(volume)[1]?.target).toBe(old.deployment);
+      cluster.heldSyncs(volume)[1]?.finish();
+      await until('it is in sync', () => inSync(volume).includes(old.deployment));
+      await until('the other one is erased', () => !cluster.copies.has(added.deployment));
+      expect(placements(volume)).toHaveLength(2);
+    } finally {
+      cluster.releaseSyncs();
+    }
+  });
+
   it('replicas are added and removed at run time', async () => {
     const { cluster, controller } = harness;
     const volume = await harness.volume({ replicas: 0 });
@@ -252,36 +281,35 @@ describe('copies', () => {
 
   it('commands are handled while a sync runs; a deletion cancels it', async () => {
     const { cluster, controller } = harness;
-    cluster.holdSyncs = true;
+    cluster.holdSyncs();
     try {
       const volume = await harness.volume({ replicas: 0 });
       cluster.write(volume, 1000);
       await cluster.volumes.update(volume, (current) => ({ ...current, replicas: 1 }));
       await controller.changed(volume);
-      await until('the sync runs', () => cluster.heldSyncs.length === 1);
+      await until('the sync runs', () => cluster.heldSyncs(volume).length === 1);
       const node = cluster.node('node1');
       await controller.attach(volume, node, { waitMs: 5_000 });
       expect(cluster.attachments.value(volume)?.node).toBe(node);
       await controller.detach(volume, { waitMs: 5_000 });
       await controller.remove(volume, { offline: false, waitMs: 10_000 });
       expect(cluster.volumes.value(volume)).toBeUndefined();
-      await until('the sync is cancelled', () => cluster.heldSyncs[0]?.cancelled === true);
+      await until('the sync is cancelled', () => cluster.heldSyncs(volume)[0]?.cancelled === true);
     } finally {
-      cluster.holdSyncs = false;
-      cluster.heldSyncs.length = 0;
+      cluster.releaseSyncs();
     }
   });
 
   it('survives continue-as-new in the middle of a sync', async () => {
     const { cluster, controller } = harness;
-    cluster.holdSyncs = true;
+    cluster.holdSyncs();
     try {
       const volume = await harness.volume({ replicas: 0 });
       cluster.write(volume, 1000);
       await cluster.volumes.update(volume, (current) => ({ ...current, replicas: 1 }));
       const first = await harness.runId(volume);
       await controller.changed(volume);
-      await until('the sync runs', () => cluster.heldSyncs.length === 1);
+      await until('the sync runs', () => cluster.heldSyncs(volume).length === 1);
       await until(
         'another run',
         async () => {
@@ -290,15 +318,14 @@ describe('copies', () => {
         },
         25_000,
       );
-      expect(cluster.heldSyncs).toHaveLength(1);
-      cluster.heldSyncs[0]!.finish();
+      expect(cluster.heldSyncs(volume)).toHaveLength(1);
+      cluster.heldSyncs(volume)[0]!.finish();
       await until('in sync', () => inSync(volume).length === 2);
       expect(placements(volume)).toHaveLength(2);
       await controller.attach(volume, cluster.node('node2'), { waitMs });
       await controller.detach(volume, { waitMs });
     } finally {
-      cluster.holdSyncs = false;
-      cluster.heldSyncs.length = 0;
+      cluster.releaseSyncs();
     }
   });
 });
