@@ -30,7 +30,7 @@ export function startFio(job: FioJob): FioRun {
   const args = [
     ...['--name=blocks', '--ioengine=nbd', `--uri=${job.uri}`, '--rw=randwrite', `--bs=${job.blockSize ?? '4k'}`],
     ...[`--size=${job.size}`, `--offset=${job.offset ?? '0'}`, `--iodepth=${job.iodepth ?? 16}`],
-    ...['--verify=crc32c', '--verify_fatal=1', '--serialize_overlap=1', '--end_fsync=1'],
+    ...['--verify=crc32c', '--verify_fatal=1', '--serialize_overlap=1', '--end_fsync=1', '--verify_state_save=0'],
     `--randseed=${job.seed ?? 1}`,
     ...(job.rateIops === undefined ? [] : [`--rate_iops=${job.rateIops}`]),
     ...(mode === 'write' ? ['--do_verify=0'] : []),
