@@ -15,6 +15,7 @@ import {
 } from './nbd-protocol.js';
 import { dataReply, readErrorReply, statusReply } from './nbd-replies.js';
 import { type NbdRequest, type NbdRequestHeader, NbdRequestParser, type Verdict } from './nbd-requests.js';
+import { Slab } from './slab.js';
 import type { FrontendStats, OperationKind } from './stats.js';
 import type { ByteDevice } from './volume-io.js';
 
@@ -74,6 +75,7 @@ export class NbdConnection {
   readonly #handshake: NbdHandshake;
   readonly #handshakeTimeout: Timer;
   readonly #parser = new NbdRequestParser();
+  readonly #slab = new Slab();
   readonly #admit = (header: NbdRequestHeader): Verdict => this.#judge(header);
   #structured = false;
   /** Bytes that the parser's current request holds of the budget before it has been started. */
@@ -239,7 +241,8 @@ export class NbdConnection {
 
   async #run(header: NbdRequestHeader, payload: Buffer | undefined): Promise<Buffer> {
     const startedAtMs = this.#clock.now();
-    const answer = header.command === CMD.read && header.length > 0 ? dataReply(header, this.#structured) : undefined;
+    const answer =
+      header.command === CMD.read && header.length > 0 ? dataReply(header, this.#structured, this.#slab) : undefined;
     let status: IoStatus;
     try {
       status = await this.#perform(header, payload, answer?.data);
@@ -261,7 +264,9 @@ export class NbdConnection {
 
   /** Success without data: a READ of nothing needs a structured chunk, too. */
   #empty(header: NbdRequestHeader): Buffer {
-    return header.command === CMD.read ? dataReply(header, this.#structured).reply : statusReply(header, ERR.ok);
+    return header.command === CMD.read
+      ? dataReply(header, this.#structured, this.#slab).reply
+      : statusReply(header, ERR.ok);
   }
 
   #perform(header: NbdRequestHeader, payload: Buffer | undefined, data: Buffer | undefined): Promise<IoStatus> {

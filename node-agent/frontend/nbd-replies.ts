@@ -1,5 +1,6 @@
 import { CHUNK, MAGIC_SIMPLE_REPLY, MAGIC_STRUCTURED_REPLY, type NbdError, REPLY_FLAG_DONE } from './nbd-protocol.js';
 import type { NbdRequestHeader } from './nbd-requests.js';
+import type { Slab } from './slab.js';
 
 const SIMPLE_BYTES = 16;
 const STRUCTURED_BYTES = 20;
@@ -34,13 +35,13 @@ export function readErrorReply(header: NbdRequestHeader, error: NbdError, struct
 }
 
 /** A READ's answer with room for its data, which is one chunk and one buffer. */
-export function dataReply(header: NbdRequestHeader, structured: boolean): { reply: Buffer; data: Buffer } {
+export function dataReply(header: NbdRequestHeader, structured: boolean, slab: Slab): { reply: Buffer; data: Buffer } {
   if (!structured) {
-    const reply = Buffer.allocUnsafe(SIMPLE_BYTES + header.length);
+    const reply = slab.take(SIMPLE_BYTES + header.length);
     statusReply(header, 0).copy(reply);
     return { reply, data: reply.subarray(SIMPLE_BYTES) };
   }
-  const reply = Buffer.allocUnsafe(STRUCTURED_BYTES + OFFSET_BYTES + header.length);
+  const reply = slab.take(STRUCTURED_BYTES + OFFSET_BYTES + header.length);
   structuredHeader(reply, header, CHUNK.offsetData, OFFSET_BYTES + header.length);
   reply.writeUInt32BE(Math.floor(header.offset / 2 ** 32), STRUCTURED_BYTES);
   reply.writeUInt32BE(header.offset % 2 ** 32, STRUCTURED_BYTES + 4);
