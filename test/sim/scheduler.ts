@@ -62,6 +62,12 @@ export class SeededRandom implements Random {
   }
 }
 
+function settled(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 interface Event {
   readonly at: number;
   readonly number: number;
@@ -90,6 +96,7 @@ export class Scheduler {
 
   /** Runs events until the given time, or until `done` holds. */
   async run(until: number, done: () => boolean = () => false): Promise<void> {
+    await settled();
     while (!done()) {
       const event = this.#heap[0];
       if (event === undefined || event.at > until) break;
@@ -99,9 +106,7 @@ export class Scheduler {
       this.events++;
       event.run();
       // All promises that the event settled run before the next event.
-      await new Promise<void>((resolve) => {
-        setImmediate(resolve);
-      });
+      await settled();
     }
     if (!done()) this.now = Math.max(this.now, until);
   }

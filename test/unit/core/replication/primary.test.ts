@@ -1,0 +1,397 @@
+import { describe, expect, it } from 'vitest';
+import type { SessionMessage } from '../../../../core/messages.js';
+import type { BlockNumber, Epoch, Generation, Incarnation, Sequence, SessionNumber } from '../../../../core/types.js';
+import { dataBatch, writesOf, zeroBatch } from '../../../sim/blocks.js';
+import { Lab, OTHER, OTHER_LIFE, SELF } from './lab.js';
+
+const session = 1 as SessionNumber;
+const write = (request: number, block = 3, fua = false) =>
+  ({ type: 'write', session, request, fua, batch: dataBatch(request, block, 1, 16) }) as const;
+const read = (request: number, block = 3) =>
+  ({ type: 'read', session, request, block: block as BlockNumber, blocks: 1 }) as const;
+const answers = (got: SessionMessage[]) => got.filter((message) => message.type !== 'opened');
+
+describe('a new primary', () => {
+  it('names nobody out of sync before they could answer, then activates with its real end [R1]', async () => {
+    const lab = await Lab.open();
+    lab.observe(lab.initial());
+    await lab.pass(80);
+    expect(lab.last('promise')).toMatchObject({ epoch: 1, primaryIncarnation: lab.store.incarnation });
+    expect(lab.swaps).toEqual([]);
+    lab.promise();
+    await lab.pass(80);
+    expect(lab.swaps).toHaveLength(1);
+    expect(lab.swaps[0]!.next).toMatchObject({ epoch: 2, active: true, inSync: [SELF, OTHER] });
+    expect(lab.swaps[0]!.next.history).toEqual([{ epoch: 2, startsAfter: 0 }]);
+    expect(lab.deployment.status()).toMatchObject({ role: 'opening', serving: false });
+  });
+
+  it('leaves a silent member out after its time, and waits out the leases of an earlier life [R16]', async () => {
+    const lab = await Lab.open({ openTimeoutMs: 300, leaseMs: 2_000 });
+    const first = lab.initial();
+    lab.observe({ ...first, epoch: 4 as Epoch });
+    await lab.pass(1_500);
+    expect(lab.swaps).toEqual([]);
+    await lab.pass(700);
+    expect(lab.swaps.at(-1)!.next.inSync).toEqual([SELF]);
+  });
+
+  it.each([
+    ['longer', { epoch: 1 as Epoch, sequence: 9 as Sequence }, false],
+    ['unclean', { epoch: 0 as Epoch, sequence: 0 as Sequence }, true],
+  ])('leaves a %s member out [R15] [R17]', async (_, last, unclean) => {
+    const lab = await Lab.open();
+    lab.observe(lab.initial());
+    await lab.pass(80);
+    const promised = {
+      type: 'promised',
+      epoch: 1 as Epoch,
+      incarnation: OTHER_LIFE,
+      last,
+      generation: 0 as Generation,
+    } as const;
+    lab.receive({ ...promised, unclean });
+    await lab.pass(80);
+    expect(lab.swaps.at(-1)!.next.inSync).toEqual([SELF]);
+  });
+
+  it('does not open under another incarnation than the one that is named [R2]', async () => {
+    const lab = await Lab.open();
+    const record = lab.initial();
+    lab.observe({ ...record, primary: { ...record.primary, incarnation: 'an earlier life' as Incarnation } });
+    await lab.pass(5_000);
+    expect(lab.deployment.status().role).toBe('member');
+    expect(lab.all('promise')).toEqual([]);
+  });
+
+  it('serves nothing before it holds the leases of its own epoch', async () => {
+    const lab = await Lab.open();
+    lab.observe(lab.initial());
+    await lab.pass(80);
+    lab.promise();
+    await lab.pass(80);
+    await lab.apply();
+    expect(lab.deployment.status().serving).toBe(false);
+    lab.promise();
+    await lab.pass(40);
+    expect(lab.deployment.status()).toMatchObject({ role: 'primary', serving: false });
+    lab.grantLease();
+    expect(lab.deployment.status().serving).toBe(true);
+    await lab.pass(2_100);
+    expect(lab.deployment.status().serving).toBe(false);
+  });
+});
+
+describe('writes and reads', () => {
+  it('orders the generation on every member before the session opens [R13]', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = lab.frontend();
+    send({ type: 'open', session, generation: 5 as Generation });
+    await lab.pass(2);
+    expect(got).toEqual([]);
+    expect(lab.store.generation).toBe(5);
+    lab.confirm();
+    expect(got).toMatchObject([{ type: 'opened', session }]);
+    const older = lab.frontend();
+    older.send({ type: 'open', session: 9 as SessionNumber, generation: 4 as Generation });
+    expect(older.got).toMatchObject([{ type: 'rejected', reason: 'fenced' }]);
+  });
+
+  it('acknowledges a write when the member has it, and not before [I1]', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1));
+    await lab.pass(80);
+    expect(answers(got)).toEqual([]);
+    lab.confirm();
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+  });
+
+  it('does not show what is not committed [R12]', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1));
+    send(read(2));
+    send(read(3, 7));
+    await lab.pass(80);
+    // The other block is not concerned.
+    expect(answers(got)).toMatchObject([{ type: 'data', request: 3, status: 'ok' }]);
+    lab.confirm();
+    const shown = answers(got).find((message) => message.type === 'data' && message.request === 2);
+    expect(shown?.type === 'data' && writesOf(shown.batch)).toEqual([1]);
+  });
+
+  it('does not answer reads without its leases', async () => {
+    const lab = await Lab.open({ memberTimeoutMs: 60_000 });
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    await lab.pass(2_100);
+    send(read(1));
+    await lab.pass(80);
+    expect(answers(got)).toEqual([]);
+    lab.grantLease();
+    expect(answers(got)).toMatchObject([{ type: 'data', request: 1, status: 'ok' }]);
+  });
+
+  it('acknowledges FUA and FLUSH when they are on both disks', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1, 3, true));
+    await lab.pass(80);
+    expect(lab.last('append')).toMatchObject({ durable: true });
+    lab.confirm(undefined, 0);
+    expect(answers(got)).toEqual([]);
+    lab.confirm(undefined, lab.store.last.sequence);
+    await lab.pass(80);
+    const asked = lab.last('flush');
+    if (asked !== undefined) {
+      lab.receive({
+        type: 'flushed',
+        epoch: asked.epoch,
+        incarnation: OTHER_LIFE,
+        flush: asked.flush,
+        durable: lab.store.last.sequence,
+      });
+    }
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+  });
+
+  it('gives trims of blocks that were never written no order', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    const before = lab.store.last.sequence;
+    send({ type: 'write', session, request: 1, fua: false, batch: zeroBatch(0, 64) });
+    await lab.pass(2);
+    expect(lab.store.last.sequence).toBe(before);
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+    send(write(2));
+    lab.confirm();
+    send({ type: 'write', session, request: 3, fua: false, batch: zeroBatch(0, 64) });
+    expect(lab.store.last.sequence).toBe(before + 2);
+  });
+
+  it.each([
+    ['beyond the end', dataBatch(1, 64, 1, 16)],
+    ['a generation', { entries: Buffer.from([...Buffer.alloc(12), 3, ...Buffer.alloc(19)]), payload: Buffer.alloc(0) }],
+    ['no entries', { entries: Buffer.alloc(0), payload: Buffer.alloc(0) }],
+  ])('refuses a batch with %s', async (_, batch) => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send({ type: 'write', session, request: 1, fua: false, batch });
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'invalid' }]);
+    send({ type: 'read', session, request: 2, block: 60 as BlockNumber, blocks: 5 });
+    expect(answers(got).at(-1)).toMatchObject({ type: 'data', request: 2, status: 'invalid' });
+  });
+
+  it('tells the writer that the disk is full, and goes on when there is room', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    lab.disk.setFull(true);
+    for (let request = 1; request <= 40; request++) {
+      send({ type: 'write', session, request, fua: false, batch: dataBatch(request, 0, 20, 3_000) });
+    }
+    expect(answers(got)).toContainEqual({ type: 'written', request: 40, status: 'no-space' });
+    lab.disk.setFull(false);
+    send(write(41));
+    lab.confirm();
+    expect(answers(got)).toContainEqual({ type: 'written', request: 41, status: 'ok' });
+  });
+
+  it('keeps what is in flight and what waits within bounds', async () => {
+    const lab = await Lab.open({ maxInFlightWrites: 2, maxQueuedWrites: 3 });
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    const before = lab.store.last.sequence;
+    for (let request = 1; request <= 6; request++) send(write(request, request));
+    expect(lab.store.last.sequence).toBe(before + 2);
+    expect(answers(got)).toEqual([{ type: 'written', request: 6, status: 'invalid' }]);
+    lab.confirm();
+    expect(lab.store.last.sequence).toBe(before + 4);
+  });
+
+  it('drops what an ended session had not got its order for [R14]', async () => {
+    const lab = await Lab.open({ maxInFlightWrites: 1 });
+    await lab.makePrimary();
+    const first = await lab.session(1);
+    first.send(write(1, 1));
+    first.send(write(2, 2));
+    const before = lab.store.last.sequence;
+    const second = lab.frontend();
+    second.send({ type: 'open', session: 2 as SessionNumber, generation: 1 as Generation });
+    expect(first.got.at(-1)).toMatchObject({ type: 'rejected', reason: 'stale-session' });
+    lab.confirm();
+    await lab.pass(40);
+    expect(lab.store.last.sequence).toBe(before);
+    expect(answers(first.got).some((message) => message.type === 'written')).toBe(false);
+    const third = lab.frontend();
+    third.send({ type: 'open', session: 1 as SessionNumber, generation: 1 as Generation });
+    expect(third.got).toMatchObject([{ type: 'rejected', reason: 'stale-session' }]);
+  });
+});
+
+describe('a member fails', () => {
+  it('acknowledges what it missed only when the removal is in etcd', async () => {
+    const lab = await Lab.open({ memberGraceMs: 100 });
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1));
+    lab.linkUp = false;
+    lab.deployment.onPeerDown('node-b' as never);
+    await lab.pass(400);
+    expect(lab.swaps.at(-1)!.next).toMatchObject({ inSync: [SELF], epoch: 3 });
+    expect(lab.swaps.at(-1)!.next.history).toEqual(lab.record!.history);
+    expect(answers(got)).toEqual([]);
+    await lab.apply();
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+    expect(lab.attentions).toContain('member-removed');
+  });
+
+  it('repeats a swap of unknown outcome until it is known, and acknowledges nothing meanwhile', async () => {
+    const lab = await Lab.open({ memberGraceMs: 100, swapRetryMs: 200 });
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1));
+    lab.linkUp = false;
+    lab.deployment.onPeerDown('node-b' as never);
+    await lab.pass(300);
+    for (let i = 0; i < 3; i++) {
+      lab.swaps.at(-1)!.settle('unknown');
+      await lab.pass(250);
+    }
+    const asked = lab.swaps.slice(1);
+    expect(asked).toHaveLength(4);
+    expect(new Set(asked.map((swap) => JSON.stringify(swap.next))).size).toBe(1);
+    expect(answers(got)).toEqual([]);
+    // The first request had landed after all.
+    lab.record = asked[0]!.next;
+    lab.swaps.at(-1)!.settle('conflict');
+    await lab.pass(200);
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+  });
+
+  it('steps down when another one was named meanwhile', async () => {
+    const lab = await Lab.open({ memberGraceMs: 100 });
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1));
+    lab.linkUp = false;
+    lab.deployment.onPeerDown('node-b' as never);
+    await lab.pass(300);
+    const { record } = lab;
+    lab.record = {
+      ...record!,
+      epoch: 3 as Epoch,
+      active: false,
+      primary: { deployment: OTHER, node: 'node-b' as never, incarnation: OTHER_LIFE },
+    };
+    lab.swaps.at(-1)!.settle('conflict');
+    await lab.pass(80);
+    expect(answers(got)).toEqual([{ type: 'rejected', session, reason: 'not-primary', primary: 'node-b' }]);
+    expect(lab.deployment.status()).toMatchObject({ role: 'member', serving: false });
+    expect(lab.attentions).toContain('stepped-down');
+  });
+
+  it('steps down when a member has promised a higher epoch', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { epoch } = lab.last('lease')!;
+    const refusal = {
+      type: 'refused',
+      incarnation: OTHER_LIFE,
+      of: 'lease',
+      reason: 'stale-epoch',
+      last: lab.store.last,
+    } as const;
+    lab.receive({ ...refusal, epoch });
+    expect(lab.deployment.status().role).toBe('primary');
+    lab.receive({ ...refusal, epoch: (epoch + 1) as Epoch });
+    expect(lab.deployment.status().role).toBe('member');
+  });
+
+  it('sends a member that was restarted what its new life lacks, and counts nothing of the old one [R15]', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1));
+    const { epoch } = lab.last('append')!;
+    const life = 'another life' as Incarnation;
+    lab.receive({
+      type: 'refused',
+      epoch,
+      incarnation: life,
+      of: 'append',
+      reason: 'wrong-incarnation',
+      last: lab.store.last,
+    });
+    lab.receive({
+      type: 'appended',
+      epoch,
+      incarnation: OTHER_LIFE,
+      last: lab.store.last.sequence,
+      durable: 0 as Sequence,
+    });
+    expect(answers(got)).toEqual([]);
+    const missing = { epoch: 2 as Epoch, sequence: (lab.store.last.sequence - 1) as Sequence };
+    const before = lab.all('append').length;
+    lab.receive({
+      type: 'promised',
+      epoch,
+      incarnation: life,
+      last: missing,
+      generation: 1 as Generation,
+      unclean: false,
+    });
+    await lab.pass(40);
+    expect(lab.all('append').slice(before)).toMatchObject([
+      { incarnation: life, firstSequence: lab.store.last.sequence },
+    ]);
+    lab.receive({ type: 'leased', epoch, incarnation: life, lease: lab.last('lease')!.lease });
+    lab.receive({ type: 'appended', epoch, incarnation: life, last: lab.store.last.sequence, durable: 0 as Sequence });
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+  });
+
+  it('goes on for a while with too few copies, then refuses writes and still reads', async () => {
+    const lab = await Lab.open({ memberGraceMs: 100, shortfallMs: 3_000 }, { kind: 'hard' });
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    lab.linkUp = false;
+    lab.deployment.onPeerDown('node-b' as never);
+    await lab.pass(400);
+    await lab.apply();
+    send(write(1));
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+    await lab.pass(3_500);
+    expect(lab.swaps.at(-1)!.next.readOnly).toBe(true);
+    await lab.apply();
+    expect(lab.attentions).toContain('read-only');
+    send(write(2));
+    send(read(3));
+    await lab.pass(10);
+    expect(answers(got).slice(1)).toMatchObject([
+      { type: 'written', request: 2, status: 'read-only' },
+      { type: 'data', request: 3, status: 'ok' },
+    ]);
+    lab.deployment.onVolume({ ...lab.deployment.spec!, failureMode: { kind: 'alwayson' } });
+    await lab.pass(10);
+    expect(lab.swaps.at(-1)!.next.readOnly).toBe(false);
+  });
+
+  it('never removes itself, and removes a member that the workflow names', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    await expect(lab.deployment.removeMember(SELF, 'surplus')).rejects.toMatchObject({ code: 'invalid-state' });
+    const removed = lab.deployment.removeMember(OTHER, 'surplus');
+    await lab.pass(40);
+    await lab.apply();
+    await removed;
+    expect(lab.record!.outOfSync).toMatchObject([{ deployment: OTHER, reason: 'surplus' }]);
+    await lab.deployment.removeMember(OTHER, 'surplus');
+  });
+});
