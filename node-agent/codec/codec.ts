@@ -19,11 +19,13 @@ export class CodecError extends Error {
   readonly kind: CodecProblem;
   /** The first block that is affected. */
   readonly block: number;
+  readonly detail: string;
   constructor(kind: CodecProblem, block: number, detail: string) {
     super(`block ${block}: ${detail}`);
     this.name = 'CodecError';
     this.kind = kind;
     this.block = block;
+    this.detail = detail;
   }
 }
 
@@ -47,8 +49,8 @@ export interface VolumeOptions {
   readonly key?: Uint8Array;
 }
 
-/** Encodes and decodes the blocks of one attached volume; holds its key. Calls are synchronous. */
-export interface VolumeCodec {
+/** Encodes and decodes the blocks of one attached volume; holds its key. */
+export interface SyncVolumeCodec {
   readonly engine: CipherEngine;
   /**
    * Encodes whole blocks, `firstBlock` being the first. Runs of zero blocks become one entry each.
@@ -61,8 +63,18 @@ export interface VolumeCodec {
    * in this order. Writes `into` only if all of it is good. Throws CodecError; RangeError for `into`.
    */
   decode(batch: Batch, firstBlock: number, into: Uint8Array): void;
-  /** Zeroes the key. Later calls throw. */
+  /** Zeroes the key. Later calls throw, unfinished ones reject. */
   close(): void;
+}
+
+export interface VolumeCodec extends SyncVolumeCodec {
+  /**
+   * As `encode`, in a worker thread if the request is at least `Codec.offloadBytes` long. The calls of this volume
+   * resolve in the order in which they were made. Nobody may change `plain` until then.
+   */
+  encodeAsync(plain: Uint8Array, firstBlock: number): Promise<Batch>;
+  /** As `decode`, in a worker thread if `into` is at least `Codec.offloadBytes` long; same order as encodeAsync. */
+  decodeAsync(batch: Batch, firstBlock: number, into: Uint8Array): Promise<void>;
 }
 
 /** Verifies stored payloads; needs no key. */
@@ -79,12 +91,23 @@ export interface BlockChecksums {
 export interface Codec {
   /** The engine in use for encrypted volumes. */
   readonly engine: CipherEngine;
+  /**
+   * Requests of this many bytes and more are worth a worker thread, as was measured at start; Infinity if there are
+   * none.
+   */
+  readonly offloadBytes: number;
   /** RangeError for a bad block size, key length, or weak key (two equal halves). */
   openVolume(options: VolumeOptions): VolumeCodec;
   checksums(volume: VolumeId): BlockChecksums;
+  /** Ends the worker threads. Volumes are closed before. */
+  close(): Promise<void>;
 }
 
 export interface CodecOptions {
   /** `auto` measures both and takes the faster. */
   readonly engine?: 'auto' | CipherEngine;
+  /** Worker threads for large requests, 0 (the default) to MAX_CODEC_WORKERS. Each has about 15 MiB. */
+  readonly workers?: number;
 }
+
+export const MAX_CODEC_WORKERS = 16;

@@ -70,19 +70,20 @@ export interface Kernels {
   readonly view: DataView;
 }
 
-function modulePath(): string {
+/** The folder with package.json, from sources as from dist/. */
+export function packageRoot(): string {
   let directory = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(directory, 'package.json'))) {
     const parent = dirname(directory);
     if (parent === directory) throw new CodecSetupError('no package.json above the codec: the installation is broken');
     directory = parent;
   }
-  return join(directory, MODULE);
+  return directory;
 }
 
 /** Compiles build/codec.wasm; the module can be handed to worker threads. CodecSetupError if it isn't there. */
 export async function compileKernels(): Promise<WebAssembly.Module> {
-  const path = modulePath();
+  const path = join(packageRoot(), MODULE);
   let bytes: Buffer;
   try {
     bytes = await readFile(path);

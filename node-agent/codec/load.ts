@@ -1,6 +1,7 @@
 /** Sets the codec up and chooses who does AES. */
 
 import { randomBytes } from 'node:crypto';
+import { MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
 import type { VolumeId } from '../../core/types.js';
 import { KernelChecksums } from './checksums.js';
 import {
@@ -8,10 +9,13 @@ import {
   type Codec,
   type CodecOptions,
   CodecSetupError,
-  type VolumeCodec,
+  MAX_CODEC_WORKERS,
+  type SyncVolumeCodec,
   XTS_KEY_BYTES,
 } from './codec.js';
 import { compileKernels } from './kernels.js';
+import { CodecPool, WorkerFailure } from './pool.js';
+import { PooledVolumeCodec } from './pooled-codec.js';
 import { openVolumeCodec } from './volume-codec.js';
 import { Workspace } from './workspace.js';
 
@@ -21,29 +25,81 @@ const TRIAL_BYTES = 16 * TRIAL_BLOCK_BYTES;
 const TRIAL_ROUNDS = 8;
 /** Long enough for the kernels to reach the optimising compiler. */
 const WARM_UP_MS = 30;
-const TRIAL_VOLUME = '00000000-0000-4000-8000-000000000000' as VolumeId;
+const TRIAL_OPTIONS = {
+  volume: '00000000-0000-4000-8000-000000000000' as VolumeId,
+  blockSize: TRIAL_BLOCK_BYTES,
+  compress: true,
+};
+
+const SHORTEST_OFFLOAD = 16 * 1024;
+const OFFLOAD_GAIN = 2;
+const OFFLOAD_ROUNDS = 40;
 
 /** Compiles the kernels and chooses the engine. CodecSetupError if the module is missing or unusable. */
 export async function loadCodec(options: CodecOptions = {}): Promise<Codec> {
-  const workspace = new Workspace(await compileKernels());
-  const wanted = options.engine ?? 'auto';
+  const { engine: wanted = 'auto', workers = 0 } = options;
+  if (!Number.isInteger(workers) || workers < 0 || workers > MAX_CODEC_WORKERS) {
+    throw new RangeError(`${workers} codec workers: not 0 to ${MAX_CODEC_WORKERS}`);
+  }
+  const module = await compileKernels();
+  const workspace = new Workspace(module);
   const engine = wanted === 'auto' ? fasterEngine(workspace) : wanted;
   requireEngine(workspace, engine);
+  const pool = workers > 0 ? new CodecPool(module, engine, workers) : undefined;
+  const offloadBytes = pool === undefined ? Number.POSITIVE_INFINITY : await measureOffload(workspace, engine, pool);
   return {
     engine,
-    openVolume: (volume) => openVolumeCodec(workspace, engine, volume),
+    offloadBytes,
+    openVolume: (volume) => {
+      const codec = openVolumeCodec(workspace, engine, volume);
+      return new PooledVolumeCodec(codec, pool && { workers: pool, volume: pool.open(volume) }, offloadBytes);
+    },
     checksums: (volume) => new KernelChecksums(workspace, volume),
+    close: async () => pool?.end(),
   };
 }
 
-function trialCodec(workspace: Workspace, engine: CipherEngine): VolumeCodec {
+/**
+ * From which length on a request is worth a worker: where encoding it here takes twice the time that handing it over
+ * takes. Infinity if that is nowhere below the largest request, or the workers don't work.
+ */
+async function measureOffload(workspace: Workspace, engine: CipherEngine, pool: CodecPool): Promise<number> {
   const key = randomBytes(XTS_KEY_BYTES);
-  return openVolumeCodec(workspace, engine, {
-    volume: TRIAL_VOLUME,
-    blockSize: TRIAL_BLOCK_BYTES,
-    compress: true,
-    key,
-  });
+  const codec = trialCodec(workspace, engine, key);
+  const volume = pool.open({ ...TRIAL_OPTIONS, key });
+  const sample = randomBytes(TRIAL_BYTES);
+  try {
+    let here = Number.POSITIVE_INFINITY;
+    let there = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < OFFLOAD_ROUNDS; round++) {
+      const start = performance.now();
+      codec.encode(sample, 0);
+      const encoded = performance.now();
+      await pool.encode(volume, sample.subarray(0, TRIAL_BLOCK_BYTES), 0);
+      const returned = performance.now();
+      here = Math.min(here, (encoded - start) / TRIAL_BYTES);
+      there = Math.min(there, returned - encoded);
+    }
+    // What a round trip takes beyond the work itself.
+    const handover = Math.max(0, there - here * TRIAL_BLOCK_BYTES);
+    let length = SHORTEST_OFFLOAD;
+    while (length <= MAX_BATCH_PAYLOAD_BYTES && length * here < OFFLOAD_GAIN * handover) length *= 2;
+    return length <= MAX_BATCH_PAYLOAD_BYTES ? length : Number.POSITIVE_INFINITY;
+  } catch (error) {
+    if (error instanceof WorkerFailure) return Number.POSITIVE_INFINITY;
+    throw error;
+  } finally {
+    codec.close();
+    pool.close(volume);
+  }
+}
+
+function trialCodec(
+  workspace: Workspace,
+  engine: CipherEngine,
+  key: Uint8Array = randomBytes(XTS_KEY_BYTES),
+): SyncVolumeCodec {
+  return openVolumeCodec(workspace, engine, { ...TRIAL_OPTIONS, key });
 }
 
 /** An engine that can't do AES-256-XTS here (OpenSSL may be built without it) must not come up later. */
@@ -71,7 +127,7 @@ function fasterEngine(workspace: Workspace): CipherEngine {
   const native = trialCodec(workspace, 'native');
   try {
     const data = randomBytes(TRIAL_BYTES);
-    const time = (codec: VolumeCodec) => {
+    const time = (codec: SyncVolumeCodec) => {
       const start = process.hrtime.bigint();
       codec.encode(data, 0);
       return Number(process.hrtime.bigint() - start);

@@ -13,7 +13,7 @@ import {
   type CipherEngine,
   CodecError,
   type CodecProblem,
-  type VolumeCodec,
+  type SyncVolumeCodec,
   type VolumeOptions,
   XTS_KEY_BYTES,
 } from './codec.js';
@@ -30,7 +30,7 @@ const DETAILS: Readonly<Record<CodecProblem, string>> = {
 };
 
 /** Checks `options` and opens the volume. Errors: as Codec.openVolume. */
-export function openVolumeCodec(workspace: Workspace, engine: CipherEngine, options: VolumeOptions): VolumeCodec {
+export function openVolumeCodec(workspace: Workspace, engine: CipherEngine, options: VolumeOptions): SyncVolumeCodec {
   const { blockSize, key } = options;
   if (blockSize < MIN_BLOCK_BYTES || blockSize > MAX_BLOCK_BYTES || (blockSize & (blockSize - 1)) !== 0) {
     throw new RangeError(`block size ${blockSize}: not a power of two from ${MIN_BLOCK_BYTES} to ${MAX_BLOCK_BYTES}`);
@@ -42,7 +42,7 @@ export function openVolumeCodec(workspace: Workspace, engine: CipherEngine, opti
   return new NativeVolumeCodec(workspace, options, expanded, new NativeAes(key.subarray(0, AES_KEY_BYTES)));
 }
 
-abstract class BaseVolumeCodec implements VolumeCodec {
+abstract class BaseVolumeCodec implements SyncVolumeCodec {
   readonly engine: CipherEngine;
   protected readonly workspace: Workspace;
   protected readonly options: number;
