@@ -132,7 +132,8 @@ export class Member {
     }
     const expected = store.last.sequence + 1;
     const lastOfBatch = message.firstSequence + entryCount(message.batch) - 1;
-    if (message.firstSequence > expected || !this.#context.verify(message.batch)) {
+    const inOrder = message.orderEpoch >= store.last.epoch && message.orderEpoch <= message.epoch;
+    if (message.firstSequence > expected || !inOrder || !this.#context.verify(message.batch)) {
       this.refuse(from, message, 'gap');
       return;
     }

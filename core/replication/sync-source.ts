@@ -74,6 +74,9 @@ export class SyncSource {
       generation: store.generation,
     });
     const ready = await this.#answer('sync-ready');
+    if (ready.base.sequence > streamAfter.sequence) {
+      throw new ReplicationError('target-refused', 'the target is ahead of its primary: is etcd an older one?');
+    }
     this.stream.onSyncReady(ready, streamAfter.sequence);
     // The generation counts from its place in the log, which the target may not have seen [13].
     if (store.generation > 0) await this.#orderGeneration();
@@ -100,10 +103,11 @@ export class SyncSource {
     const { store } = this.primary.context;
     const after = ready.base.sequence;
     const full = after === 0;
-    this.#note({ kind: full ? 'full' : 'delta', blocksTotal: this.#count(after) + ready.dead.length });
+    this.#note({ kind: full ? 'full' : 'delta', blocksTotal: (await this.#count(after)) + ready.dead.length });
     let dead: { readonly dead: readonly BlockNumber[]; readonly nextDead?: BlockNumber } = ready;
     for (;;) {
-      await this.#send(dead.dead, Number.POSITIVE_INFINITY);
+      const known = dead.dead.filter((block) => block < store.state.blocks);
+      await this.#send(known, Number.POSITIVE_INFINITY);
       if (dead.nextDead === undefined) break;
       await this.untilNot(() => !this.stream.current);
       const answer = this.#answer('sync-dead-blocks');
@@ -127,7 +131,7 @@ export class SyncSource {
     }
   }
 
-  #count(after: Sequence): number {
+  async #count(after: Sequence): Promise<number> {
     const { store } = this.primary.context;
     const chunk = 65_536;
     let count = 0;
@@ -137,7 +141,17 @@ export class SyncSource {
       const last = blocks[blocks.length - 1];
       if (last === undefined || blocks.length < chunk) return count;
       from = (last + 1) as BlockNumber;
+      // Other work goes on in between.
+      await this.#pause(0);
     }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return this.orAborted(
+      new Promise((resolve) => {
+        this.primary.context.clock.after(ms, resolve);
+      }),
+    );
   }
 
   #outstanding: Promise<void>[] = [];
@@ -230,11 +244,7 @@ export class SyncSource {
     const until = clock.now() + settings.syncTimeoutMs;
     while (busy()) {
       if (clock.now() > until) throw new ReplicationError('target-lost', 'the sync made no progress');
-      await this.orAborted(
-        new Promise<void>((resolve) => {
-          clock.after(settings.tickMs, resolve);
-        }),
-      );
+      await this.#pause(settings.tickMs);
     }
     if (this.error !== undefined) throw this.error;
   }
