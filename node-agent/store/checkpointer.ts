@@ -2,7 +2,7 @@
 
 import { type Clock, type Disk, DiskError } from '../../core/ports.js';
 import { type CheckpointHead, writeCheckpoint } from './checkpoint.js';
-import type { StoreSettings } from './deployment-store.js';
+import type { StoreSettings } from './environment.js';
 import { type BatchHeader, batchBytes, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
 import type { Segment } from './segment.js';

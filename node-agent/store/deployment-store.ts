@@ -1,16 +1,13 @@
 /** One open deployment: appends, reads, flushes, checkpoints and its superblock (core/ports.ts, DeploymentStore). */
 
 import {
-  type Clock,
   type DeploymentState,
   type DeploymentStatePatch,
   type DeploymentStore,
-  type Disk,
   DiskError,
   type IndexedBlock,
   invariant,
   type LogBatch,
-  type Random,
   type StoredBlocks,
 } from '../../core/ports.js';
 import { type Batch, batchProblem, ENTRY_BYTES, entryCount } from '../../core/record.js';
@@ -19,14 +16,15 @@ import type { BlockChecksums } from '../codec/index.js';
 import { emptyRecord } from './block-index.js';
 import { BlockReader } from './block-reader.js';
 import { Checkpointer } from './checkpointer.js';
-import type { Device, Devices } from './devices.js';
+import type { Device } from './devices.js';
+import type { StoreEnvironment } from './environment.js';
 import { type Damage, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
-import type { FilePool } from './file-pool.js';
 import {
   BATCH_BACKFILL,
   BATCH_POSITION,
   BATCH_STREAM,
   type BatchHeader,
+  emptyHeader,
   HEADER_BYTES,
   MAX_TABLE_BYTES,
   ORDER_BYTES,
@@ -41,34 +39,9 @@ import { deadFilter } from './live.js';
 import { readLog } from './log-reader.js';
 import { PackedIndex } from './packed-index.js';
 import { type RecoveryReport, recover } from './recovery.js';
-import type { HotSegments, Segment } from './segment.js';
+import type { Segment } from './segment.js';
 import { SegmentLog } from './segment-log.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
-
-export interface StoreSettings {
-  /** A segment is closed when the next batch would make it larger, bytes. */
-  readonly segmentBytes: number;
-  /** A checkpoint is due behind so many bytes of log… */
-  readonly checkpointBytes: number;
-  /** …or so many entries (or a quarter of the index, if that is more)… */
-  readonly checkpointEntries: number;
-  /** …or when so many bytes of segments without live blocks can be given back. */
-  readonly reclaimBytes: number;
-  /** More than this is not left unsynced, though nobody asked for a flush, bytes. */
-  readonly maxUnsyncedBytes: number;
-}
-
-export interface StoreEnvironment {
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Another one: the machine has been restarted since, and its page cache is gone. */
-  readonly bootId: string;
-  readonly devices: Devices;
-  readonly pool: FilePool;
-  readonly hot: HotSegments;
-  readonly settings: StoreSettings;
-}
 
 export interface OpenOptions {
   /** Holds superblock and checkpoints. */
@@ -96,18 +69,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #superblockFile: SuperblockFile;
   readonly #flushes = new GroupCommit(() => this.#sync());
   readonly #updates = new GroupCommit(() => this.#writeSuperblock());
-  readonly #header: BatchHeader = {
-    kind: 0,
-    opening: 0,
-    segment: 0,
-    offset: 0,
-    number: 0,
-    durable: 0,
-    epoch: 0,
-    sequence: 0,
-    entryCount: 0,
-    payloadLength: 0,
-  };
+  readonly #header = emptyHeader();
   readonly #record = emptyRecord();
   /** As it was when the opening was recorded. */
   readonly #opened: Superblock;

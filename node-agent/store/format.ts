@@ -54,6 +54,21 @@ export interface BatchHeader {
   payloadLength: number;
 }
 
+export function emptyHeader(): BatchHeader {
+  return {
+    kind: 0,
+    opening: 0,
+    segment: 0,
+    offset: 0,
+    number: 0,
+    durable: 0,
+    epoch: 0,
+    sequence: 0,
+    entryCount: 0,
+    payloadLength: 0,
+  };
+}
+
 export function writeU64(buffer: Buffer, value: number, at: number): void {
   buffer.writeUInt32LE(value % 2 ** 32, at);
   buffer.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4);

@@ -12,8 +12,9 @@ import {
 import { MAX_BLOCK_BYTES, MIN_BLOCK_BYTES } from '../../core/record.js';
 import type { DeploymentId, Epoch, HistoryEntry, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
-import { LocalDeploymentStore, type StoreEnvironment, type StoreSettings } from './deployment-store.js';
+import { LocalDeploymentStore } from './deployment-store.js';
 import { type Capacity, DATA_ROOT, Devices } from './devices.js';
+import type { StoreEnvironment, StoreSettings } from './environment.js';
 import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.js';
 import { FilePool } from './file-pool.js';
 import { parseSegmentName } from './format.js';

@@ -1,0 +1,31 @@
+/** What all deployments of a node share, and how their stores are tuned. */
+
+import type { Clock, Disk, Random } from '../../core/ports.js';
+import type { Devices } from './devices.js';
+import type { FilePool } from './file-pool.js';
+import type { HotSegments } from './segment.js';
+
+export interface StoreSettings {
+  /** A segment is closed when the next batch would make it larger, bytes. */
+  readonly segmentBytes: number;
+  /** A checkpoint is due behind so many bytes of log… */
+  readonly checkpointBytes: number;
+  /** …or so many entries (or a quarter of the index, if that is more)… */
+  readonly checkpointEntries: number;
+  /** …or when so many bytes of segments without live blocks can be given back. */
+  readonly reclaimBytes: number;
+  /** More than this is not left unsynced, though nobody asked for a flush, bytes. */
+  readonly maxUnsyncedBytes: number;
+}
+
+export interface StoreEnvironment {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Another one: the machine has been restarted since, and its page cache is gone. */
+  readonly bootId: string;
+  readonly devices: Devices;
+  readonly pool: FilePool;
+  readonly hot: HotSegments;
+  readonly settings: StoreSettings;
+}
