@@ -22,7 +22,7 @@ import type { ByteDevice } from './volume-io.js';
 /** A client that has not finished its handshake by then is cut off. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Answers waiting for a client that does not read; beyond, none of its requests is taken. */
-export const MAX_UNREAD_REPLY_BYTES = 64 << 20;
+export const MAX_UNREAD_REPLY_BYTES = 4 << 20;
 
 export interface NbdConnectionOptions {
   readonly socket: Socket;
