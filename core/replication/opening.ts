@@ -33,13 +33,16 @@ export class Opening {
       this.#flush();
       return;
     }
+    // A member of another etcd cluster: this etcd may be an old or a foreign one, and knows nothing for sure.
+    if (members.some((member) => member.failure === 'wrong-cluster')) return;
     const end = store.last.sequence;
     const now = clock.now();
     // An unclean primary was chosen because nobody is clean: the others have to be synced from it.
     const confirmed = store.state.unclean
       ? []
       : members.filter((member) => member.current && member.acked === end && member.failure === undefined);
-    const undecided = members.filter((member) => member.state !== 'failed' && !member.current);
+    // Whose connection has been down for the time of a blip is not waited for any longer.
+    const undecided = members.filter((member) => member.failure === undefined && !member.current);
     const catchingUp = store.state.unclean
       ? []
       : members.filter((member) => member.current && member.acked < end && member.failure === undefined);

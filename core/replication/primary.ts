@@ -341,6 +341,7 @@ export class Primary implements StreamOwner {
 
   #reviewMembers(): void {
     if (this.#change !== undefined || !this.established) return;
+    if (this.members.some((member) => member.failure === 'wrong-cluster')) return;
     if (this.members.some((member) => member.failure !== undefined)) {
       const since = this.context.clock.timestamp();
       const failed = this.members.flatMap((member): OutOfSync[] =>

@@ -55,6 +55,23 @@ describe('a new primary', () => {
     expect(lab.swaps.at(-1)!.next.inSync).toEqual([SELF]);
   });
 
+  it('does not go on without a member that belongs to another etcd cluster', async () => {
+    const lab = await Lab.open({ openTimeoutMs: 100 });
+    lab.observe(lab.initial());
+    await lab.pass(80);
+    lab.receive({
+      type: 'refused',
+      epoch: 1 as Epoch,
+      incarnation: OTHER_LIFE,
+      of: 'promise',
+      reason: 'wrong-cluster',
+      last: lab.store.last,
+    });
+    await lab.pass(10_000);
+    expect(lab.swaps).toEqual([]);
+    expect(lab.deployment.status()).toMatchObject({ role: 'opening', serving: false });
+  });
+
   it('does not open under another incarnation than the one that is named [R2]', async () => {
     const lab = await Lab.open();
     const record = lab.initial();
