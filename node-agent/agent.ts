@@ -102,6 +102,8 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     reserveBytes: config.capacityReserveBytes,
   });
   stops.push(() => stores.close());
+  for (const damage of stores.damages)
+    logger.error({ ...damage }, 'a copy of a volume cannot be read; it is left as it is');
   const replication = new ReplicationHost({
     self,
     cluster: cluster.value.id,
@@ -246,11 +248,12 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
   control.serve();
   stops.push(() => control.withdraw());
   await devices.removeLeftovers();
-  await attachments.restore(
+  stops.push(() => attachments.closeAll());
+  // Not waited for: a device shows itself when its volume has a primary, and this node may be needed for that.
+  void attachments.restore(
     [...state.attachments.cached.values()].map(({ value }) => value),
     (id) => state.volumes.cached.get(id)?.value,
   );
-  stops.push(() => attachments.closeAll());
 
   const metrics = new Registry();
   registerMetrics(metrics, {

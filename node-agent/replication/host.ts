@@ -24,7 +24,7 @@ import type { BlockChecksums } from '../codec/index.js';
 import { type Endpoint, parseEndpoint } from '../config.js';
 import type { Logger } from '../log.js';
 import type { TlsIdentity } from '../pki/index.js';
-import type { NodeStores } from '../store/index.js';
+import { type NodeStores, NoSuchDeploymentError as NotStoredError } from '../store/index.js';
 import { NoSuchDeploymentError } from './errors.js';
 import { HostedDeployment } from './hosted-deployment.js';
 import { type InventoryPage, takeInventory } from './inventory.js';
@@ -319,6 +319,8 @@ export class ReplicationHost {
     try {
       this.#host(volume, deployment, await this.#options.stores.open(deployment));
     } catch (error) {
+      // Erased since it was listed.
+      if (error instanceof NotStoredError) return;
       this.#options.logger.error({ volume, deployment, err: error, delayMs }, 'deployment cannot be opened');
       this.#options.attention(volume, 'store-failed');
       this.#reopenLater(volume, deployment, delayMs);
