@@ -5,6 +5,7 @@
  */
 
 import type { Tombstone } from '../core/domain.js';
+import { DomainError } from '../core/errors.js';
 import type { DeploymentId, NodeId } from '../core/types.js';
 import type { Logger } from './log.js';
 
@@ -43,6 +44,9 @@ export class Erasure {
       await remove(deployment);
       logger.info({ deployment, volume }, 'deleted deployment erased');
     }
-    await bury(deployment);
+    await bury(deployment).catch((error: unknown) => {
+      // The deletion that wrote it has taken it back meanwhile.
+      if (!(error instanceof DomainError && error.code === 'not-found')) throw error;
+    });
   }
 }

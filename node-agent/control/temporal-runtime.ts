@@ -1,6 +1,8 @@
 /** Temporal's worker library in this process: its logs go through ours. */
 
+import { ApplicationFailure } from '@temporalio/common';
 import { type LogLevel, type LogMetadata, makeTelemetryFilterString, Runtime } from '@temporalio/worker';
+import type { ErrorCode } from '../../core/errors.js';
 import type { Logger } from '../log.js';
 
 /** Levels as our logger calls them. */
@@ -11,17 +13,24 @@ const LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERR
  */
 const CORE_LEVELS = { ...LEVELS, INFO: 'debug', WARN: 'debug', ERROR: 'warn' } as const;
 /**
- * The library warns of each worker that has no workflows, or no activities: ours are so by design. What it says of a
- * workflow or an activity that failed is its caller's to judge: a user's mistake ends one as well as a fault does.
+ * The library warns of each worker that has no workflows or no activities, which ours are by design, and of every
+ * attempt of an activity that fails, which Temporal shows with its reason and tries again.
  */
 const WORKER_LEVELS = { ...LEVELS, INFO: 'debug', WARN: 'debug' } as const;
-const TASK_LEVELS = { ...LEVELS, INFO: 'debug', WARN: 'info' } as const;
+/** A workflow may fail for a user's mistake; whoever waits for it is told. */
+const WORKFLOW_LEVELS = { ...LEVELS, INFO: 'debug', WARN: 'info' } as const;
 
-/** The level in our log of what the library says at `level`. */
+/** The level in our log of what the library says at `level`. A defect stays what it is. */
 export function ownLevel(level: LogLevel, meta: LogMetadata): (typeof LEVELS)[LogLevel] {
   if (meta.sdkComponent === 'core') return CORE_LEVELS[level];
-  if (meta.sdkComponent !== 'worker') return LEVELS[level];
-  return (meta.workflowId === undefined ? WORKER_LEVELS : TASK_LEVELS)[level];
+  const { error, workflowId, activityType } = meta as Record<string, unknown>;
+  if (meta.sdkComponent !== 'worker' || isDefect(error)) return LEVELS[level];
+  return (workflowId !== undefined && activityType === undefined ? WORKFLOW_LEVELS : WORKER_LEVELS)[level];
+}
+
+/** What an activity throws without meaning to comes as 'internal' (activities/failures.ts). */
+function isDefect(error: unknown): boolean {
+  return error instanceof ApplicationFailure && error.type === ('internal' satisfies ErrorCode);
 }
 
 let installed = false;

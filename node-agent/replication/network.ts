@@ -126,8 +126,8 @@ export class ReplicationNetwork {
             logger.info({ peer: node }, 'peer is up');
             events.peerUp(node);
           },
-          down: (reason) => {
-            logger.warn({ peer: node, reason }, 'peer is down');
+          down: (reason, needed) => {
+            logger[needed ? 'warn' : 'info']({ peer: node, reason }, 'peer is down');
             if (!this.#stopped) events.peerDown(node);
           },
           message: (frame) => events.message(decodePeerMessage(frame, node)),

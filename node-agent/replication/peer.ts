@@ -12,7 +12,8 @@ import type { EncodedFrame } from './wire-fields.js';
 
 export interface PeerEvents {
   up(): void;
-  down(reason: string): void;
+  /** `needed`: somebody wants the connection; else it may have been closed for that nobody does. */
+  down(reason: string, needed: boolean): void;
   /** A message between deployments. Errors: WireError closes the connection. */
   message(frame: Frame): void;
   /** What it throws is the answer. */
@@ -193,8 +194,9 @@ export class Peer {
     if (this.#connection !== connection) return;
     this.#connection = undefined;
     this.#idle?.cancel();
+    const needed = this.#interest || this.#pending.size > 0;
     this.#failPending(reason);
-    this.#options.events.down(reason);
+    this.#options.events.down(reason, needed);
     this.#retryLater();
   }
 

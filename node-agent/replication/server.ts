@@ -10,6 +10,9 @@ import { Connection } from './connection.js';
 import { commonVersion, decodeHello, encodeGoodbye, encodeWelcome, type Goodbye, type Purpose } from './hello.js';
 import type { TransportSettings } from './settings.js';
 
+/** Refused connections are logged no more often. */
+const REFUSAL_LOG_INTERVAL_MS = 10_000;
+
 export type SessionPurpose = Extract<Purpose, { kind: 'session' }>;
 
 export interface ServerOptions {
@@ -34,6 +37,8 @@ export class ReplicationServer {
   readonly #options: ServerOptions;
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
+  /** What the log has not said of refused connections, and from when on it says something again. */
+  #refusals = { untold: 0, silentUntilMs: Number.NEGATIVE_INFINITY };
 
   constructor(identity: TlsIdentity, options: ServerOptions) {
     this.#options = options;
@@ -46,12 +51,7 @@ export class ReplicationServer {
     });
     this.#server.maxConnections = options.settings.maxConnections;
     this.#server.on('secureConnection', (socket) => this.#accept(socket));
-    this.#server.on('tlsClientError', (error, socket) => {
-      options.logger.warn(
-        { peer: socket.remoteAddress, reason: error.message },
-        'refused a connection without a valid certificate',
-      );
-    });
+    this.#server.on('tlsClientError', (error, socket) => this.#tellRefused(socket.remoteAddress, error.message));
   }
 
   /** Errors: DomainError('in-use') if the address is taken, 'invalid' if this machine does not have it. */
@@ -96,7 +96,7 @@ export class ReplicationServer {
       node = nodeOfRawCertificate(socket.getPeerCertificate().raw);
     } catch (error) {
       if (!(error instanceof PkiError)) throw error;
-      logger.warn({ peer: socket.remoteAddress, reason: error.message }, 'refused a connection');
+      this.#tellRefused(socket.remoteAddress, error.message);
       socket.destroy();
       return;
     }
@@ -139,8 +139,21 @@ export class ReplicationServer {
   }
 
   #refuse(connection: Connection, node: NodeId, reason: Goodbye): void {
-    this.#options.logger.warn({ peer: node, reason }, 'refused a connection');
+    this.#tellRefused(node, reason);
     connection.send(encodeGoodbye(reason));
     connection.finish();
+  }
+
+  /** Anybody can connect, as often as he likes: the log takes one line an interval, with the number of the others. */
+  #tellRefused(peer: string | undefined, reason: string): void {
+    const { clock, logger } = this.#options;
+    const now = clock.now();
+    if (now < this.#refusals.silentUntilMs) {
+      this.#refusals.untold++;
+      return;
+    }
+    const { untold } = this.#refusals;
+    logger.warn({ peer, reason, ...(untold > 0 && { untold }) }, 'refused a connection');
+    this.#refusals = { untold: 0, silentUntilMs: now + REFUSAL_LOG_INTERVAL_MS };
   }
 }

@@ -20,7 +20,7 @@ export interface LivenessOptions {
   readonly info: NodeLiveness;
   /** At least 2. */
   readonly ttlSeconds: number;
-  /** A renewal failed; the registration is renewed again when etcd answers. */
+  /** Renewals fail from now on, told once; the registration is renewed again when etcd answers. */
   readonly onTrouble: (error: unknown) => void;
 }
 
@@ -35,6 +35,7 @@ export class LivenessRegistration {
   #leaseId: string | undefined;
   #validUntil = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
+  #failing = false;
   #stopped = false;
 
   constructor(options: LivenessOptions) {
@@ -73,9 +74,13 @@ export class LivenessRegistration {
     if (this.#stopped) return;
     this.#timer = setTimeout(() => {
       this.#renew().then(
-        () => this.#schedule(this.#intervalMs),
+        () => {
+          this.#failing = false;
+          this.#schedule(this.#intervalMs);
+        },
         (error) => {
-          this.#options.onTrouble(toDomainError(error, 'renewing the lease of this node'));
+          if (!this.#failing) this.#options.onTrouble(toDomainError(error, 'renewing the lease of this node'));
+          this.#failing = true;
           this.#schedule(RETRY_MS);
         },
       );
