@@ -88,7 +88,8 @@ async function main(): Promise<void> {
     surveys = setInterval(() => void survey(cluster), SURVEY_INTERVAL_MS);
     say(`\nThe cluster is up, after ${((performance.now() - started) / 1000).toFixed(1)} s.\n`);
     say(describeCluster(cluster.facts));
-    if (shown?.noMountReason !== undefined) say(`\nThe demo volume is not mounted: ${shown.noMountReason}.`);
+    if (shown?.noMountReason !== undefined)
+      say(`\nThe demo volume is not mounted, it is there over NBD: ${shown.noMountReason}.`);
     say(`\n${nextSteps(cluster, shown)}\n\nCtrl-C stops everything; the next start has it all again.`);
     await stopped;
   } finally {

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { FsType } from '../core/domain.js';
 import { formatDevice, mountDevice, unmountPath } from '../node-agent/attach/filesystem.js';
+import { deviceSupport } from '../node-agent/attach/index.js';
 import { run } from '../node-agent/attach/run.js';
 import type { ApiVolume } from './api-client.js';
 import type { Cluster } from './cluster.js';
@@ -16,10 +17,8 @@ const UNMOUNT_TIMEOUT_MS = 10_000;
 
 /** Why this machine can't show a block device; undefined if nothing stands against it. */
 export function noDeviceReason(): string | undefined {
-  if (process.getuid?.() !== 0) return 'block devices and mounts need root; the volume is there over NBD';
-  if (existsSync('/sys/module/nbd')) return undefined;
-  if (!existsSync('/dev/fuse')) return 'this machine has neither the kernel module nbd nor /dev/fuse';
-  return undefined;
+  const support = deviceSupport();
+  return 'reason' in support ? support.reason : undefined;
 }
 
 function socketPath(node: NodeFacts, volumeId: string): string {

@@ -260,7 +260,7 @@ describe('npm start in trouble', () => {
     const command = new RunningCommand('cluster/start.js', args, { uid: nobody, env });
     try {
       await command.untilSays(UP, UP_TIMEOUT_MS);
-      expect(command.output).toContain('block devices and mounts need root; the volume is there over NBD');
+      expect(command.output).toContain('not mounted, it is there over NBD: making block devices needs root');
       const uri = /nbd\+unix:\S+/.exec(command.output)![0];
       expect(execFileSync('nbdinfo', ['--size', uri], { encoding: 'utf8' }).trim()).toBe(String(2 ** 30));
     } finally {
