@@ -143,7 +143,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     deviceDir: config.deviceDir,
     log: (level, message, fields) => logger[level](fields, message),
   });
-  const attachments = new NodeAttachments({ self, frontends, devices, keys, logger });
+  const attachments = new NodeAttachments({ self, frontends, devices, keys, clock, logger });
 
   /* ---- gossip and control ---- */
 

@@ -4,7 +4,7 @@
  */
 
 import type { Attachment, Volume } from '../core/domain.js';
-import { DomainError } from '../core/errors.js';
+import type { Clock } from '../core/ports.js';
 import type { Generation, NodeId, VolumeId } from '../core/types.js';
 import type { FrontendHost } from './frontend/host.js';
 import type { KeyStore } from './keys/index.js';
@@ -30,11 +30,16 @@ export interface NodeAttachmentsOptions {
   readonly frontends: FrontendHost;
   readonly devices: Devices;
   readonly keys: KeyStore;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
+/** A device that is mounted although its volume is attached elsewhere is tried again after so long. */
+const CLOSE_RETRY_MS = 5_000;
+
 export class NodeAttachments {
   readonly #options: NodeAttachmentsOptions;
+  #closed = false;
 
   constructor(options: NodeAttachmentsOptions) {
     this.#options = options;
@@ -87,6 +92,7 @@ export class NodeAttachments {
   /** For the agent's end: devices that nobody uses go, then all frontends, flushed. */
   async closeAll(): Promise<void> {
     const { frontends, devices, logger } = this.#options;
+    this.#closed = true;
     await Promise.all(
       frontends
         .list()
@@ -97,16 +103,30 @@ export class NodeAttachments {
     await frontends.close();
   }
 
-  /** A newer attachment elsewhere, or a detachment that this node was not asked for: it has nothing to serve any more. */
+  /**
+   * A newer attachment elsewhere, or a detachment that this node was not asked for: it has nothing to serve any
+   * more. What is still mounted is closed when it no longer is.
+   */
   onAttachment(volume: VolumeId, attachment: Attachment | undefined): void {
-    const { self, frontends, logger } = this.#options;
+    const { self, frontends } = this.#options;
     const attached = frontends.get(volume);
     if (attached === undefined) return;
     const newest = attachment?.generation ?? (Number.MAX_SAFE_INTEGER as Generation);
     if (attached.generation >= newest || (attachment?.node === self && attachment.generation === newest)) return;
-    this.close(volume, attached.generation).catch((err) => {
-      const level = err instanceof DomainError && err.code === 'in-use' ? 'warn' : 'error';
-      logger[level]({ volume, err }, 'volume was attached elsewhere, but cannot be closed here yet');
-    });
+    void this.#closeOutdated(volume, attached.generation);
+  }
+
+  async #closeOutdated(volume: VolumeId, generation: Generation): Promise<void> {
+    const { frontends, clock, logger } = this.#options;
+    if (this.#closed || frontends.get(volume)?.generation !== generation) return;
+    try {
+      await this.close(volume, generation);
+    } catch (err) {
+      logger.warn(
+        { volume, err, retryMs: CLOSE_RETRY_MS },
+        'volume is no longer attached here, but cannot be closed yet',
+      );
+      clock.after(CLOSE_RETRY_MS, () => void this.#closeOutdated(volume, generation));
+    }
   }
 }
