@@ -162,6 +162,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   }
 
   #learn(placement: Placement): void {
+    if (this.#nodes.get(placement.deployment) === placement.node) return;
     this.#nodes.delete(placement.deployment);
     this.#nodes.set(placement.deployment, placement.node);
     if (this.#nodes.size > MAX_KNOWN_NODES) this.#nodes.delete(this.#nodes.keys().next().value!);
