@@ -167,15 +167,18 @@ export class Faults {
     const others = nodes.filter((node) => node !== primary);
     const from = [...others.map((node) => node.name), 'controller'];
     if (this.#random.chance(0.5)) from.push('etcd');
-    for (const other of from) {
-      network.block(primary.name, other);
-      if (this.#random.chance(0.9)) network.block(other, primary.name);
-    }
-    this.#later(0, 1_500, () => {
-      const node = this.#random.pick(others);
-      if (node.up) this.#world.attach(node);
+    if (primary.up && this.#random.chance(0.5)) this.#world.attach(primary);
+    this.#later(50, 600, () => {
+      for (const other of from) {
+        network.block(primary.name, other);
+        if (this.#random.chance(0.9)) network.block(other, primary.name);
+      }
+      this.#later(0, 3_000, () => {
+        const node = this.#random.pick(others);
+        if (node.up) this.#world.attach(node);
+      });
+      this.#later(500, 7_000, () => network.heal());
     });
-    this.#later(500, 7_000, () => network.heal());
     return `primary ${primary.name} is split off`;
   }
 

@@ -117,7 +117,7 @@ class Simulation implements World {
       this.nodes.push(new SimNode(this, placement, disk, random.between(0.99, 1.01)));
     }
     this.#workload = {
-      blocks: random.pick([4, 12, 40]),
+      blocks: random.pick([4, 12, 40, 200]),
       volumeBlocks: VOLUME_BLOCKS,
       pauseMs: random.pick([2, 8, 25, 60]),
       maxPending: random.pick([4, 32, 64]),
