@@ -1,12 +1,23 @@
 /** Time-outs and retries, one set for each class of activity. All are idempotent. */
 
 import { ActivityCancellationType, type ActivityOptions } from '@temporalio/workflow';
+import type { ErrorCode } from '../core/errors.js';
 
-/** Reads and writes etcd, asks nodes for their status. */
+const NODE_UNAVAILABLE: ErrorCode = 'node-unavailable';
+
+/**
+ * Reads and writes etcd, asks nodes for their status. That a node is away is an answer, which the user is to hear
+ * at once: until it is back, other commands would wait behind this one.
+ */
 export const RECORDS: ActivityOptions = {
   startToCloseTimeout: '15s',
   scheduleToCloseTimeout: '60s',
-  retry: { initialInterval: '100ms', backoffCoefficient: 2, maximumInterval: '5s' },
+  retry: {
+    initialInterval: '100ms',
+    backoffCoefficient: 2,
+    maximumInterval: '5s',
+    nonRetryableErrorTypes: [NODE_UNAVAILABLE],
+  },
 };
 
 /** The volume's loop looks again anyway. Short: the node that took it may have been cut off at this moment. */

@@ -143,6 +143,9 @@ export function volumeRoutes(app: Hono<ApiEnvironment>, services: ApiServices): 
     const node = (await readBody(c, attachment)).nodeID as NodeId;
     requireReady(volume);
     const target = await state.nodes.require(node);
+    if (views.health(node) === 'offline') {
+      throw new DomainError('node-unavailable', `node "${target.value.name}" is offline`);
+    }
     const current = await state.attachments.get(volume.id);
     const holder = current?.value.node;
     if (holder !== undefined && holder !== node) {
