@@ -45,6 +45,20 @@ async function ensureVolume(cluster: Cluster): Promise<ApiVolume> {
   });
 }
 
+/**
+ * After the start of a node: a device that was gone with it is there again, the mount on it is not. Resolves to the
+ * mount point if it was mounted.
+ */
+export async function remountDemo(cluster: Cluster, demo: Demo, started: string): Promise<string | undefined> {
+  const { mountPoint, volume } = demo;
+  if (mountPoint === undefined || mountsBelow(mountPoint).includes(mountPoint)) return undefined;
+  const { attachedOn } = await cluster.api.volume(volume.namespaceID, volume.id);
+  const node = cluster.node(started);
+  if (attachedOn !== node.id) return undefined;
+  await mountVolume(await waitForDevice(node, volume.id), 'ext4', mountPoint);
+  return mountPoint;
+}
+
 /** Errors: ClusterError. What this machine can't do (no root, no FUSE) is no error but a reason in the result. */
 export async function startDemo(cluster: Cluster, step: Step): Promise<Demo> {
   const volume = await step(`volume "${NAME}": 1 GiB, one replica, encrypted, compressed`, () => ensureVolume(cluster));

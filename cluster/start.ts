@@ -4,7 +4,7 @@ import type { Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster } from './cluster.js';
 import { type ControlRequest, serveControl } from './control.js';
-import { type Demo, startDemo } from './demo.js';
+import { type Demo, remountDemo, startDemo } from './demo.js';
 import { describeCluster } from './description.js';
 import { readStartOptions } from './options.js';
 import { runCommand, showStep } from './progress.js';
@@ -17,7 +17,13 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-async function handle(cluster: Cluster, request: ControlRequest, stop: () => void): Promise<unknown> {
+interface Running {
+  readonly cluster: Cluster;
+  readonly demo: () => Promise<Demo | undefined>;
+  readonly stop: () => void;
+}
+
+async function handle({ cluster, demo, stop }: Running, request: ControlRequest): Promise<unknown> {
   switch (request.command) {
     case 'status':
       await survey(cluster);
@@ -30,7 +36,20 @@ async function handle(cluster: Cluster, request: ControlRequest, stop: () => voi
     case 'stop-node':
       return await cluster.stopNode(request.node);
     case 'start-node':
-      return await cluster.startNode(request.node);
+      await cluster.startNode(request.node);
+      await remount(cluster, demo, request.node);
+      return undefined;
+  }
+}
+
+/** The node runs in any case. */
+async function remount(cluster: Cluster, demo: Running['demo'], node: string): Promise<void> {
+  try {
+    const shown = await demo();
+    const mountPoint = shown && (await remountDemo(cluster, shown, node));
+    if (mountPoint !== undefined) say(`\nMounted again: ${mountPoint}.`);
+  } catch (error) {
+    say(`\nThe demo volume is not mounted again: ${(error as Error).message}`);
   }
 }
 
@@ -81,7 +100,9 @@ async function main(): Promise<void> {
   let surveys: NodeJS.Timeout | undefined;
   let demo: Promise<Demo | undefined> = Promise.resolve(undefined);
   try {
-    control = await serveControl(cluster.facts.controlSocket, (request) => handle(cluster, request, stop));
+    control = await serveControl(cluster.facts.controlSocket, (request) =>
+      handle({ cluster, demo: () => demo, stop }, request),
+    );
     demo = options.bare ? Promise.resolve(undefined) : startDemo(cluster, showStep);
     const shown = (await Promise.race([demo, stopped])) ?? undefined;
     await survey(cluster);
