@@ -23,6 +23,7 @@ it('nothing that was flushed is lost when all agents are killed at once', async 
   const interrupted = startFio({ uri, size: '64m', offset: '64m', seed: 2, mode: 'write', rateIops: 500 });
   await sleep(2_000);
   await test.killAll();
+  interrupted.process.kill('SIGKILL');
   await expect(interrupted.done).rejects.toThrow();
 
   await test.startAll();

@@ -3,6 +3,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 
 const MAX_OUTPUT_CHARACTERS = 64 * 1024;
+/** fio's nbd engine spins for ever on a connection that was lost. */
+const TIMEOUT_MS = 240_000;
 
 export interface FioJob {
   readonly uri: string;
@@ -28,7 +30,14 @@ export interface FioRun {
 export function startFio(job: FioJob): FioRun {
   const mode = job.mode ?? 'write-and-verify';
   const args = [
-    ...['--name=blocks', '--ioengine=nbd', `--uri=${job.uri}`, '--rw=randwrite', `--bs=${job.blockSize ?? '4k'}`],
+    ...[
+      '--name=blocks',
+      '--thread',
+      '--ioengine=nbd',
+      `--uri=${job.uri}`,
+      '--rw=randwrite',
+      `--bs=${job.blockSize ?? '4k'}`,
+    ],
     ...[`--size=${job.size}`, `--offset=${job.offset ?? '0'}`, `--iodepth=${job.iodepth ?? 16}`],
     ...['--verify=crc32c', '--verify_fatal=1', '--serialize_overlap=1', '--end_fsync=1', '--verify_state_save=0'],
     `--randseed=${job.seed ?? 1}`,
@@ -36,7 +45,7 @@ export function startFio(job: FioJob): FioRun {
     ...(mode === 'write' ? ['--do_verify=0'] : []),
     ...(mode === 'verify' ? ['--verify_only=1'] : []),
   ];
-  const child = spawn('fio', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('fio', args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: TIMEOUT_MS, killSignal: 'SIGKILL' });
   let output = '';
   const keep = (chunk: Buffer): void => {
     output = (output + chunk.toString('utf8')).slice(-MAX_OUTPUT_CHARACTERS);
