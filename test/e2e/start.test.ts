@@ -133,6 +133,23 @@ describe('npm start', () => {
     expect(await manage('start-node', 'node3')).toEqual({ code: 0, output: 'node3 is running.\n' });
   });
 
+  it('serves the CLI with the credentials that it made', async () => {
+    const facts = readFacts(join(directory, 'cluster.json'));
+    const { username, password } = JSON.parse(readFileSync(facts.credentialsFile, 'utf8'));
+    const env = {
+      PATH: process.env.PATH,
+      HOME: directory,
+      STORAGEOS_ENDPOINTS: facts.nodes[1]!.apiEndpoint,
+      STORAGEOS_USERNAME: username,
+      STORAGEOS_PASSWORD: password,
+    };
+    const volumes = await runCommandLine('cli/main.js', ['get', 'volumes'], { env });
+    expect(volumes.output).toMatch(/^default\s+demo\s+1\.0 GiB\s+node1/m);
+    expect(volumes.code).toBe(0);
+    const wrong = { ...env, STORAGEOS_PASSWORD: 'something else', STORAGEOS_NO_AUTH_CACHE: 'true' };
+    expect((await runCommandLine('cli/main.js', ['get', 'volumes'], { env: wrong })).code).not.toBe(0);
+  });
+
   it('compares the copies of a volume by a command', async () => {
     if (mounted) execFileSync('sync', ['--file-system', join(directory, 'mnt', 'demo')]);
     const verify = (volume: string) => runCommandLine('cluster/manage.js', ['verify', volume, '--data-dir', directory]);
@@ -200,7 +217,10 @@ describe('npm start with servers that run already', () => {
       const { etcdClient, temporal } = site.layout.ports;
       command.running = new RunningCommand('cluster/start.js', args, {
         env: {
-          PATH: '/nowhere',
+          PATH: process.env.PATH,
+          // Whoever wanted them would fail.
+          ETCD_PATH: '/nowhere/etcd',
+          TEMPORAL_PATH: '/nowhere/temporal',
           STORAGEOS_ETCD_ENDPOINTS: `127.0.0.1:${etcdClient}`,
           TEMPORAL_ADDRESS: `127.0.0.1:${temporal}`,
           ETCD_NAMESPACE: 'elsewhere',
