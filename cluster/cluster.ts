@@ -14,11 +14,11 @@ import { type Credentials, type DataDir, type Layout, MAX_NODES, newNode, nodeAd
 import { ClusterError } from './errors.js';
 import { type ClusterFacts, type NodeFacts, type NodeState, type VolumeFacts, writeFacts } from './facts.js';
 import { ensureAuthority, ensureClusterKey, issueCertificate, volumeKeyDir } from './identities.js';
-import { settlePorts, startEtcd, startTemporal } from './servers.js';
+import { ManagedServers } from './managed-servers.js';
+import { settlePorts } from './servers.js';
 import { releaseStaleMounts } from './volumes.js';
 
 const AGENT_STOP_MS = 30_000;
-const SERVER_STOP_MS = 15_000;
 const DEFAULT_NODES = 3;
 const HOST = '127.0.0.1';
 
@@ -87,6 +87,8 @@ export class Cluster {
   readonly dataDir: DataDir;
   readonly credentials: Credentials;
   readonly api: ApiClient;
+  /** etcd and the Temporal server, but those that are given by environment. */
+  readonly servers: ManagedServers;
   readonly #options: ClusterOptions;
   readonly #layout: Layout;
   readonly #lock: Server;
@@ -94,8 +96,6 @@ export class Cluster {
   readonly #external: ExternalServers;
   readonly #startedAt = new Date().toISOString();
   #secrets: { readonly authority: KeyPair; readonly clusterKeyFile: string } | undefined;
-  #etcd: SupervisedChild | undefined;
-  #temporal: SupervisedChild | undefined;
   #volumes: readonly VolumeFacts[] = [];
   #stopping = false;
 
@@ -105,6 +105,11 @@ export class Cluster {
     this.#options = options;
     this.#layout = layout;
     this.#lock = lock;
+    this.servers = new ManagedServers({
+      site: { dataDir: options.dataDir, layout },
+      notice: options.notice,
+      changed: () => this.writeFacts(),
+    });
     this.#external = externalServers(options.env ?? process.env);
     this.api = new ApiClient(() => this.#runningEndpoints(), credentials);
   }
@@ -169,23 +174,11 @@ export class Cluster {
     if (this.#external.etcd === undefined) wanted.push('etcd');
     if (this.#external.temporal === undefined) wanted.push('temporal');
     const binaries = await ensureBinaries({ names: wanted, step, env });
-    const server = (executable: string) => ({ dataDir: this.dataDir, layout: this.#layout, executable });
     await all([
-      this.#external.etcd === undefined &&
-        step('etcd', async () => {
-          await startEtcd(server(binaries.etcd.path), (child) => {
-            this.#etcd = child;
-          });
-        }),
+      this.#external.etcd === undefined && step('etcd', () => this.servers.add('etcd', binaries.etcd.path)),
       this.#external.temporal === undefined &&
-        step('Temporal server', async () => {
-          await startTemporal(server(binaries.temporal.path), (child) => {
-            this.#temporal = child;
-          });
-        }),
+        step('Temporal server', () => this.servers.add('temporal', binaries.temporal.path)),
     ]);
-    this.#watchServer(this.#etcd, 'etcd');
-    this.#watchServer(this.#temporal, 'The Temporal server');
     for (const [i, node] of this.#layout.nodes.entries()) {
       const site = {
         ...node,
@@ -197,14 +190,6 @@ export class Cluster {
     }
     await step(`${running} node ${running === 1 ? 'agent' : 'agents'}`, async () => {
       await all(this.#members.slice(0, running).map((member) => this.#startMember(member)));
-    });
-  }
-
-  #watchServer(child: SupervisedChild | undefined, title: string): void {
-    void child?.exited.then(({ code, signal }) => {
-      if (this.#stopping) return;
-      this.#options.notice(`${title} ended by itself (${signal ?? `code ${code}`}):\n${child.logTail()}`);
-      this.writeFacts();
     });
   }
 
@@ -344,6 +329,8 @@ export class Cluster {
   }
 
   get facts(): ClusterFacts {
+    const etcdPid = this.servers.pid('etcd');
+    const temporalPid = this.servers.pid('temporal');
     return {
       format: 1,
       pid: process.pid,
@@ -353,13 +340,13 @@ export class Cluster {
       credentialsFile: this.dataDir.credentialsFile,
       etcd: {
         endpoints: this.etcdEndpoints,
-        ...(this.#etcd?.exit === undefined && this.#etcd && { pid: this.#etcd.pid }),
+        ...(etcdPid !== undefined && { pid: etcdPid }),
       },
       temporal: {
         address: this.temporalAddress,
         namespace: this.#externalSettings().TEMPORAL_NAMESPACE ?? 'default',
         ...(this.temporalUi !== undefined && { ui: this.temporalUi }),
-        ...(this.#temporal?.exit === undefined && this.#temporal && { pid: this.#temporal.pid }),
+        ...(temporalPid !== undefined && { pid: temporalPid }),
       },
       nodes: this.nodes,
       volumes: this.#volumes,
@@ -379,8 +366,7 @@ export class Cluster {
         await member.child?.stop(AGENT_STOP_MS);
       }),
     );
-    await this.#temporal?.stop(SERVER_STOP_MS);
-    await this.#etcd?.stop(SERVER_STOP_MS);
+    await this.servers.stopAll();
     rmSync(this.dataDir.factsFile, { force: true });
     this.#lock.close();
   }

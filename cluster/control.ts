@@ -17,6 +17,7 @@ const CONNECT_TIMEOUT_MS = 2_000;
 const requestSchema = z.discriminatedUnion('command', [
   z.object({ command: z.literal('status') }),
   z.object({ command: z.literal('stop') }),
+  z.object({ command: z.enum(['stop-server', 'start-server']), server: z.enum(['etcd', 'temporal']) }),
   z.object({ command: z.enum(['kill-node', 'stop-node', 'start-node']), node: z.string().min(1).max(253) }),
 ]);
 

@@ -14,6 +14,8 @@ export type ClusterErrorKind =
   | 'timeout'
   /** No such node, or not in the state that the command needs. */
   | 'node'
+  /** The server is not this cluster's, or not in the state that the command needs. */
+  | 'server'
   /** The HTTP API refused. */
   | 'api'
   /** No supervisor is running. */

@@ -75,6 +75,11 @@ async function main(): Promise<void> {
       process.stdout.write(`${dataDir.root} is gone.\n`);
       return;
     }
+    case 'stop-server':
+    case 'start-server':
+      await callControl(socket, { command: options.command, server: options.server });
+      process.stdout.write(`${options.server} is ${options.command === 'start-server' ? 'running' : 'stopped'}.\n`);
+      return;
     default: {
       await callControl(socket, { command: options.command, node: options.node });
       const facts = readFacts(dataDir.factsFile);

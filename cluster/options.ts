@@ -65,15 +65,20 @@ const MANAGE_USAGE = `npm run cluster -- <command> [--data-dir DIR]
   kill-node NAME    SIGKILL to a node's agent; it stays down until it is started
   stop-node NAME    stops a node's agent cleanly
   start-node NAME   starts a node's agent
+  stop-server NAME  stops etcd or temporal: I/O goes on, changes through the API answer 503
+  start-server NAME starts it again
   verify VOLUME     compares all copies of a volume (NAME or NAMESPACE/NAME), block by block; code 1 if they differ
   stop              stops the cluster (as Ctrl-C does where it runs)
   destroy           stops the cluster and removes its data directory`;
 
 export const NODE_COMMANDS = ['kill-node', 'stop-node', 'start-node'] as const;
+const SERVER_COMMANDS = ['stop-server', 'start-server'] as const;
+const SERVERS = ['etcd', 'temporal'] as const;
 
 export type ManageOptions = { readonly dataDir: DataDir } & (
   | { readonly command: 'status' | 'stop' | 'destroy' }
   | { readonly command: (typeof NODE_COMMANDS)[number]; readonly node: string }
+  | { readonly command: (typeof SERVER_COMMANDS)[number]; readonly server: (typeof SERVERS)[number] }
   | { readonly command: 'verify'; readonly namespace: string; readonly volume: string }
 );
 
@@ -90,6 +95,11 @@ export function readManageOptions(args: readonly string[]): ManageOptions {
   if (command === 'verify' && node !== undefined && rest.length === 0) {
     const [volume = node, namespace = 'default'] = node.split('/').reverse();
     return { command, namespace, volume, dataDir };
+  }
+  const serverCommand = SERVER_COMMANDS.find((name) => name === command);
+  const server = SERVERS.find((name) => name === node);
+  if (serverCommand !== undefined && server !== undefined && rest.length === 0) {
+    return { command: serverCommand, server, dataDir };
   }
   const nodeCommand = NODE_COMMANDS.find((name) => name === command);
   if (nodeCommand !== undefined && node !== undefined && rest.length === 0) {

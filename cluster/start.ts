@@ -31,6 +31,10 @@ async function handle({ cluster, demo, stop }: Running, request: ControlRequest)
     case 'stop':
       stop();
       return undefined;
+    case 'stop-server':
+      return await cluster.servers.stop(request.server);
+    case 'start-server':
+      return await cluster.servers.start(request.server);
     case 'kill-node':
       return await cluster.killNode(request.node);
     case 'stop-node':
