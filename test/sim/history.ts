@@ -60,7 +60,13 @@ export class History {
   /** Everything that is wrong; empty if nothing is. */
   problems(blocks: number): string[] {
     this.#fence();
-    const problems: string[] = [];
+    const problems = this.operations.flatMap((operation) => {
+      const fencedAt = this.#fencedAt.get(operation.generation) ?? Number.POSITIVE_INFINITY;
+      if (operation.kind !== 'write' || operation.status !== 'ok' || operation.invoked <= fencedAt) return [];
+      return [
+        `write ${operation.id} of generation ${operation.generation} was done after ${fencedAt.toFixed(1)}, when it was fenced`,
+      ];
+    });
     for (let block = 0; block < blocks && problems.length < 10; block++) problems.push(...this.#checkBlock(block));
     return problems;
   }

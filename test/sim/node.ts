@@ -62,6 +62,7 @@ export class SimNode {
   readonly #links = new Map<NodeId, PeerLink>();
   readonly #connecting = new Set<NodeId>();
   clock: SimClock;
+  #uncleanWhileAway = false;
 
   constructor(world: World, placement: Placement, disk: NodeDisk, rate: number) {
     this.#world = world;
@@ -131,10 +132,16 @@ export class SimNode {
     this.deployment.onVolume(spec);
   }
 
+  /** Whether its copy may have lost acknowledged writes, whoever knows. */
+  get unclean(): boolean {
+    return this.store?.state.unclean ?? this.#uncleanWhileAway;
+  }
+
   /** What the host does about a store that has failed: opens it anew. */
   #storeFailed(process: SimProcess): void {
     process.run(() => {
       const failed = this.deployment;
+      this.#uncleanWhileAway = true;
       this.deployment = undefined;
       this.store = undefined;
       void failed?.stop();
@@ -161,6 +168,7 @@ export class SimNode {
     if (!this.up) return;
     this.#world.trace(this.name, power ? 'loses power' : 'is killed');
     this.up = false;
+    this.#uncleanWhileAway = power || this.unclean;
     this.process.kill();
     this.deployment = undefined;
     this.store = undefined;

@@ -3,7 +3,7 @@
  * and a controller, through faults, until all is healed; then everything that was promised is checked.
  */
 
-import type { Durability, FailureMode, Placement } from '../../core/domain.js';
+import type { Durability, FailureMode, Membership, Placement } from '../../core/domain.js';
 import { initialMembership } from '../../core/membership.js';
 import type { ReplicationSettings, VolumeSpec } from '../../core/replication/replicated-deployment.js';
 import type { BlockNumber, DeploymentId, Generation, NodeId, SessionNumber, VolumeId } from '../../core/types.js';
@@ -136,12 +136,25 @@ class Simulation implements World {
         history: record.history.at(-1),
         readOnly: record.readOnly,
       });
+      this.#checkCandidate(record);
       this.#faults.onMembershipChange();
       if (record.lossVerifier !== previous.lossVerifier) {
         this.#history.losses.push({ at: this.scheduler.now });
         for (const client of this.clients) if (client.alive) client.onLoss();
       }
     };
+  }
+
+  /** [R10] Nobody who may have lost writes is chosen while a member has them all, wherever it is. */
+  #checkCandidate(record: Membership): void {
+    const { store } = this.node(record.primary.node);
+    // A life that has ended meanwhile cannot open [2].
+    if (record.active || store?.incarnation !== record.primary.incarnation || !store.state.unclean) return;
+    const clean = this.nodes.filter((node) => record.inSync.includes(node.placement.deployment) && !node.unclean);
+    if (clean.length === 0) return;
+    this.#problems.push(
+      `${record.primary.node} is unclean and was chosen though ${clean.map((node) => node.name)} is not`,
+    );
   }
 
   #nodeName(deployment: DeploymentId): string {
