@@ -2,9 +2,19 @@
 // table is that of core/record.ts; docs/internals/codec.md has the format and says what it protects against.
 
 import { compress, decompress } from './lz4';
-import { BINDING, BLOCK, RESULT, VOLUME_ID } from './memory';
+import { BINDING, RESULT, VOLUME_ID } from './memory';
 import { hash } from './xxh3';
-import { MAX_UNITS, MIN_UNIT, decryptUnit, encryptUnit, makeTweaks, setUnitNumber, stageUnit, unstageUnit } from './xts';
+import {
+  MAX_UNITS,
+  MIN_UNIT,
+  finish,
+  makeTweaks,
+  setUnitNumber,
+  stageUnit,
+  stealUnit,
+  transformUnit,
+  unstageUnit,
+} from './xts';
 
 const ENTRY_BYTES: usize = 32;
 const ENTRY_BLOCKS: usize = 8;
@@ -131,24 +141,66 @@ function putEntry(entry: usize, block: u64, kind: u32, flags: u32, length: u32):
   store<u64>(entry, 0, ENTRY_CHECKSUM);
 }
 
-/** First tweaks of the next MAX_UNITS entries with data. The data unit number is the block number. */
-function prepareTweaks(entry: usize, end: usize): void {
-  for (let unit: usize = 0; entry < end && unit < MAX_UNITS; entry += ENTRY_BYTES) {
-    if (load<u8>(entry, ENTRY_KIND) === KIND_DATA) setUnitNumber(unit++, load<u64>(entry), 0);
-  }
-  makeTweaks();
+@inline
+function hasData(entry: usize): bool {
+  return load<u8>(entry, ENTRY_KIND) === KIND_DATA;
 }
 
-/** Encrypts, if told to, and checksums the payloads of the entries, among them at most MAX_UNITS with data. */
-function sealGroup(entry: usize, end: usize, payload: usize, cipher: bool): void {
-  if (cipher) {
-    prepareTweaks(entry, end);
+@inline
+function lengthOf(entry: usize): usize {
+  return <usize>load<u32>(entry, ENTRY_LENGTH);
+}
+
+/** The end of the group of entries at `entry`: behind MAX_UNITS with data, or `end`. */
+function groupEnd(entry: usize, end: usize): usize {
+  for (let units: usize = 0; entry < end && units < MAX_UNITS; entry += ENTRY_BYTES) {
+    if (hasData(entry)) units++;
   }
-  let unit: usize = 0;
+  return entry;
+}
+
+/** First tweaks of a group. The data unit number is the block number. */
+function prepareTweaks(entry: usize, end: usize): void {
+  let units: usize = 0;
   for (; entry < end; entry += ENTRY_BYTES) {
-    if (load<u8>(entry, ENTRY_KIND) !== KIND_DATA) continue;
-    const length = <usize>load<u32>(entry, ENTRY_LENGTH);
-    if (cipher) encryptUnit(payload, payload, length, unit++);
+    if (hasData(entry)) setUnitNumber(units++, load<u64>(entry), 0);
+  }
+  if (units > 0) makeTweaks();
+}
+
+/** The incomplete AES blocks of a group's payloads. */
+function stealGroup(entry: usize, end: usize, payload: usize, decrypting: bool): void {
+  for (let unit: usize = 0; entry < end; entry += ENTRY_BYTES) {
+    if (!hasData(entry)) continue;
+    const length = lengthOf(entry);
+    stealUnit(payload, length, unit++, decrypting);
+    payload += length;
+  }
+  finish(decrypting);
+}
+
+/** Encrypts or decrypts a group's payloads in place. Returns their end. */
+function cipherGroup(entry: usize, end: usize, payload: usize, decrypting: bool): usize {
+  prepareTweaks(entry, end);
+  let at = payload;
+  let unit: usize = 0;
+  for (let each = entry; each < end; each += ENTRY_BYTES) {
+    if (!hasData(each)) continue;
+    const length = lengthOf(each);
+    transformUnit(at, length, unit++, decrypting);
+    at += length;
+  }
+  finish(decrypting);
+  stealGroup(entry, end, payload, decrypting);
+  return at;
+}
+
+/** Encrypts, if told to, and checksums the payloads of a group. */
+function sealGroup(entry: usize, end: usize, payload: usize, cipher: bool): void {
+  if (cipher) cipherGroup(entry, end, payload, false);
+  for (; entry < end; entry += ENTRY_BYTES) {
+    if (!hasData(entry)) continue;
+    const length = lengthOf(entry);
     store<u64>(entry, checksum(entry, payload, length), ENTRY_CHECKSUM);
     payload += length;
   }
@@ -165,33 +217,34 @@ export function seal(entries: usize, count: u32, stored: usize): void {
  */
 export function stage(entries: usize, count: u32, stored: usize, staged: usize, decrypting: bool): usize {
   const end = entries + <usize>count * ENTRY_BYTES;
-  let unit = MAX_UNITS;
   let op = staged;
-  for (let entry = entries; entry < end; entry += ENTRY_BYTES) {
-    if (load<u8>(entry, ENTRY_KIND) !== KIND_DATA) continue;
-    if (unit === MAX_UNITS) {
-      prepareTweaks(entry, end);
-      unit = 0;
+  for (let entry = entries; entry < end; ) {
+    const next = groupEnd(entry, end);
+    prepareTweaks(entry, next);
+    for (let unit: usize = 0; entry < next; entry += ENTRY_BYTES) {
+      if (!hasData(entry)) continue;
+      const length = lengthOf(entry);
+      op += stageUnit(stored, length, op, unit++, decrypting);
+      stored += length;
     }
-    const length = <usize>load<u32>(entry, ENTRY_LENGTH);
-    op += stageUnit(stored, op, length, unit++, decrypting);
-    stored += length;
   }
   return op - staged;
 }
 
 export function unstage(entries: usize, count: u32, stored: usize, staged: usize, decrypting: bool): void {
   const end = entries + <usize>count * ENTRY_BYTES;
-  let unit = MAX_UNITS;
-  for (let entry = entries; entry < end; entry += ENTRY_BYTES) {
-    if (load<u8>(entry, ENTRY_KIND) !== KIND_DATA) continue;
-    if (unit === MAX_UNITS) {
-      prepareTweaks(entry, end);
-      unit = 0;
+  for (let entry = entries; entry < end; ) {
+    const group = entry;
+    const groupStored = stored;
+    const next = groupEnd(entry, end);
+    prepareTweaks(entry, next);
+    for (let unit: usize = 0; entry < next; entry += ENTRY_BYTES) {
+      if (!hasData(entry)) continue;
+      const length = lengthOf(entry);
+      staged += unstageUnit(stored, length, staged, unit++, decrypting);
+      stored += length;
     }
-    const length = <usize>load<u32>(entry, ENTRY_LENGTH);
-    staged += unstageUnit(staged, stored, length, unit++, decrypting);
-    stored += length;
+    stealGroup(group, next, groupStored, decrypting);
   }
 }
 
@@ -246,8 +299,8 @@ export function check(
 }
 
 /**
- * Decodes what `check` has found good to `plain`. With CIPHER_OUTSIDE the payloads are decrypted already.
- * Leaves `stored` as it is.
+ * Decodes what `check` has found good to `plain`; decrypts `stored` in place, but with CIPHER_OUTSIDE the payloads
+ * are decrypted already.
  */
 export function decode(
   entries: usize,
@@ -257,32 +310,27 @@ export function decode(
   blockSize: usize,
   options: u32,
 ): i32 {
-  const cipher = (options & (ENCRYPTED | CIPHER_OUTSIDE)) === ENCRYPTED;
   const end = entries + <usize>entryCount * ENTRY_BYTES;
-  let unit = MAX_UNITS;
+  if ((options & (ENCRYPTED | CIPHER_OUTSIDE)) === ENCRYPTED) {
+    let payload = stored;
+    for (let entry = entries; entry < end; ) {
+      const next = groupEnd(entry, end);
+      payload = cipherGroup(entry, next, payload, true);
+      entry = next;
+    }
+  }
   for (let entry = entries; entry < end; entry += ENTRY_BYTES) {
-    if (load<u8>(entry, ENTRY_KIND) === KIND_ZERO) {
+    if (!hasData(entry)) {
       const length = <usize>load<u32>(entry, ENTRY_BLOCKS) * blockSize;
       memory.fill(plain, 0, length);
       plain += length;
       continue;
     }
-    if (cipher && unit === MAX_UNITS) {
-      prepareTweaks(entry, end);
-      unit = 0;
-    }
-    const length = <usize>load<u32>(entry, ENTRY_LENGTH);
+    const length = lengthOf(entry);
     if (load<u8>(entry, ENTRY_FLAGS) & FLAG_LZ4) {
-      let source = stored;
-      if (cipher) {
-        decryptUnit(stored, BLOCK, length, unit++);
-        source = BLOCK;
-      }
-      const made = decompress(source, length, plain, blockSize);
+      const made = decompress(stored, length, plain, blockSize);
       if (made < 0) return fail(BAD_COMPRESSED, load<u64>(entry));
       if (<usize>made !== blockSize) return fail(BAD_LENGTH, load<u64>(entry));
-    } else if (cipher) {
-      decryptUnit(stored, plain, length, unit++);
     } else {
       memory.copy(plain, stored, length);
     }

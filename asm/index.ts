@@ -16,8 +16,6 @@ export {
   HASH_TABLE_BYTES,
   ENTRIES,
   ENTRIES_BYTES,
-  BLOCK,
-  BLOCK_BYTES,
   PLAIN,
   PLAIN_BYTES,
   STORED,
@@ -26,7 +24,7 @@ export {
 } from './memory';
 
 import { hash } from './xxh3';
-import { decryptUnit, encryptUnit, makeTweaks, setUnitNumber } from './xts';
+import { finish, makeTweaks, setUnitNumber, stealUnit, transformUnit } from './xts';
 import { RESULT } from './memory';
 
 /** XXH3-64, the seed in two halves; the hash is written to RESULT. */
@@ -34,15 +32,15 @@ export function xxh3(input: usize, length: usize, seedLow: u32, seedHigh: u32): 
   store<u64>(RESULT, hash(input, length, (<u64>seedHigh << 32) | <u64>seedLow));
 }
 
-/** XTS-AES-256 with the expanded keys; the 128-bit data unit number is at RESULT. */
-export function xtsEncrypt(source: usize, target: usize, length: usize): void {
+/**
+ * XTS-AES-256 of one data unit of at least 16 bytes, in place, with the expanded keys; its 128-bit number is at
+ * RESULT.
+ */
+export function xts(at: usize, length: usize, decrypting: bool): void {
   setUnitNumber(0, load<u64>(RESULT), load<u64>(RESULT, 8));
   makeTweaks();
-  encryptUnit(source, target, length, 0);
-}
-
-export function xtsDecrypt(source: usize, target: usize, length: usize): void {
-  setUnitNumber(0, load<u64>(RESULT), load<u64>(RESULT, 8));
-  makeTweaks();
-  decryptUnit(source, target, length, 0);
+  transformUnit(at, length, 0, decrypting);
+  finish(decrypting);
+  stealUnit(at, length, 0, decrypting);
+  finish(decrypting);
 }

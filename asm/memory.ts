@@ -35,12 +35,8 @@ export const HASH_TABLE_BYTES: usize = 0x4000;
 export const ENTRIES: usize = 0x8000;
 export const ENTRIES_BYTES: usize = 0x4000;
 
-/** One decrypted but still compressed block. */
-export const BLOCK: usize = 0x10000;
-export const BLOCK_BYTES: usize = 0x10000;
-
 /** Plain and stored bytes of a request. */
-export const PLAIN: usize = 0x20000;
+export const PLAIN: usize = 0x10000;
 export const PLAIN_BYTES: usize = 0x100000;
 export const STORED: usize = PLAIN + PLAIN_BYTES;
 export const STORED_BYTES: usize = 0x100000;

@@ -1,5 +1,12 @@
-// XTS-AES-256 (IEEE 1619-2018, clause 5): a data unit of at least 16 bytes, of any length: the last, incomplete
-// block steals from the one before it, so that the ciphertext is as long as the plain text.
+// XTS-AES-256 (IEEE 1619-2018, clause 5), in place: a data unit has at least 16 bytes and any length; the last,
+// incomplete block steals from the one before it, so that the ciphertext is as long as the plain text.
+//
+// AES works on eight blocks at a time. What doesn't fill eight, the ends of data units, is gathered over up to
+// eight units. So a group of units takes these steps:
+//
+//   setUnitNumber for each, makeTweaks
+//   transformUnit for each, finish        all whole blocks
+//   stealUnit for each, finish            the incomplete ones
 
 import { decrypt8, encrypt8 } from '../build/asm/aes-bitsliced';
 import { expandKey } from './aes';
@@ -9,18 +16,24 @@ const AES_BLOCK: usize = 16;
 const LANES: usize = 8;
 const GROUP: usize = LANES * AES_BLOCK;
 
-/** Tweaks of the group that is being worked on; the next three are fixed places as well. */
+/** Tweaks of eight blocks that lie together. */
 const TWEAKS: usize = XTS_SCRATCH;
-/** Blocks that don't fill a group. */
-const STAGE: usize = TWEAKS + GROUP;
 /** Always zero. */
-const ZEROES: usize = STAGE + GROUP;
-/** First tweaks of up to eight data units. */
+const ZEROES: usize = TWEAKS + GROUP;
+/** Of each unit of a group: the first tweak, and that of the block that completes the incomplete one. */
 const FIRST_TWEAKS: usize = ZEROES + GROUP;
+const STEAL_TWEAKS: usize = FIRST_TWEAKS + GROUP;
+/** Gathered blocks: contents, tweaks, where they belong. */
+const GATHERED: usize = STEAL_TWEAKS + GROUP;
+const GATHERED_TWEAKS: usize = GATHERED + GROUP;
+const GATHERED_TARGETS: usize = GATHERED_TWEAKS + GROUP;
+const COMPLETED: usize = GATHERED_TARGETS + LANES * sizeof<usize>();
+
+let gathered: usize = 0;
 
 /** The shortest data unit. */
 export const MIN_UNIT: usize = AES_BLOCK;
-/** Data units whose first tweaks are made together. */
+/** Data units in a group at the most. */
 export const MAX_UNITS: usize = LANES;
 
 /**
@@ -47,7 +60,7 @@ export function wipeKeys(): void {
   memory.fill(KEY, 0, 64);
 }
 
-/** Puts the number of data unit `unit` (0 to 7) in place for makeTweaks. 128-bit little-endian, as IEEE 1619. */
+/** The number of the group's data unit `unit` (0 to 7): 128 bits, little-endian, as IEEE 1619 has it. */
 @inline
 export function setUnitNumber(unit: usize, low: u64, high: u64): void {
   store<u64>(FIRST_TWEAKS + unit * AES_BLOCK, low);
@@ -64,149 +77,107 @@ export function makeTweaks(): void {
 @inline
 function double(tweak: v128): v128 {
   // The sign words of both halves, changed over: the low half's carry goes up, the high half's comes back as 0x87.
-  const carries = v128.shuffle<i32>(i32x4.shr_s(tweak, 31), i32x4.shr_s(tweak, 31), 3, 3, 1, 1);
+  const signs = i32x4.shr_s(tweak, 31);
+  const carries = v128.shuffle<i32>(signs, signs, 3, 3, 1, 1);
   return v128.xor(i64x2.shl(tweak, 1), v128.and(carries, i32x4(0x87, 0, 1, 0)));
 }
 
-/** Eight tweaks from `tweak` on; returns the ninth. */
 @inline
-function fillTweaks(tweak: v128): v128 {
-  for (let at = TWEAKS; at < TWEAKS + GROUP; at += AES_BLOCK) {
-    v128.store(at, tweak);
+function aes8(source: usize, target: usize, whitening: usize, decrypting: bool): void {
+  if (decrypting) decrypt8(source, target, whitening, DATA_KEYS);
+  else encrypt8(source, target, whitening, DATA_KEYS);
+}
+
+/** Has the block at `source` encrypted or decrypted and put at `target`, at the latest by finish. */
+@inline
+function gather(source: usize, target: usize, tweak: v128, decrypting: bool): void {
+  v128.store(GATHERED + gathered * AES_BLOCK, v128.load(source));
+  v128.store(GATHERED_TWEAKS + gathered * AES_BLOCK, tweak);
+  store<usize>(GATHERED_TARGETS + gathered * sizeof<usize>(), target);
+  if (++gathered === LANES) finish(decrypting);
+}
+
+/** Does what was gathered. */
+export function finish(decrypting: bool): void {
+  if (gathered === 0) return;
+  aes8(GATHERED, GATHERED, GATHERED_TWEAKS, decrypting);
+  for (let lane: usize = 0; lane < gathered; lane++) {
+    v128.store(load<usize>(GATHERED_TARGETS + lane * sizeof<usize>()), v128.load(GATHERED + lane * AES_BLOCK));
+  }
+  gathered = 0;
+}
+
+/** Whole blocks that the straight order of tweaks is for: decrypting, the one that was stolen from is not. */
+@inline
+function straightBytes(length: usize, decrypting: bool): usize {
+  const whole = length & ~(AES_BLOCK - 1);
+  return decrypting && whole !== length ? whole - AES_BLOCK : whole;
+}
+
+/** The whole blocks of the unit of `length` bytes at `at`, of at least MIN_UNIT. */
+export function transformUnit(at: usize, length: usize, unit: usize, decrypting: bool): void {
+  let tweak = v128.load(FIRST_TWEAKS + unit * AES_BLOCK);
+  const end = at + straightBytes(length, decrypting);
+  for (; at + GROUP <= end; at += GROUP) {
+    for (let lane = TWEAKS; lane < TWEAKS + GROUP; lane += AES_BLOCK) {
+      v128.store(lane, tweak);
+      tweak = double(tweak);
+    }
+    aes8(at, at, TWEAKS, decrypting);
+  }
+  for (; at < end; at += AES_BLOCK) {
+    gather(at, at, tweak, decrypting);
     tweak = double(tweak);
   }
-  return tweak;
-}
-
-@inline
-function copyBlocks(target: usize, source: usize, blocks: usize): void {
-  for (let at: usize = 0; at < blocks * AES_BLOCK; at += AES_BLOCK) v128.store(target + at, v128.load(source + at));
-}
-
-/** Copies `count` bytes, fewer than a block. */
-@inline
-function copyRest(target: usize, source: usize, count: usize): void {
-  for (let i: usize = 0; i < count; i++) store<u8>(target + i, load<u8>(source + i));
+  v128.store(STEAL_TWEAKS + unit * AES_BLOCK, tweak);
+  if (decrypting && (length & (AES_BLOCK - 1)) !== 0) gather(at, at, double(tweak), true);
 }
 
 /**
- * Encrypts the data unit that setUnitNumber gave the place `unit`; `length` is at least MIN_UNIT. Source and
- * target are the same or don't overlap.
+ * The incomplete block of the unit, if it has one, after its whole blocks are done. The head of the block before
+ * becomes the incomplete one, which, completed with that block's tail, is encrypted or decrypted in its place.
  */
-export function encryptUnit(source: usize, target: usize, length: usize, unit: usize): void {
-  let tweak = v128.load(FIRST_TWEAKS + unit * AES_BLOCK);
-  let blocks = length / AES_BLOCK;
-  const rest = length % AES_BLOCK;
-  for (; blocks >= LANES; blocks -= LANES, source += GROUP, target += GROUP) {
-    tweak = fillTweaks(tweak);
-    encrypt8(source, target, TWEAKS, DATA_KEYS);
+export function stealUnit(at: usize, length: usize, unit: usize, decrypting: bool): void {
+  const rest = length & (AES_BLOCK - 1);
+  if (rest === 0) return;
+  const last = at + length - rest;
+  const before = last - AES_BLOCK;
+  v128.store(COMPLETED, v128.load(before));
+  for (let i: usize = 0; i < rest; i++) {
+    store<u8>(COMPLETED + i, load<u8>(last + i));
+    store<u8>(last + i, load<u8>(before + i));
   }
-  if (blocks > 0) {
-    fillTweaks(tweak);
-    tweak = v128.load(TWEAKS + blocks * AES_BLOCK);
-    copyBlocks(STAGE, source, blocks);
-    encrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-    copyBlocks(target, STAGE, blocks);
-    source += blocks * AES_BLOCK;
-    target += blocks * AES_BLOCK;
-  }
-  if (rest > 0) stealEncrypting(source, target, rest, tweak);
-}
-
-/** The reverse of encryptUnit. */
-export function decryptUnit(source: usize, target: usize, length: usize, unit: usize): void {
-  let tweak = v128.load(FIRST_TWEAKS + unit * AES_BLOCK);
-  const rest = length % AES_BLOCK;
-  // The block that the last bytes were stolen from comes last, with them.
-  let blocks = length / AES_BLOCK - <usize>(rest > 0);
-  for (; blocks >= LANES; blocks -= LANES, source += GROUP, target += GROUP) {
-    tweak = fillTweaks(tweak);
-    decrypt8(source, target, TWEAKS, DATA_KEYS);
-  }
-  if (blocks > 0) {
-    fillTweaks(tweak);
-    tweak = v128.load(TWEAKS + blocks * AES_BLOCK);
-    copyBlocks(STAGE, source, blocks);
-    decrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-    copyBlocks(target, STAGE, blocks);
-    source += blocks * AES_BLOCK;
-    target += blocks * AES_BLOCK;
-  }
-  if (rest > 0) {
-    v128.store(TWEAKS, double(tweak));
-    v128.store(STAGE, v128.load(source));
-    decrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-    stealDecrypting(source, target, rest, tweak, v128.load(STAGE));
-  }
+  gather(COMPLETED, before, v128.load(STEAL_TWEAKS + unit * AES_BLOCK), decrypting);
 }
 
 /*
  * The same with AES elsewhere (node:crypto has the CPU's instructions, but a call of its XTS costs more than the
  * block): what XTS does around AES-ECB. stageUnit whitens the whole blocks of a unit for one ECB pass over all
- * units of a request, unstageUnit whitens its result and does the last, incomplete block.
+ * units of a request; unstageUnit takes the result back, in place of transformUnit and finish.
  */
 
 /** Writes the unit's whole blocks, whitened, to `staged`; returns their length. */
-export function stageUnit(source: usize, staged: usize, length: usize, unit: usize, decrypting: bool): usize {
+export function stageUnit(at: usize, length: usize, staged: usize, unit: usize, decrypting: bool): usize {
+  return whiten(at, staged, length, unit, decrypting);
+}
+
+/** Takes the whole blocks back from `staged`, after AES, into the unit. */
+export function unstageUnit(at: usize, length: usize, staged: usize, unit: usize, decrypting: bool): usize {
+  return whiten(staged, at, length, unit, decrypting);
+}
+
+@inline
+function whiten(source: usize, target: usize, length: usize, unit: usize, decrypting: bool): usize {
   let tweak = v128.load(FIRST_TWEAKS + unit * AES_BLOCK);
-  const whole = length & ~(AES_BLOCK - 1);
-  const straight = whole - (decrypting && whole !== length ? AES_BLOCK : 0);
-  for (let at: usize = 0; at < straight; at += AES_BLOCK) {
-    v128.store(staged + at, v128.xor(v128.load(source + at), tweak));
+  const straight = straightBytes(length, decrypting);
+  for (let i: usize = 0; i < straight; i += AES_BLOCK) {
+    v128.store(target + i, v128.xor(v128.load(source + i), tweak));
     tweak = double(tweak);
   }
+  v128.store(STEAL_TWEAKS + unit * AES_BLOCK, tweak);
+  const whole = length & ~(AES_BLOCK - 1);
   if (straight !== whole) {
-    v128.store(staged + straight, v128.xor(v128.load(source + straight), double(tweak)));
+    v128.store(target + straight, v128.xor(v128.load(source + straight), double(tweak)));
   }
   return whole;
-}
-
-/** Takes the whole blocks back from `staged`, after AES, into the unit at `target`, which stageUnit was given. */
-export function unstageUnit(staged: usize, target: usize, length: usize, unit: usize, decrypting: bool): usize {
-  let tweak = v128.load(FIRST_TWEAKS + unit * AES_BLOCK);
-  const whole = length & ~(AES_BLOCK - 1);
-  const rest = length - whole;
-  const straight = whole - (decrypting && rest > 0 ? AES_BLOCK : 0);
-  for (let at: usize = 0; at < straight; at += AES_BLOCK) {
-    v128.store(target + at, v128.xor(v128.load(staged + at), tweak));
-    tweak = double(tweak);
-  }
-  if (rest > 0) {
-    if (decrypting) {
-      const last = v128.xor(v128.load(staged + straight), double(tweak));
-      stealDecrypting(target + straight, target + straight, rest, tweak, last);
-    } else {
-      stealEncrypting(target + whole, target + whole, rest, tweak);
-    }
-  }
-  return whole;
-}
-
-/**
- * The last `rest` bytes of a unit, at `source`. The head of the encrypted block before, which is at `target`
- * - 16, becomes the last bytes; the plain last bytes, filled up with its tail, are encrypted in its place.
- */
-function stealEncrypting(source: usize, target: usize, rest: usize, tweak: v128): void {
-  const before = v128.load(target - AES_BLOCK);
-  v128.store(STAGE, before);
-  v128.store(STAGE, before, 16);
-  copyRest(STAGE, source, rest);
-  copyRest(target, STAGE + AES_BLOCK, rest);
-  v128.store(TWEAKS, tweak);
-  encrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-  v128.store(target - AES_BLOCK, v128.load(STAGE));
-}
-
-/**
- * The last whole block, at `source`, and the `rest` bytes behind it. `last` is that block decrypted with the
- * unit's last tweak, `tweak` the one before.
- */
-function stealDecrypting(source: usize, target: usize, rest: usize, tweak: v128, last: v128): void {
-  v128.store(STAGE, last);
-  v128.store(STAGE, last, 16);
-  copyRest(STAGE, source + AES_BLOCK, rest);
-  copyRest(target + AES_BLOCK, STAGE + AES_BLOCK, rest);
-  v128.store(TWEAKS, tweak);
-  decrypt8(STAGE, STAGE, TWEAKS, DATA_KEYS);
-  v128.store(target, v128.load(STAGE));
 }

@@ -51,14 +51,14 @@ const SUBJECTS: readonly Subject[] = [
     leaks: false,
     inputBytes: UNIT_BYTES,
     prepare: setData,
-    run: ({ call, at }) => call.xtsEncrypt(at.PLAIN, at.STORED, UNIT_BYTES - 5),
+    run: ({ call, at }) => call.xts(at.PLAIN, UNIT_BYTES - 5, 0),
   },
   {
     name: 'XTS decryption, ciphertext fixed or random',
     leaks: false,
     inputBytes: UNIT_BYTES,
     prepare: setData,
-    run: ({ call, at }) => call.xtsDecrypt(at.PLAIN, at.STORED, UNIT_BYTES - 5),
+    run: ({ call, at }) => call.xts(at.PLAIN, UNIT_BYTES - 5, 1),
   },
   {
     name: 'XTS encryption, key fixed or random',
@@ -68,7 +68,7 @@ const SUBJECTS: readonly Subject[] = [
       setKey(kernels, input);
       kernels.call.expandKeys();
     },
-    run: ({ call, at }) => call.xtsEncrypt(at.PLAIN, at.STORED, UNIT_BYTES - 5),
+    run: ({ call, at }) => call.xts(at.PLAIN, UNIT_BYTES - 5, 0),
   },
   {
     name: 'key expansion, key fixed or random',

@@ -116,8 +116,8 @@ function speedOf(turn: () => void): number {
 function kernelTurn(kernels: Kernels, operation: Operation, size: number, streams: readonly number[]): () => void {
   const { call, at } = kernels;
   const blocks = DATA_BYTES / size;
-  const each = (run: (plain: number, stored: number, i: number) => void) => () => {
-    for (let i = 0; i < blocks; i++) run(at.PLAIN + i * size, at.STORED + i * size, i);
+  const each = (run: (plain: number, i: number) => void) => () => {
+    for (let i = 0; i < blocks; i++) run(at.PLAIN + i * size, i);
   };
   switch (operation) {
     case 'lz4c':
@@ -128,16 +128,16 @@ function kernelTurn(kernels: Kernels, operation: Operation, size: number, stream
         offsets[i] = position;
         return position + length;
       }, at.STORED);
-      return each((plain, _stored, i) => {
+      return each((plain, i) => {
         if (call.lz4Decompress(offsets[i]!, streams[i]!, plain, size) !== size) throw new Error('decompression');
       });
     }
     case 'xxh3':
-      return each((plain, _stored, i) => call.xxh3(plain, size, i + 1, 0));
+      return each((plain, i) => call.xxh3(plain, size, i + 1, 0));
     case 'xtse':
-      return each((plain, stored) => call.xtsEncrypt(plain, stored, size));
+      return each((plain) => call.xts(plain, size, 0));
     case 'xtsd':
-      return each((plain, stored) => call.xtsDecrypt(plain, stored, size));
+      return each((plain) => call.xts(plain, size, 1));
   }
 }
 

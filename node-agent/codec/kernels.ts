@@ -48,15 +48,14 @@ export interface KernelExports {
   lz4Compress(source: number, length: number, target: number, limit: number): number;
   lz4Decompress(source: number, length: number, target: number, capacity: number): number;
   xxh3(input: number, length: number, seedLow: number, seedHigh: number): void;
-  xtsEncrypt(source: number, target: number, length: number): void;
-  xtsDecrypt(source: number, target: number, length: number): void;
+  xts(at: number, length: number, decrypting: number): void;
 }
 
 const CONSTANTS = [
   ...['COMPRESS', 'ENCRYPTED', 'CIPHER_OUTSIDE'],
   ...['GOOD', 'BAD_CHECKSUM', 'BAD_COMPRESSED', 'BAD_LENGTH', 'BAD_ENTRY'],
   ...['VOLUME_ID', 'RESULT', 'KEY', 'DATA_KEYS', 'KEYS_BYTES', 'HASH_TABLE', 'HASH_TABLE_BYTES'],
-  ...['ENTRIES', 'ENTRIES_BYTES', 'BLOCK', 'BLOCK_BYTES', 'PLAIN', 'PLAIN_BYTES', 'STORED', 'STORED_BYTES'],
+  ...['ENTRIES', 'ENTRIES_BYTES', 'PLAIN', 'PLAIN_BYTES', 'STORED', 'STORED_BYTES'],
   'MEMORY_BYTES',
 ] as const;
 

@@ -56,7 +56,7 @@ export class Workspace {
       call.wipeKeys();
       this.#key = undefined;
     }
-    bytes.fill(0, at.BLOCK, at.STORED);
+    bytes.fill(0, at.PLAIN, at.STORED + at.STORED_BYTES);
   }
 }
 

@@ -64,7 +64,7 @@ export class GuardedLz4 {
     const { at, bytes } = this.#kernels;
     const source = atEnd === 'source' ? at.MEMORY_BYTES - input.length : at.PLAIN;
     const target = atEnd === 'target' ? at.MEMORY_BYTES - capacity : at.PLAIN + TARGET_DISTANCE;
-    bytes.fill(POISON, at.BLOCK);
+    bytes.fill(POISON, at.PLAIN);
     bytes.set(input, source);
     const outcome = run(source, target);
     const read = bytes.subarray(source, source + input.length);
@@ -72,8 +72,8 @@ export class GuardedLz4 {
     const output = Buffer.from(bytes.subarray(target, target + capacity));
     bytes.fill(POISON, source, source + input.length);
     bytes.fill(POISON, target, target + capacity);
-    const untouched = Buffer.alloc(at.MEMORY_BYTES - at.BLOCK, POISON);
-    if (!untouched.equals(bytes.subarray(at.BLOCK))) throw new Error('bytes outside the target have changed');
+    const untouched = Buffer.alloc(at.MEMORY_BYTES - at.PLAIN, POISON);
+    if (!untouched.equals(bytes.subarray(at.PLAIN))) throw new Error('bytes outside the target have changed');
     return { outcome, output };
   }
 }
