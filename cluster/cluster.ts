@@ -8,7 +8,7 @@ import type { Server } from 'node:net';
 import type { KeyPair } from '../node-agent/pki/authority.js';
 import { type AgentSite, agentEndpoint, agentPaths, checkAgentPorts, startAgent, untilAgentServes } from './agent.js';
 import { ApiClient } from './api-client.js';
-import { type BinaryName, ensureBinaries, type Step } from './binaries.js';
+import { type Binary, type BinaryName, ensureBinaries, type Step } from './binaries.js';
 import { endOrphans, type SupervisedChild } from './child.js';
 import { type Credentials, type DataDir, type Layout, MAX_NODES, newNode, nodeAddress } from './data-dir.js';
 import { ClusterError } from './errors.js';
@@ -164,16 +164,23 @@ export class Cluster {
     }
   }
 
+  /** Finds or obtains the programs that `start` will run, which may take minutes. Errors: BinaryError. */
+  static async prepare(options: Pick<ClusterOptions, 'step' | 'env'>): Promise<Record<BinaryName, Binary>> {
+    const { step, env = process.env } = options;
+    const external = externalServers(env);
+    const names: BinaryName[] = [];
+    if (external.etcd === undefined) names.push('etcd');
+    if (external.temporal === undefined) names.push('temporal');
+    return await ensureBinaries({ names, step, env });
+  }
+
   async #startAll(running: number): Promise<void> {
-    const { step, env = process.env } = this.#options;
+    const { step } = this.#options;
     this.#secrets = {
       authority: await ensureAuthority(this.dataDir),
       clusterKeyFile: await ensureClusterKey(this.dataDir),
     };
-    const wanted: BinaryName[] = [];
-    if (this.#external.etcd === undefined) wanted.push('etcd');
-    if (this.#external.temporal === undefined) wanted.push('temporal');
-    const binaries = await ensureBinaries({ names: wanted, step, env });
+    const binaries = await Cluster.prepare(this.#options);
     await all([
       this.#external.etcd === undefined && step('etcd', () => this.servers.add('etcd', binaries.etcd.path)),
       this.#external.temporal === undefined &&

@@ -93,8 +93,10 @@ function untilStopped(): { readonly stopped: Promise<void>; readonly stop: () =>
 async function main(): Promise<void> {
   const options = readStartOptions(process.argv.slice(2));
   if (options === undefined) return;
-  const { stopped, stop } = untilStopped();
   const started = performance.now();
+  // Until something runs, a signal simply ends this process.
+  await Cluster.prepare({ step: showStep });
+  const { stopped, stop } = untilStopped();
   const cluster = await Cluster.start({
     ...options,
     step: showStep,
