@@ -14,6 +14,7 @@ import { waitFor } from './wait.js';
 
 const DEVICE_TIMEOUT_MS = 30_000;
 const UNMOUNT_TIMEOUT_MS = 10_000;
+const SYNC_TIMEOUT_MS = 30_000;
 
 /** Why this machine can't show a block device; undefined if nothing stands against it. */
 export function noDeviceReason(): string | undefined {
@@ -78,9 +79,15 @@ export function mountsBelow(directory: string): string[] {
     .reverse();
 }
 
-/** Unmounts all that is mounted below the directory. Errors: ClusterError('timeout') naming what stays busy. */
+/**
+ * Unmounts all that is mounted below the directory. Errors: ClusterError('timeout') naming what stays busy; what was
+ * written to that until now is on the volume.
+ */
 export async function unmountAll(directory: string): Promise<void> {
   for (const mountPoint of mountsBelow(directory)) {
+    await run('sync', ['--file-system', mountPoint], { timeoutMs: SYNC_TIMEOUT_MS }).catch(() => {
+      // Its device is dead: unmounting it says more.
+    });
     await waitFor(
       `${mountPoint} to be unmounted (end the programs that use it: "fuser -vm ${mountPoint}")`,
       async () => {

@@ -51,7 +51,11 @@ export class ReplicationServer {
     });
     this.#server.maxConnections = options.settings.maxConnections;
     this.#server.on('secureConnection', (socket) => this.#accept(socket));
-    this.#server.on('tlsClientError', (error, socket) => this.#tellRefused(socket.remoteAddress, error.message));
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      // A node that gives its own attempt up, ours being there already, hangs up like this.
+      if (error.code === 'ECONNRESET') options.logger.debug({ peer: socket.remoteAddress }, 'hung up at the handshake');
+      else this.#tellRefused(socket.remoteAddress, error.message);
+    });
   }
 
   /** Errors: DomainError('in-use') if the address is taken, 'invalid' if this machine does not have it. */
