@@ -70,7 +70,9 @@ function nextSteps(cluster: Cluster, demo: Demo | undefined): string {
   const login =
     `STORAGEOS_ENDPOINTS=${cluster.nodes[0]?.apiEndpoint} STORAGEOS_USERNAME=${cluster.credentials.username} ` +
     `STORAGEOS_PASSWORD="$(node -p 'require("${cluster.dataDir.credentialsFile}").password')"`;
-  const victim = cluster.nodes.find(({ id }) => id === demo?.volume.master.nodeID) ?? cluster.nodes[0];
+  // A node with a copy, but not the one that mounts the volume.
+  const holders = [demo?.volume.master, ...(demo?.volume.replicas ?? [])].map((copy) => copy?.nodeID);
+  const victim = cluster.nodes.slice(1).find(({ id }) => holders.includes(id)) ?? cluster.nodes.at(-1);
   return [
     'Try next, in another terminal:',
     `  ${login} npm run -s storageos -- get volumes`,
@@ -110,14 +112,16 @@ async function main(): Promise<void> {
       handle({ cluster, demo: () => demo, stop }, request),
     );
     demo = options.bare ? Promise.resolve(undefined) : startDemo(cluster, showStep);
-    const shown = (await Promise.race([demo, stopped])) ?? undefined;
-    await survey(cluster);
-    surveys = setInterval(() => void survey(cluster), SURVEY_INTERVAL_MS);
-    say(`\nThe cluster is up, after ${((performance.now() - started) / 1000).toFixed(1)} s.\n`);
-    say(describeCluster(cluster.facts));
-    if (shown?.noMountReason !== undefined)
-      say(`\nThe demo volume is not mounted, it is there over NBD: ${shown.noMountReason}.`);
-    say(`\n${nextSteps(cluster, shown)}\n\nCtrl-C stops everything; the next start has it all again.`);
+    const shown = await Promise.race([demo.then((found) => ({ demo: found })), stopped]);
+    if (shown !== undefined) {
+      await survey(cluster);
+      surveys = setInterval(() => void survey(cluster), SURVEY_INTERVAL_MS);
+      say(`\nThe cluster is up, after ${((performance.now() - started) / 1000).toFixed(1)} s.\n`);
+      say(describeCluster(cluster.facts));
+      const reason = shown.demo?.noMountReason;
+      if (reason !== undefined) say(`\nThe demo volume is not mounted, it is there over NBD: ${reason}.`);
+      say(`\n${nextSteps(cluster, shown.demo)}\n\nCtrl-C stops everything; the next start has it all again.`);
+    }
     await stopped;
   } finally {
     say('\nStopping …');
