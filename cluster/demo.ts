@@ -61,7 +61,7 @@ export async function remountDemo(cluster: Cluster, demo: Demo, started: string)
 
 /** Errors: ClusterError. What this machine can't do (no root, no FUSE) is no error but a reason in the result. */
 export async function startDemo(cluster: Cluster, step: Step): Promise<Demo> {
-  const volume = await step(`volume "${NAME}": 1 GiB, one replica, encrypted, compressed`, () => ensureVolume(cluster));
+  const volume = await step(`volume "${NAME}": 1 GiB, replicated, encrypted, compressed`, () => ensureVolume(cluster));
   const node = firstRunning(cluster);
   await step(`attached to ${node.name}`, () => ensureAttached(cluster, volume, node));
   const uri = nbdUri(node, volume.id);
