@@ -13,6 +13,7 @@ const REPLICATION_CODES: Readonly<Record<ReplicationErrorCode, ErrorCode>> = {
   'target-refused': 'invalid-state',
   cancelled: 'invalid-state',
   'bad-block': 'internal',
+  busy: 'locked',
 };
 
 function toDomainError(error: unknown): DomainError {

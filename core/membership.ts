@@ -6,7 +6,7 @@
  * |----------------|-----------------------|---------------------------------------------------|
  * | nameCandidate  | the volume's workflow | no: an epoch that is never activated changes nothing |
  * | activate       | the named candidate   | yes, with the real end of its log                 |
- * | removeMembers, addMember, setReadOnly | the primary | no: its log goes on [3]              |
+ * | removeMembers, releaseMember, addMember, setReadOnly | the primary | no: its log goes on [3] |
  */
 
 import type { Membership, OutOfSync, Placement } from './domain.js';
@@ -117,6 +117,21 @@ export function removeMembers(record: Membership, left: readonly OutOfSync[]): M
     epoch: nextEpoch(record),
     inSync: record.inSync.filter((member) => !gone.has(member)),
     outOfSync: withOutOfSync(record.outOfSync, left),
+  };
+}
+
+/**
+ * Takes out a copy that was given up: surplus, or on a node that is emptied. That is no loss, so nothing is
+ * remembered of it. With `complete`, those that stay are all that the volume wants: what was lost before is no
+ * longer missed.
+ */
+export function releaseMember(record: Membership, deployment: DeploymentId, complete: boolean): Membership {
+  invariant(deployment !== record.primary.deployment, 'I4', () => 'a primary does not remove itself');
+  return {
+    ...record,
+    epoch: nextEpoch(record),
+    inSync: record.inSync.filter((member) => member !== deployment),
+    outOfSync: complete ? [] : record.outOfSync,
   };
 }
 

@@ -97,7 +97,9 @@ export type ReplicationErrorCode =
   /** A block could not be read from any in-sync copy. */
   | 'bad-block'
   /** The asked change is against the volume's state, e.g. removing the primary. */
-  | 'invalid-state';
+  | 'invalid-state'
+  /** Another change is under way and does not end: the same request may succeed later. */
+  | 'busy';
 
 export class ReplicationError extends Error {
   readonly code: ReplicationErrorCode;

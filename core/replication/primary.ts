@@ -8,7 +8,7 @@
  */
 
 import type { Membership, OutOfSync } from '../domain.js';
-import { removeMembers, sameMembership, setReadOnly } from '../membership.js';
+import { releaseMember, removeMembers, sameMembership, setReadOnly } from '../membership.js';
 import type { DeploymentStatus, MemberMessage, PromiseEpoch } from '../messages.js';
 import { invariant, type Timer } from '../ports.js';
 import type { DeploymentId, Epoch, NodeId } from '../types.js';
@@ -365,23 +365,38 @@ export class Primary implements StreamOwner {
     events.attention('member-removed');
   }
 
-  /** The workflow wants a copy out of the set: a surplus one, or one on a node that is drained. */
+  async #release(deployment: DeploymentId, complete: boolean): Promise<void> {
+    if (await this.swap(releaseMember(this.record, deployment, complete))) this.context.counters.membersRemoved++;
+  }
+
+  /**
+   * The workflow gives a copy up: a surplus one, or one on a node that is drained. Resolves when the copy is
+   * neither in the set nor on its way into it [7]; then it may be erased. ReplicationError 'busy' if that takes
+   * longer than `removalTimeoutMs`; what was begun goes on.
+   */
   async removeMember(deployment: DeploymentId, reason: string): Promise<void> {
-    if (deployment === this.context.self.deployment) {
+    const { clock, settings, self, events } = this.context;
+    if (deployment === self.deployment) {
       throw new ReplicationError('invalid-state', 'the primary cannot be removed: fail over first');
     }
-    const stream = this.streams.get(deployment);
-    if (stream?.target) this.syncs.abort(deployment, new ReplicationError('cancelled', reason));
-    const { clock, settings } = this.context;
+    const until = clock.now() + settings.removalTimeoutMs;
     while (!this.stopped) {
-      if (!this.record.inSync.includes(deployment)) return;
-      if (this.record.active && this.established && !this.changing) {
-        await this.#remove([{ deployment, reason, since: clock.timestamp() }]);
-      } else {
-        await new Promise<void>((resolve) => {
-          clock.after(settings.tickMs, resolve);
-        });
+      const stream = this.streams.get(deployment);
+      if (stream?.target) this.syncs.abort(deployment, new ReplicationError('cancelled', reason));
+      const { record, context } = this;
+      const staying = record.inSync.filter((member) => member !== deployment).length;
+      const complete = context.spec !== undefined && staying > context.spec.replicas;
+      const missed = complete && record.outOfSync.some((entry) => entry.deployment === deployment);
+      // Also there: a target whose swap is under way.
+      if (stream === undefined && !missed) return;
+      if (clock.now() >= until) throw new ReplicationError('busy', `${deployment} cannot be removed at present`);
+      if (record.active && this.established && !this.changing && (missed || record.inSync.includes(deployment))) {
+        events.log('info', 'giving a copy up', { epoch: record.epoch, deployment, reason });
+        context.background(this.#release(deployment, complete));
       }
+      await new Promise<void>((resolve) => {
+        clock.after(settings.tickMs, resolve);
+      });
     }
     throw new ReplicationError('not-primary', 'this deployment is no longer the primary');
   }

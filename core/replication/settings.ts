@@ -43,6 +43,8 @@ export interface ReplicationSettings {
   readonly syncTimeoutMs: number;
   /** How long ordering may stop at the end of a sync before it is given up for this time. */
   readonly drainTimeoutMs: number;
+  /** How long the removal of a copy that was given up may take before its caller is told to come again. */
+  readonly removalTimeoutMs: number;
   /** How often a block is read anew after it was mended, before the reader gets an error. */
   readonly healAttempts: number;
   /** Another copy must send a good block within. */
@@ -73,6 +75,7 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   deadBlocksPerMessage: 4_096,
   syncTimeoutMs: 15_000,
   drainTimeoutMs: 2_000,
+  removalTimeoutMs: 5_000,
   healAttempts: 3,
   fetchTimeoutMs: 2_000,
 };

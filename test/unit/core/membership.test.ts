@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Membership } from '../../../core/domain.js';
+import { enoughCopies } from '../../../core/failure-mode.js';
 import {
   activate,
   addMember,
@@ -7,6 +8,7 @@ import {
   MAX_OUT_OF_SYNC,
   membershipText,
   nameCandidate,
+  releaseMember,
   removeMembers,
   sameMembership,
   setReadOnly,
@@ -85,6 +87,19 @@ describe('membership', () => {
       ]);
     }
     expect(record.outOfSync.length).toBe(MAX_OUT_OF_SYNC);
+  });
+
+  it('forgets copies that were given up: raising the number of replicas again is no loss', () => {
+    const record = activate(initial(), options([A, B, C]));
+    const lowered = releaseMember(record, C, true);
+    expect(lowered).toMatchObject({ epoch: 3, inSync: [A, B], outOfSync: [], history: record.history });
+    const redundancy = { target: 2, ready: 1, lost: lowered.outOfSync.length };
+    expect(enoughCopies({ kind: 'hard' }, redundancy)).toBe(true);
+    expect(() => releaseMember(record, A, true)).toThrow(InvariantError);
+
+    const degraded = removeMembers(record, [{ deployment: B, reason: 'x', since: '' }]);
+    expect(releaseMember(degraded, C, false).outOfSync).toEqual(degraded.outOfSync);
+    expect(releaseMember(degraded, B, true)).toMatchObject({ inSync: [A, C], outOfSync: [] });
   });
 
   it('compares records by content, whatever the order of their keys', () => {

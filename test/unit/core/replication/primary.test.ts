@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { SessionMessage } from '../../../../core/messages.js';
+import type { ReplicationError } from '../../../../core/replication/context.js';
 import type { BlockNumber, Epoch, Generation, Incarnation, Sequence, SessionNumber } from '../../../../core/types.js';
 import { dataBatch, writesOf, zeroBatch } from '../../../sim/blocks.js';
-import { Lab, OTHER, OTHER_LIFE, SELF } from './lab.js';
+import { Lab, OTHER, OTHER_LIFE, OTHER_NODE, SELF } from './lab.js';
 
 const session = 1 as SessionNumber;
 const write = (request: number, block = 3, fua = false) =>
@@ -408,7 +409,71 @@ describe('a member fails', () => {
     await lab.pass(40);
     await lab.apply();
     await removed;
-    expect(lab.record!.outOfSync).toMatchObject([{ deployment: OTHER, reason: 'surplus' }]);
+    expect(lab.record!).toMatchObject({ inSync: [SELF], outOfSync: [] });
     await lab.deployment.removeMember(OTHER, 'surplus');
+  });
+
+  it('says in time that a removal does not get through', async () => {
+    const lab = await Lab.open({ removalTimeoutMs: 1_000 });
+    await lab.makePrimary();
+    let outcome: unknown;
+    void lab.deployment.removeMember(OTHER, 'surplus').catch((error: ReplicationError) => {
+      outcome = error.code;
+    });
+    await lab.pass(900);
+    expect(outcome).toBeUndefined();
+    await lab.pass(300);
+    expect(outcome).toBe('busy');
+    expect(lab.swaps.at(-1)!.next.inSync).toEqual([SELF]);
+  });
+
+  it('forgets a lost copy that is given up once there are enough', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    lab.linkUp = false;
+    lab.deployment.onPeerDown(OTHER_NODE);
+    await lab.pass(1_000);
+    await lab.apply();
+    expect(lab.record!.outOfSync).toHaveLength(1);
+    await lab.deployment.removeMember(OTHER, 'longest away');
+    expect(lab.record!.outOfSync).toHaveLength(1);
+    lab.deployment.onVolume({ ...lab.deployment.spec!, replicas: 0 });
+    const removed = lab.deployment.removeMember(OTHER, 'surplus');
+    await lab.pass(40);
+    await lab.apply();
+    await removed;
+    expect(lab.record!).toMatchObject({ inSync: [SELF], outOfSync: [] });
+  });
+
+  it('removes a copy behind its addition, whose outcome is still open [R7]', async () => {
+    const lab = await Lab.open();
+    lab.observe(lab.initial([SELF]));
+    await lab.pass(2_500);
+    await lab.apply();
+    const synced = lab.deployment.startSync(OTHER, () => {}).done;
+    await lab.pass(10);
+    const header = { epoch: lab.record!.epoch, incarnation: OTHER_LIFE, sync: lab.last('sync-begin')!.sync };
+    const base = { epoch: 0 as Epoch, sequence: 0 as Sequence };
+    lab.receive({ type: 'sync-ready', ...header, base, dead: [] });
+    await lab.pass(300);
+    lab.receive({ type: 'sync-finished', ...header });
+    await lab.pass(10);
+    expect(lab.swaps.at(-1)!.next.inSync).toEqual([SELF, OTHER]);
+
+    let gone = false;
+    const removed = lab.deployment.removeMember(OTHER, 'surplus').then(() => {
+      gone = true;
+    });
+    await lab.pass(300);
+    expect(gone).toBe(false);
+    await lab.apply();
+    await synced;
+    lab.promise();
+    await lab.pass(300);
+    expect(gone).toBe(false);
+    expect(lab.swaps.at(-1)!.next.inSync).toEqual([SELF]);
+    await lab.apply();
+    await removed;
+    expect(lab.record!.inSync).toEqual([SELF]);
   });
 });
