@@ -16,6 +16,8 @@ export type ClusterErrorKind =
   | 'node'
   /** The server is not this cluster's, or not in the state that the command needs. */
   | 'server'
+  /** It was to stop before it was up. */
+  | 'stopped'
   /** The HTTP API refused. */
   | 'api'
   /** No supervisor is running. */

@@ -2,10 +2,12 @@
 
 import type { Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Step } from './binaries.js';
 import { Cluster } from './cluster.js';
 import { type ControlRequest, serveControl } from './control.js';
 import { type Demo, remountDemo, startDemo } from './demo.js';
 import { describeCluster } from './description.js';
+import { ClusterError } from './errors.js';
 import { readStartOptions } from './options.js';
 import { runCommand, showStep } from './progress.js';
 import { surveyVolumes, unmountAll } from './volumes.js';
@@ -81,15 +83,31 @@ function nextSteps(cluster: Cluster, demo: Demo | undefined): string {
   ].join('\n');
 }
 
-/** Resolves at the first SIGINT, SIGTERM or SIGHUP, or when `stop` is called. */
-function untilStopped(): { readonly stopped: Promise<void>; readonly stop: () => void } {
+interface Stop {
+  /** Resolves at the first SIGINT, SIGTERM or SIGHUP, or when `stop` is called. */
+  readonly stopped: Promise<undefined>;
+  readonly stop: () => void;
+  /** Shows progress; what has not begun when the wish to stop comes does not begin: ClusterError('stopped'). */
+  readonly step: Step;
+}
+
+function untilStopped(): Stop {
+  let wished = false;
   let stop = (): void => undefined;
-  const stopped = new Promise<void>((resolve) => {
-    stop = resolve;
+  const stopped = new Promise<undefined>((resolve) => {
+    stop = () => {
+      if (!wished) say('\nStopping …');
+      wished = true;
+      resolve(undefined);
+    };
   });
+  const step: Step = async (name, work) => {
+    if (wished) throw new ClusterError('stopped', 'Stopped before it was up.');
+    return await showStep(name, work);
+  };
   // npm passes a signal on that the terminal has already sent: more than one of them is one wish.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
-  return { stopped, stop };
+  return { stopped, stop, step };
 }
 
 async function main(): Promise<void> {
@@ -98,10 +116,10 @@ async function main(): Promise<void> {
   const started = performance.now();
   // Until something runs, a signal simply ends this process.
   await Cluster.prepare({ step: showStep });
-  const { stopped, stop } = untilStopped();
+  const { stopped, stop, step } = untilStopped();
   const cluster = await Cluster.start({
     ...options,
-    step: showStep,
+    step,
     notice: (message) => say(`\n${message}`),
   });
   let control: Server | undefined;
@@ -111,7 +129,7 @@ async function main(): Promise<void> {
     control = await serveControl(cluster.facts.controlSocket, (request) =>
       handle({ cluster, demo: () => demo, stop }, request),
     );
-    demo = options.bare ? Promise.resolve(undefined) : startDemo(cluster, showStep);
+    demo = options.bare ? Promise.resolve(undefined) : startDemo(cluster, step);
     const shown = await Promise.race([demo.then((found) => ({ demo: found })), stopped]);
     if (shown !== undefined) {
       await survey(cluster);
@@ -124,7 +142,7 @@ async function main(): Promise<void> {
     }
     await stopped;
   } finally {
-    say('\nStopping …');
+    stop();
     clearInterval(surveys);
     control?.close();
     // Stopped in the middle of it: what it mounts now would be mounted for good.

@@ -1,6 +1,7 @@
 /** The agent's process. Ends with 0 after SIGTERM or SIGINT, with 1 when it cannot start. */
 
 import process from 'node:process';
+import { DomainError } from '../core/errors.js';
 import { type Agent, startAgent } from './agent.js';
 import { type Config, readConfig } from './config.js';
 import { createLogger } from './log.js';
@@ -48,6 +49,8 @@ try {
   agent = await startAgent(config, logger);
   logger.info({ nodeId: agent.node }, 'agent ready');
 } catch (err) {
-  logger.fatal({ err, reason: (err as Error).message }, 'agent cannot start');
+  // What says what to mend needs no stack, which would hide it in the last lines that a supervisor shows.
+  const details = err instanceof DomainError ? {} : { err };
+  logger.fatal({ ...details, reason: (err as Error).message }, 'agent cannot start');
   process.exit(1);
 }
