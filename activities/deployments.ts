@@ -40,7 +40,10 @@ export interface DeploymentActivities {
     target: DeploymentId;
     epoch: Epoch;
   }): Promise<SyncResult>;
-  /** Takes a member out; the primary is on this node. Does nothing if it is not in sync. */
+  /**
+   * Takes a copy out of the set; the primary is on this node, and is asked even if etcd does not have the copy in
+   * sync: it may be adding it. 'locked' if something else goes on there and does not end.
+   */
   removeMember(request: {
     volume: VolumeId;
     source: DeploymentId;
@@ -98,8 +101,8 @@ export function createDeploymentActivities(deps: ActivityDeps): DeploymentActivi
     },
 
     async removeMember({ volume, source, member, reason }) {
-      const record = await requirePrimary(volume, source);
-      if (record.inSync.includes(member)) await replication.removeMember(source, member, reason);
+      await requirePrimary(volume, source);
+      await replication.removeMember(source, member, reason);
     },
   };
 }

@@ -20,7 +20,10 @@ export interface PlacementActivities {
   placeVolume(request: { volume: VolumeId; deployments: readonly DeploymentId[] }): Promise<readonly Placement[]>;
   /** One more copy. 'no-capacity' */
   placeCopy(request: { volume: VolumeId; deployment: DeploymentId }): Promise<Placement>;
-  /** Takes copies out of the record; their nodes may erase them from then on. */
+  /**
+   * Takes copies out of the record; their nodes may erase them from then on. 'invalid-state' if one of them is in
+   * sync or the primary: it was added meanwhile, and has to leave the membership first.
+   */
   dropPlacements(request: { volume: VolumeId; deployments: readonly DeploymentId[] }): Promise<readonly Placement[]>;
   setPhase(request: { volume: VolumeId; phase: VolumePhase; reason?: string }): Promise<void>;
   readVolume(request: { volume: VolumeId }): Promise<VolumeFacts>;
@@ -89,8 +92,17 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
     },
 
     async dropPlacements({ volume, deployments }) {
-      const found = await state.volumes.get(volume);
+      const [found, membership] = await Promise.all([state.volumes.get(volume), state.membershipStore.read(volume)]);
       if (found === undefined) return [];
+      const needed = deployments.find(
+        (id) => membership?.primary.deployment === id || membership?.inSync.includes(id) === true,
+      );
+      if (needed !== undefined) {
+        throw new DomainError(
+          'stale-write',
+          `deployment ${needed} of volume ${volume} is in sync: it cannot be dropped`,
+        );
+      }
       const dropped = found.value.placements.filter((placed) => deployments.includes(placed.deployment));
       for (const placed of dropped) {
         await state.tombstones.create(tombstone(volume, placed)).catch(ignore('already-exists'));

@@ -130,6 +130,11 @@ describe('activities done twice', () => {
     await there.eraseDeployment({ deployment: placed.deployment });
     expect(cluster.copies.has(placed.deployment)).toBe(true); // no tombstone, no erasure
     const request = { volume, deployments: [placed.deployment] };
+    expect(await codeOf(shared.dropPlacements(request))).toBe('invalid-state'); // it is in sync
+    expect(cluster.tombstones.values.size).toBe(0);
+    const { primary } = cluster.record(volume);
+    await bound.removeMember({ volume, source: primary.deployment, member: placed.deployment, reason: 'surplus' });
+    expect(await codeOf(shared.dropPlacements({ volume, deployments: [primary.deployment] }))).toBe('invalid-state');
     expect(await shared.dropPlacements(request)).toEqual([placed]);
     expect(await shared.dropPlacements(request)).toEqual([]);
     await there.eraseDeployment({ deployment: placed.deployment });
@@ -146,6 +151,22 @@ describe('activities done twice', () => {
     await shared.finishDeletion({ volume, placements });
     expect(cluster.tombstones.values.size).toBe(2);
     expect(await codeOf(shared.beginDeletion({ volume, offline: false }))).toBe('not-found');
+  });
+
+  it('removing: the primary is asked even about a copy that is not in sync yet', async () => {
+    const volume = await aServingVolume();
+    const { primary } = cluster.record(volume);
+    const asked: DeploymentId[] = [];
+    const removeMember = async (_: DeploymentId, member: DeploymentId) => void asked.push(member);
+    const { removeMember: remove } = createNodeBoundActivities({
+      ...deps,
+      replication: { ...deps.replication, removeMember },
+    });
+    const request = { volume, source: primary.deployment, member: deployment(9), reason: 'dropped' };
+    await remove(request);
+    expect(asked).toEqual([deployment(9)]);
+    const other = cluster.record(volume).inSync.find((id) => id !== primary.deployment)!;
+    expect(await codeOf(remove({ ...request, source: other }))).toBe('invalid-state');
   });
 
   it('a sync of a copy that is in sync', async () => {

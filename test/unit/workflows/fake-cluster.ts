@@ -22,7 +22,7 @@ import type {
   Volume,
 } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
-import { activate, addMember, removeMembers, sameMembership } from '../../../core/membership.js';
+import { activate, addMember, releaseMember, removeMembers, sameMembership } from '../../../core/membership.js';
 import type { DeploymentStatus, SyncProgress } from '../../../core/messages.js';
 import { ReplicationError } from '../../../core/replication/context.js';
 import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, Sequence, VolumeId } from '../../../core/types.js';
@@ -263,10 +263,10 @@ export class FakeCluster {
         return this.#status(copy.deployment);
       },
       startSync: (source, target, report) => this.#sync(source, target, report),
-      removeMember: async (source, member, reason) => {
+      removeMember: async (source, member) => {
         const record = this.#recordOf(source);
-        const since = new Date().toISOString();
-        this.#commit(record, removeMembers(record, [{ deployment: member, reason, since }]));
+        if (!record.inSync.includes(member)) return;
+        this.#commit(record, releaseMember(record, member, record.inSync.length > this.#wanted(record.volume)));
       },
       remoteInventory: async (copy, from, limit) => {
         const blocks = remote(copy).inventory.filter(({ block }) => block >= from);
@@ -374,6 +374,10 @@ export class FakeCluster {
 
   #recordOf(deployment: DeploymentId): Membership {
     return this.record(this.copies.get(deployment)!.volume);
+  }
+
+  #wanted(volume: VolumeId): number {
+    return (this.volumes.value(volume)?.replicas ?? 0) + 1;
   }
 
   #placements(volume: VolumeId): readonly Placement[] {
