@@ -99,7 +99,7 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
       );
       if (needed !== undefined) {
         throw new DomainError(
-          'stale-write',
+          'invalid-state',
           `deployment ${needed} of volume ${volume} is in sync: it cannot be dropped`,
         );
       }
