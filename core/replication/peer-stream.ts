@@ -149,9 +149,11 @@ export class PeerStream {
       this.incarnation = incarnation;
       this.durable = 0 as Sequence;
       this.leaseUntil = Number.NEGATIVE_INFINITY;
-      this.#leasesAsked.clear();
     }
     this.established = epoch;
+    // It has answered: what it had missed before is no reason to miss it in a later epoch.
+    this.#downSince = undefined;
+    this.#leasesAsked.clear();
     this.#state = 'streaming';
     this.failure = undefined;
     this.acked = last;
