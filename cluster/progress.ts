@@ -2,11 +2,13 @@
 
 import type { Step } from './binaries.js';
 
+const MAX_REASON_CHARACTERS = 160;
+
 export const showStep: Step = async (name, work) => {
   const started = performance.now();
-  const finish = (mark: string): void => {
+  const finish = (mark: string, detail = ''): void => {
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    process.stderr.write(`  ${mark} ${name} (${seconds} s)\n`);
+    process.stderr.write(`  ${mark} ${name} (${seconds} s)${detail}\n`);
   };
   // What takes long says that it has begun.
   const announcement = setTimeout(() => process.stderr.write(`  … ${name}\n`), 2_000);
@@ -15,7 +17,8 @@ export const showStep: Step = async (name, work) => {
     finish('✓');
     return result;
   } catch (error) {
-    finish('✗');
+    // Whoever called may know another way: the first line says why this one was left.
+    finish('✗', `: ${(error as Error).message.split('\n')[0]?.slice(0, MAX_REASON_CHARACTERS)}`);
     throw error;
   } finally {
     clearTimeout(announcement);
