@@ -22,8 +22,8 @@ export interface LogReaderOptions {
 }
 
 /**
- * DeploymentStore.readLog. A batch that has gone bad ends the answer as if the log did not reach back so far:
- * whoever asked takes the blocks instead.
+ * DeploymentStore.readLog. A batch that has gone bad, or cannot be read, ends the answer as if the log did not
+ * reach back so far: whoever asked takes the blocks instead.
  */
 export async function readLog(
   options: LogReaderOptions,
@@ -68,7 +68,7 @@ export async function readLog(
   return batches.length > 0 || due > end ? batches : undefined;
 }
 
-/** The segment's batches from `offset` on; undefined where one is damaged, or the file is gone. */
+/** The segment's batches from `offset` on; undefined where one is damaged or unreadable, or the file is gone. */
 async function* scan(
   { identity, pool }: LogReaderOptions,
   segment: Segment,
@@ -78,20 +78,29 @@ async function* scan(
   try {
     pooled = pool.acquire(segment.path);
   } catch (error) {
-    if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
+    if (!isUnreadable(error)) throw error;
     return yield undefined;
   }
   try {
     const scanner = new SegmentScanner(pooled.file, identity, segment.number, segment.size);
     for (let at = offset; at < scanner.size; ) {
-      const found = await scanner.batch(at);
-      if (!('header' in found)) return yield undefined;
+      const found = await scanner.batch(at).catch(unlessUnreadable);
+      if (found === undefined || !('header' in found)) return yield undefined;
       yield found;
       at = found.end;
     }
   } finally {
     pool.release(pooled);
   }
+}
+
+/** A place that the disk cannot read is a damaged batch like any other: no reason for the whole store to fail. */
+function isUnreadable(error: unknown): boolean {
+  return error instanceof DiskError && (error.code === 'io' || error.code === 'not-found');
+}
+
+function unlessUnreadable(error: unknown): undefined {
+  if (!isUnreadable(error)) throw error;
 }
 
 /** `count` entries of a batch from the `first` on, with their payloads. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BadBlockError, type DeploymentStore, DiskError } from '../../../core/ports.js';
+import { BadBlockError, type DeploymentStore, type Disk, DiskError, type DiskFile } from '../../../core/ports.js';
 import { KIND_DATA, KIND_ZERO, readEntry } from '../../../core/record.js';
 import { ORDER_ZERO } from '../../../core/types.js';
 import { type NodeStores, StoreClosedError, StoreFailedError } from '../../../node-agent/store/index.js';
@@ -44,6 +44,32 @@ async function restart({ sim }: Bench, options: { power: boolean; bootId?: strin
 async function* beforeAndAfter(first: Bench, options: { power: boolean }): AsyncGenerator<Bench> {
   yield first;
   yield await restart(first, options);
+}
+
+/** Segments cannot be read from this offset on. */
+function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
+  const withFaults = (file: DiskFile): DiskFile => ({
+    path: file.path,
+    write: (buffers, position) => file.write(buffers, position),
+    read: (buffer, position) => file.read(buffer, position),
+    readAsync: async (buffer, position) => {
+      if (position >= (offset() ?? Number.POSITIVE_INFINITY))
+        throw new DiskError('io', file.path, 'input/output error');
+      return await file.readAsync(buffer, position);
+    },
+    sync: () => file.sync(),
+    truncate: (size) => file.truncate(size),
+    size: () => file.size(),
+    close: () => file.close(),
+  });
+  return new Proxy(disk, {
+    get: (target, name) => {
+      if (name === 'open')
+        return (path: string, options: { create: boolean }) => withFaults(target.open(path, options));
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }
 
 function write(store: DeploymentStore, ...entries: TestEntry[]): void {
@@ -199,6 +225,23 @@ describe('the stream', () => {
       const all = (await store.readLog(sequence(1), 1e9))!;
       expect(all.reduce((sum, { batch }) => sum + batch.payload.length, 0)).toBe(80_000);
     }
+  });
+
+  it('ends where the disk cannot read it, and the store lives on', async () => {
+    const sim = new SimDisk({ random: seeded(5) });
+    let broken: number | undefined;
+    const stores = await openStores(
+      unreadableFrom(sim.mount(), () => broken),
+      { settings: { segmentBytes: 8192 } },
+    );
+    const store = await stores.create(newDeployment);
+    for (let i = 0; i < 10; i++) write(store, data(i, 1, 2000));
+    const last = store.last.sequence;
+    broken = 0;
+    expect(await store.readLog(sequence(1), 1e6)).toBeUndefined();
+    broken = undefined;
+    expect((await store.readLog(sequence(1), 1e6))?.length).toBe(last);
+    write(store, data(1, 2));
   });
 
   it('gives no dead entries to anybody', async () => {
