@@ -73,6 +73,13 @@ export class Reads {
     }
   }
 
+  /** The newest order that a waiting read has seen. */
+  get newest(): Sequence {
+    let newest = 0 as Sequence;
+    for (const read of this.#waiting) if (read.newest > newest) newest = read.newest;
+    return newest;
+  }
+
   advance(): void {
     if (this.#waiting.length === 0 || !this.#primary.ready) return;
     const { visible } = this.#primary.writes;

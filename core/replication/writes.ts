@@ -212,8 +212,10 @@ export class Writes {
 
   #finishDurable(): void {
     const { context } = this.#primary;
-    if (this.#awaitingDurable.length === 0 && this.#flushes.length === 0) return;
-    let wanted = this.#awaitingDurable[this.#awaitingDurable.length - 1]?.last ?? 0;
+    // A read that waits for the disks has to ask for them: perhaps nobody writes or flushes any more.
+    let wanted = this.#writeThrough ? Math.min(this.#primary.reads.newest, this.#committed) : 0;
+    if (this.#awaitingDurable.length === 0 && this.#flushes.length === 0 && wanted === 0) return;
+    wanted = Math.max(wanted, this.#awaitingDurable.at(-1)?.last ?? 0);
     for (const flush of this.#flushes) if (flush.sequence > wanted) wanted = flush.sequence;
     this.#wantDurable(wanted as Sequence);
     if (!this.#primary.ready) return;
