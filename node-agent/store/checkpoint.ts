@@ -24,7 +24,14 @@ const HEAD = 1;
 const SEGMENTS = 2;
 const BLOCKS = 3;
 const END = 4;
-const ROW_BYTES: Readonly<Record<number, number>> = { [HEAD]: 56, [SEGMENTS]: 32, [BLOCKS]: 48, [END]: 16 };
+/** What a block takes in the file. */
+export const BLOCK_ROW_BYTES = 48;
+const ROW_BYTES: Readonly<Record<number, number>> = {
+  [HEAD]: 56,
+  [SEGMENTS]: 32,
+  [BLOCKS]: BLOCK_ROW_BYTES,
+  [END]: 16,
+};
 /** Rows in a chunk at the most: about 100 µs of work. */
 const CHUNK_ROWS = 1024;
 /** Chunks that are written before others get their turn. */

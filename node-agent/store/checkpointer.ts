@@ -1,7 +1,7 @@
 /** When checkpoints of a deployment are made, and what becomes free by them. */
 
 import { type Clock, type Disk, DiskError } from '../../core/ports.js';
-import { type CheckpointHead, writeCheckpoint } from './checkpoint.js';
+import { BLOCK_ROW_BYTES, type CheckpointHead, writeCheckpoint } from './checkpoint.js';
 import type { StoreSettings } from './environment.js';
 import { type BatchHeader, batchBytes, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
@@ -11,6 +11,8 @@ import type { Superblock } from './superblock.js';
 
 /** After a checkpoint that the disk had no room for. */
 const RETRY_MS = 5_000;
+/** A checkpoint that is made for the space alone gives back so many times its own size. */
+const RECLAIM_FACTOR = 4;
 /** On a disk that is nearly full, a segment of TRIMs alone is closed, so that it can go, from this part of its size on. */
 const SEAL_FRACTION = 16;
 
@@ -56,6 +58,11 @@ export class Checkpointer {
     this.#batchesBehind++;
     this.#bytesBehind += batchBytes(header);
     this.#entriesBehind += header.entryCount;
+    this.look();
+  }
+
+  /** Begins one if it is due. */
+  look(): void {
     if (this.#running === undefined && this.#due()) this.#start();
   }
 
@@ -63,7 +70,8 @@ export class Checkpointer {
     const { settings, log, image } = this.#options;
     if (this.#bytesBehind >= settings.checkpointBytes) return true;
     if (this.#entriesBehind >= Math.max(settings.checkpointEntries, image.index.size / 4)) return true;
-    if (log.deadBytes >= settings.reclaimBytes) return true;
+    const checkpointBytes = image.index.size * BLOCK_ROW_BYTES;
+    if (log.deadBytes >= Math.max(settings.reclaimBytes, RECLAIM_FACTOR * checkpointBytes)) return true;
     if (log.active?.device.low !== true) return false;
     if (log.active.liveBlocks === 0 && log.active.size >= settings.segmentBytes / SEAL_FRACTION) log.seal();
     return log.deadBytes > 0;

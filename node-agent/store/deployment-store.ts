@@ -16,7 +16,8 @@ import type { BlockChecksums } from '../codec/index.js';
 import { emptyRecord } from './block-index.js';
 import { BlockReader } from './block-reader.js';
 import { Checkpointer } from './checkpointer.js';
-import type { Device } from './devices.js';
+import { Cleaner } from './cleaner.js';
+import type { Device, SpaceUse } from './devices.js';
 import type { StoreEnvironment } from './environment.js';
 import { type Damage, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
 import {
@@ -37,6 +38,7 @@ import { GroupCommit } from './group-commit.js';
 import { Image } from './image.js';
 import { deadFilter } from './live.js';
 import { readLog } from './log-reader.js';
+import type { Pace } from './pace.js';
 import { PackedIndex } from './packed-index.js';
 import { type RecoveryReport, recover } from './recovery.js';
 import type { Segment } from './segment.js';
@@ -49,6 +51,8 @@ export interface OpenOptions {
   readonly checksums: (volume: DeploymentState['volume']) => BlockChecksums;
   /** An earlier opening ended with a disk error: acknowledged writes may be missing. */
   readonly suspect: boolean;
+  /** Told of blocks whose stored bytes are not what was written, when nobody has asked for them. */
+  readonly bad: (blocks: readonly IndexedBlock[]) => void;
 }
 
 /** Shared by all stores: filled and written within one synchronous call. */
@@ -66,6 +70,8 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #image: Image;
   readonly #reader: BlockReader;
   readonly #checkpointer: Checkpointer;
+  readonly #cleaner: Cleaner;
+  #cleaning: Promise<void> = Promise.resolve();
   readonly #superblockFile: SuperblockFile;
   readonly #flushes = new GroupCommit(() => this.#sync());
   readonly #updates = new GroupCommit(() => this.#writeSuperblock());
@@ -131,6 +137,19 @@ export class LocalDeploymentStore implements DeploymentStore {
       flush: () => this.#flushes.request(),
       publish: (checkpoint) => this.#update({ checkpoint }),
       fail: (error) => this.#fail(error),
+    });
+    this.#cleaner = new Cleaner({
+      ...environment,
+      identity,
+      log,
+      image,
+      checksums: parts.checksums,
+      append: (blocks) => {
+        this.#check();
+        this.#backfill(blocks, 'copy');
+      },
+      flush: () => this.flush(),
+      bad: options.bad,
     });
   }
 
@@ -211,6 +230,11 @@ export class LocalDeploymentStore implements DeploymentStore {
     return this.#log.usedBytes;
   }
 
+  /** What the cleaner has done since the opening. */
+  get cleaned(): { readonly segments: number; readonly copiedBytes: number } {
+    return this.#cleaner.done;
+  }
+
   get closed(): boolean {
     return this.#closing !== undefined;
   }
@@ -235,7 +259,9 @@ export class LocalDeploymentStore implements DeploymentStore {
     const due = this.#image.lastSequence + 1;
     invariant(firstSequence === due, 'the stream has no gaps', () => `${firstSequence} where ${due} is due`);
     const header = this.#describe(BATCH_STREAM, epoch, firstSequence, batch);
-    this.#write(batch.payload, (segment) => this.#image.applyStream(header, batch.entries, segment));
+    this.#write(batch.payload, batch.payload.length > 0 ? 'payload' : 'record', (segment) =>
+      this.#image.applyStream(header, batch.entries, segment),
+    );
   }
 
   position(position: Order): void {
@@ -243,13 +269,17 @@ export class LocalDeploymentStore implements DeploymentStore {
     const image = this.#image;
     if (position.epoch === image.lastEpoch && position.sequence === image.lastSequence) return;
     const header = this.#describe(BATCH_POSITION, position.epoch, position.sequence, undefined);
-    this.#write(NO_PAYLOAD, () => image.applyPosition(header));
+    this.#write(NO_PAYLOAD, 'record', () => image.applyPosition(header));
     this.#durable = Math.min(this.#durable, position.sequence);
   }
 
-  backfill({ orders, batch }: StoredBlocks): void {
+  backfill(blocks: StoredBlocks): void {
     this.#check();
-    this.#checkBatch(batch);
+    this.#checkBatch(blocks.batch);
+    this.#backfill(blocks, blocks.batch.payload.length > 0 ? 'payload' : 'record');
+  }
+
+  #backfill({ orders, batch }: StoredBlocks, use: SpaceUse): void {
     invariant(orders.length === entryCount(batch), 'every backfilled entry has an order', () => `${orders.length}`);
     const header = this.#describe(BATCH_BACKFILL, 0, 0, batch);
     let at = HEADER_BYTES + batch.entries.length;
@@ -257,7 +287,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       writeOrder(HEAD, at, order);
       at += ORDER_BYTES;
     }
-    this.#write(batch.payload, (segment) => {
+    this.#write(batch.payload, use, (segment) => {
       this.#image.applyBackfill(header, HEAD.subarray(HEADER_BYTES, at), segment);
     });
   }
@@ -308,6 +338,23 @@ export class LocalDeploymentStore implements DeploymentStore {
     return index.select(end, from, limit, deadFilter(history)) as BlockNumber[];
   }
 
+  /**
+   * Gives back what is garbage in one sparse segment, if there is reason to; resolves to whether there was. One
+   * call at a time. Never rejects: what goes wrong shows at the next call of something else.
+   */
+  async clean(pace: Pace): Promise<boolean> {
+    if (this.closed || this.failed || pace.stopped) return false;
+    const choice = this.#cleaner.choose();
+    if (choice !== undefined) {
+      this.#cleaning = this.#cleaner.clean(choice, pace).catch((error: unknown) => {
+        if (!this.closed && !this.failed) this.#fail(error);
+      });
+      await this.#cleaning;
+    }
+    if (!this.closed && !this.failed) this.#checkpointer.look();
+    return choice !== undefined;
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#end(true);
     return this.#closing;
@@ -321,6 +368,7 @@ export class LocalDeploymentStore implements DeploymentStore {
 
   async #end(clean: boolean): Promise<void> {
     try {
+      await this.#cleaning;
       await this.#checkpointer.stop();
       if (clean && !this.failed) {
         await this.#flushes.request();
@@ -370,11 +418,11 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   /** Appends what `#header` describes, whose table is in HEAD, and lets `apply` bring it into the image. */
-  #write(payload: Buffer, apply: (segment: Segment) => void): void {
+  #write(payload: Buffer, use: SpaceUse, apply: (segment: Segment) => void): void {
     const header = this.#header;
     const head = HEAD.subarray(0, HEADER_BYTES + tableBytes(header.kind, header.entryCount));
     try {
-      apply(this.#log.append(header, head, payload));
+      apply(this.#log.append(header, head, payload, use));
     } catch (error) {
       if (error instanceof DiskError && error.code === 'no-space') this.#checkpointer.noSpace();
       else this.#fail(error);

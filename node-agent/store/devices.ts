@@ -19,9 +19,12 @@ const MAX_DIRECTORIES = 1024;
 
 /**
  * `payload` may not touch the reserve; a record without payload (TRIM, zeroes, positions) may take half of it,
- * as it frees space; checkpoints and superblocks may take the rest.
+ * as it frees space; the cleaner's copies three quarters; checkpoints and superblocks may take the rest.
  */
-export type SpaceUse = 'payload' | 'record';
+export type SpaceUse = 'payload' | 'record' | 'copy';
+
+/** The part of the reserve that stays free for others. */
+const KEPT: Readonly<Record<SpaceUse, number>> = { payload: 1, record: 1 / 2, copy: 1 / 4 };
 
 export interface Capacity {
   readonly totalBytes: number;
@@ -82,7 +85,7 @@ export class Device {
 
   /** Whether so many bytes may be written; if so, counts them. */
   take(bytes: number, use: SpaceUse): boolean {
-    const floor = use === 'payload' ? this.#reserveBytes : this.#reserveBytes / 2;
+    const floor = this.#reserveBytes * KEPT[use];
     if (this.#free - bytes < floor + LOOK_MARGIN_BYTES || this.#sinceLook > LOOK_MARGIN_BYTES) this.look();
     if (this.#free - bytes < floor) return false;
     this.#free -= bytes;
@@ -158,6 +161,12 @@ export class Devices {
 
   all(): readonly Device[] {
     return [...this.#devices.values()];
+  }
+
+  /** There is no device with much room left. */
+  get low(): boolean {
+    for (const device of this.#devices.values()) if (!device.low) return false;
+    return true;
   }
 
   /** All devices that can be asked, the emptiest first. */

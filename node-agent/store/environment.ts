@@ -12,10 +12,18 @@ export interface StoreSettings {
   readonly checkpointBytes: number;
   /** …or so many entries (or a quarter of the index, if that is more)… */
   readonly checkpointEntries: number;
-  /** …or when so many bytes of segments without live blocks can be given back. */
+  /** …or when so many bytes of segments without live blocks can be given back (several checkpoints' worth at the least). */
   readonly reclaimBytes: number;
   /** More than this is not left unsynced, though nobody asked for a flush, bytes. */
   readonly maxUnsyncedBytes: number;
+  /** Garbage in sparse segments may be so large a part of what is live… */
+  readonly garbageFraction: number;
+  /** …and so many bytes more, before they are cleaned. */
+  readonly garbageBytes: number;
+  /** What the cleaner reads and writes on this node; several times as much when space is short. */
+  readonly cleanBytesPerSecond: number;
+  /** How often to look for something to clean, milliseconds. */
+  readonly maintenanceIntervalMs: number;
 }
 
 export interface StoreEnvironment {

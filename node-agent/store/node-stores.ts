@@ -6,6 +6,7 @@ import {
   type Disk,
   DiskError,
   type DiskLock,
+  type IndexedBlock,
   invariant,
   type Random,
 } from '../../core/ports.js';
@@ -18,6 +19,7 @@ import type { StoreEnvironment, StoreSettings } from './environment.js';
 import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.js';
 import { FilePool } from './file-pool.js';
 import { parseSegmentName } from './format.js';
+import { Maintenance } from './maintenance.js';
 import { HotSegments } from './segment.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 
@@ -28,8 +30,12 @@ const DEFAULT_SETTINGS: StoreSettings = {
   segmentBytes: 64 * MIB,
   checkpointBytes: 512 * MIB,
   checkpointEntries: 128 * 1024,
-  reclaimBytes: 256 * MIB,
+  reclaimBytes: 128 * MIB,
   maxUnsyncedBytes: 16 * MIB,
+  garbageFraction: 0.5,
+  garbageBytes: 128 * MIB,
+  cleanBytesPerSecond: 64 * MIB,
+  maintenanceIntervalMs: 1_000,
 };
 /** Segment files kept open, of all deployments together. */
 const DEFAULT_OPEN_FILES = 512;
@@ -48,6 +54,8 @@ export interface NodeStoresOptions {
   /** How much recently written data to expect in the page cache, bytes, default 512 MiB. */
   readonly hotBytes?: number;
   readonly settings?: Partial<StoreSettings>;
+  /** Told of stored blocks that do not match their checksums, found when nobody was reading them: another copy heals them. */
+  readonly onBadBlocks?: (deployment: DeploymentId, blocks: readonly IndexedBlock[]) => void;
 }
 
 export interface NewDeployment {
@@ -74,6 +82,7 @@ export class NodeStores {
   readonly #options: NodeStoresOptions;
   readonly #environment: StoreEnvironment;
   readonly #lock: DiskLock;
+  readonly #maintenance: Maintenance;
   readonly #known = new Map<DeploymentId, Known>();
   /** One creation or removal at a time. */
   #queue: Promise<unknown> = Promise.resolve();
@@ -86,6 +95,7 @@ export class NodeStores {
     this.#options = options;
     this.#environment = environment;
     this.#lock = lock;
+    this.#maintenance = new Maintenance(environment.clock, environment.settings, () => this.#openStores());
   }
 
   /**
@@ -113,6 +123,10 @@ export class NodeStores {
       lock.release();
       throw error;
     }
+  }
+
+  *#openStores(): Generator<LocalDeploymentStore> {
+    for (const { store } of this.#known.values()) if (store !== undefined && !store.closed) yield store;
   }
 
   async #scan(): Promise<void> {
@@ -231,8 +245,9 @@ export class NodeStores {
       delete known.store;
     }
     const { directory, suspect } = known;
-    const { checksums } = this.#options;
-    const store = await LocalDeploymentStore.open(this.#environment, { directory, checksums, suspect });
+    const { checksums, onBadBlocks } = this.#options;
+    const bad = (blocks: readonly IndexedBlock[]): void => onBadBlocks?.(known.superblock.deployment, blocks);
+    const store = await LocalDeploymentStore.open(this.#environment, { directory, checksums, suspect, bad });
     known.store = store;
     known.suspect = false;
     return store;
@@ -281,6 +296,7 @@ export class NodeStores {
     if (this.#closed) return;
     this.#closed = true;
     await this.#queue.catch(() => {});
+    await this.#maintenance.stop();
     const outcomes = await Promise.allSettled(
       [...this.#known.values()].map(async (known) => {
         await known.opening?.catch(() => {});

@@ -62,9 +62,9 @@ export class SegmentLog {
    * segment. In the page cache on return, or, after DiskError('no-space'), not in the log at all. Any other
    * error leaves the log in an unknown state.
    */
-  append(header: BatchHeader, head: Buffer, payload: Uint8Array): Segment {
+  append(header: BatchHeader, head: Buffer, payload: Uint8Array, use: SpaceUse): Segment {
     const bytes = batchBytes(header);
-    const segment = this.#place(bytes, header.payloadLength > 0 ? 'payload' : 'record');
+    const segment = this.#place(bytes, use);
     header.opening = this.opening;
     header.segment = segment.number;
     header.offset = segment.size;

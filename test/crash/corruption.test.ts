@@ -4,7 +4,8 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import { BadBlockError, type DeploymentStore, DiskError } from '../../core/ports.js';
+import { BadBlockError, DiskError } from '../../core/ports.js';
+import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
 import { type NodeStores, NoSuchDeploymentError, StoreCorruptError } from '../../node-agent/store/index.js';
 import { SimDisk } from '../sim/sim-disk.js';
 import { DEPLOYMENT, newDeployment, openStores, seeded } from '../unit/store/support.js';
@@ -19,7 +20,7 @@ async function build(ending: 'closed' | 'killed' | 'power cut'): Promise<{ sim: 
   const write = (block: number, length: number) =>
     runner.run(store, { kind: 'write', entries: [{ block, length, blocks: 2 }] });
   let stores = await openStores(sim.mount(), { settings: SETTINGS });
-  let store: DeploymentStore = await stores.create({ ...newDeployment, blocks: BLOCKS });
+  let store = await stores.create({ ...newDeployment, blocks: BLOCKS });
   for (let i = 0; i < 6; i++) await write(i, 100 + i);
   await write(2, 0);
   await runner.run(store, { kind: 'backfill', block: 9, length: 90, forget: false });
@@ -42,7 +43,7 @@ type Outcome = 'right' | 'bad blocks' | 'refused' | 'tail cut';
 /** Opens the damaged store and reads everything; throws on anything that is not right and not reported. */
 async function inspect(disk: SimDisk, expected: Version, bootId: string): Promise<Outcome> {
   let stores: NodeStores;
-  let store: DeploymentStore;
+  let store: LocalDeploymentStore;
   try {
     stores = await openStores(disk.mount(), { random: seeded(9), bootId, settings: SETTINGS });
     store = await stores.open(DEPLOYMENT);

@@ -27,11 +27,14 @@ const STATES = Number(process.env.CRASH_STATES ?? 10_000);
 const SEED = Number(process.env.CRASH_SEED ?? 1);
 /** Small, so that segments roll, checkpoints run and space is reclaimed within a few dozen steps. */
 const SETTINGS = {
-  segmentBytes: 24_000,
+  segmentBytes: 12_000,
   checkpointBytes: 60_000,
   checkpointEntries: 60,
   reclaimBytes: 20_000,
   maxUnsyncedBytes: 30_000,
+  garbageFraction: 0.05,
+  garbageBytes: 3_000,
+  cleanBytesPerSecond: Number.POSITIVE_INFINITY,
 };
 
 interface Cut {
@@ -47,7 +50,7 @@ async function record(
   steps: readonly Step[],
   seed: number,
   capacityBytes: number | undefined,
-): Promise<{ cuts: Cut[]; versions: Version[] }> {
+): Promise<{ cuts: Cut[]; versions: Version[]; copiedBytes: number }> {
   const sim = new SimDisk({ random: seeded(seed), ...(capacityBytes === undefined ? {} : { capacityBytes }) });
   const disk = sim.mount();
   const runner = new Runner();
@@ -59,20 +62,22 @@ async function record(
     reserveBytes: capacityBytes === undefined ? 0 : 60_000,
   };
   const stores = await openStores(disk, options);
-  let store: DeploymentStore = await stores.create({ ...newDeployment, blocks: BLOCKS });
+  let store = await stores.create({ ...newDeployment, blocks: BLOCKS });
   sim.onOperation = () => {
     const { batches, flushed, promised, asked } = model;
     cuts.push({ disk: sim.clone(seeded(seed * 1_000_003 + cuts.length)), batches, flushed, promised, asked });
   };
+  let copiedBytes = 0;
   for (const step of steps) {
     if (step.kind === 'reopen') {
       await store.close();
+      copiedBytes += store.cleaned.copiedBytes;
       model.flushed = model.batches;
       store = await stores.open(DEPLOYMENT);
     } else await runner.run(store, step);
   }
   await stores.close();
-  return { cuts, versions: model.versions };
+  return { cuts, versions: model.versions, copiedBytes: copiedBytes + store.cleaned.copiedBytes };
 }
 
 /** The process dies at the cut; with `power`, the machine does. Then the same again while it opens. */
@@ -131,9 +136,13 @@ describe('crash points', () => {
   ] as const) {
     it(`${STATES / 2} states ${name}`, async () => {
       let states = 0;
+      let cleaned = 0;
+      let workloads = 0;
       for (let seed = SEED; states < STATES / 2; seed++) {
         const [steps] = fc.sample(workload, { numRuns: 1, seed });
-        const { cuts, versions } = await record(steps!, seed, capacity);
+        const { cuts, versions, copiedBytes } = await record(steps!, seed, capacity);
+        workloads++;
+        if (copiedBytes > 0) cleaned++;
         for (const [i, cut] of cuts.entries()) {
           if (states >= STATES / 2) break;
           try {
@@ -145,6 +154,7 @@ describe('crash points', () => {
         }
       }
       expect(states).toBeGreaterThanOrEqual(STATES / 2);
+      expect(cleaned, `workloads of ${workloads} in which something was cleaned`).toBeGreaterThan(workloads / 4);
     });
   }
 });

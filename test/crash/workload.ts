@@ -3,7 +3,18 @@
 import fc from 'fast-check';
 import { type DeploymentStore, DiskError } from '../../core/ports.js';
 import { KIND_DATA } from '../../core/record.js';
-import { batchOf, block, content, epoch, order, sequence, type TestEntry } from '../unit/store/support.js';
+import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
+import { Pace } from '../../node-agent/store/pace.js';
+import {
+  batchOf,
+  block,
+  content,
+  epoch,
+  instantClock,
+  order,
+  sequence,
+  type TestEntry,
+} from '../unit/store/support.js';
 
 /** Few, so that they are overwritten all the time. */
 export const BLOCKS = 24;
@@ -15,6 +26,8 @@ export type Step =
   | { readonly kind: 'flush' }
   | { readonly kind: 'update' }
   | { readonly kind: 'settle' }
+  /** `wait`: what follows does not run beside it. */
+  | { readonly kind: 'clean'; readonly wait: boolean }
   | { readonly kind: 'reopen' };
 
 export interface WriteEntry {
@@ -54,6 +67,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({ kind: 'flush' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'update' as const }) },
   { weight: 3, arbitrary: fc.constant({ kind: 'settle' as const }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('clean' as const), wait: fc.boolean() }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'reopen' as const }) },
 );
 
@@ -92,9 +106,10 @@ export class Model {
 export class Runner {
   readonly model = new Model();
   #version = 0;
+  #cleaning: Promise<unknown> = Promise.resolve();
 
   /** Appends and counts what the store took; a full disk takes nothing. */
-  async run(store: DeploymentStore, step: Step): Promise<void> {
+  async run(store: LocalDeploymentStore, step: Step): Promise<void> {
     try {
       switch (step.kind) {
         case 'write':
@@ -115,6 +130,10 @@ export class Runner {
           this.model.promised = promised;
           return;
         }
+        case 'clean':
+          this.#cleaning = this.#cleaning.then(() => store.clean(new Pace(instantClock)));
+          if (step.wait) await this.#cleaning;
+          return;
         default:
           for (let turn = 0; turn < 12; turn++) await new Promise((resolve) => setImmediate(resolve));
       }

@@ -16,7 +16,14 @@ const STORE_SETTINGS = {
   checkpointEntries: 120,
   reclaimBytes: 32 << 10,
   maxUnsyncedBytes: 64 << 10,
+  cleanBytesPerSecond: 4 << 20,
 };
+/** A cleaner that never rests; one that works now and then; one that never finds a reason. */
+const CLEANING = [
+  { garbageFraction: 0.01, garbageBytes: 2 << 10, maintenanceIntervalMs: 5 },
+  { garbageFraction: 0.5, garbageBytes: 32 << 10, maintenanceIntervalMs: 300 },
+  { garbageFraction: 1_000, garbageBytes: 0, maintenanceIntervalMs: 300 },
+];
 
 /** The end of a segment is not old enough to rot. */
 const FRESH_BYTES = 2 << 10;
@@ -34,6 +41,7 @@ export class StoreDisk implements NodeDisk {
   #stores: NodeStores | undefined;
   #boots = 1;
   #failSync = false;
+  readonly #cleaning: (typeof CLEANING)[number];
 
   constructor(options: {
     scheduler: Scheduler;
@@ -46,6 +54,7 @@ export class StoreDisk implements NodeDisk {
     this.#random = options.random;
     const { volume, deployment, blocks, etcdClusterId } = options;
     this.#deployment = { volume, deployment, blocks, etcdClusterId };
+    this.#cleaning = options.random.pick(CLEANING);
     this.#disk = new SimDisk({
       random: options.random,
       clock: {
@@ -72,7 +81,7 @@ export class StoreDisk implements NodeDisk {
       checksums: () => CHECKSUMS,
       reserveBytes: 0,
       openFiles: 8,
-      settings: STORE_SETTINGS,
+      settings: { ...STORE_SETTINGS, ...this.#cleaning },
     });
     return this.#slow(await this.#stores.create({ ...this.#deployment, blockSize: BLOCK_BYTES }));
   }
