@@ -146,7 +146,7 @@ async function main(): Promise<void> {
     clearInterval(surveys);
     control?.close();
     // Stopped in the middle of it: what it mounts now would be mounted for good.
-    await Promise.race([demo.catch(() => undefined), sleep(DEMO_END_MS)]);
+    await Promise.race([demo.catch(() => undefined), sleep(DEMO_END_MS, undefined, { ref: false })]);
     await unmountAll(cluster.dataDir.mountDir).catch((error: Error) => say(error.message));
     await cluster.stop();
     say('Stopped.');
