@@ -57,8 +57,8 @@ export class SimEtcd {
         scheduler.after(REQUEST_TIMEOUT_MS, () => answer('unknown'));
       };
       const late = (): void => {
-        // The request sits somewhere and lands later, if it still can.
-        if (random.chance(0.6)) {
+        // The request sits somewhere and lands later, if it still can; hardly so where nothing gets through.
+        if (random.chance(this.#reachable(client) ? 0.6 : 0.1)) {
           scheduler.after(random.between(50, 6_000), () => {
             if (!this.down) this.#apply(expected, next);
           });

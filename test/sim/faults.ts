@@ -187,11 +187,14 @@ export class Faults {
     const { network, nodes } = this.#world;
     const primary = this.#primary();
     const member = this.#random.pick(nodes.filter((node) => node !== primary));
-    for (const other of [member.name, 'controller']) {
-      network.block(primary.name, other);
-      network.block(other, primary.name);
-    }
-    this.#later(500, 5_000, () => network.heal());
+    if (primary.up && this.#random.chance(0.5)) this.#world.attach(primary);
+    this.#later(50, 600, () => {
+      for (const other of [member.name, 'controller']) {
+        network.block(primary.name, other);
+        network.block(other, primary.name);
+      }
+      this.#later(500, 5_000, () => network.heal());
+    });
     return `primary ${primary.name} is lost to ${member.name} and the controller`;
   }
 

@@ -173,10 +173,10 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'const flushed = Promise.resolve().then(() => {',
   },
   {
-    name: 'the start of the new epoch is one too low',
+    name: 'the start of the new epoch is one too high',
     file: replication('opening'),
     find: 'startsAfter: end,\n            confirmed',
-    replace: 'startsAfter: Math.max(0, end - 1), confirmed',
+    replace: 'startsAfter: end + 1, confirmed',
   },
   {
     name: 'a sync leaves the last changed block out',
