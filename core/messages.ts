@@ -208,7 +208,7 @@ export type RefusalReason =
   | 'wrong-incarnation'
   /** The store may have lost acknowledged writes: it must be synced before it is a member. */
   | 'unclean'
-  /** Entries are missing before these; `last` says what is there. */
+  /** Entries are missing before these, or their orders go backwards; `last` says what is there. */
   | 'gap'
   | 'no-space'
   | 'store-failed'
@@ -217,7 +217,9 @@ export type RefusalReason =
   /** Another etcd cluster, or an epoch that etcd does not know: `storageos recover`. */
   | 'wrong-cluster'
   /** This node has no such deployment. */
-  | 'no-deployment';
+  | 'no-deployment'
+  /** A payload does not match its checksum: damaged on the way, or where it was read. */
+  | 'bad-checksum';
 
 export interface Refused {
   readonly type: 'refused';
@@ -316,7 +318,7 @@ export type IoStatus =
   | 'no-space'
   /** The volume's failure mode made it read-only. */
   | 'read-only'
-  /** No good copy of a block. */
+  /** No good copy of a block; a written payload that does not match its checksum. */
   | 'io-error'
   | 'invalid';
 

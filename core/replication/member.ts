@@ -133,8 +133,12 @@ export class Member {
     const expected = store.last.sequence + 1;
     const lastOfBatch = message.firstSequence + entryCount(message.batch) - 1;
     const inOrder = message.orderEpoch >= store.last.epoch && message.orderEpoch <= message.epoch;
-    if (message.firstSequence > expected || !inOrder || !this.#context.verify(message.batch)) {
+    if (message.firstSequence > expected || !inOrder) {
       this.refuse(from, message, 'gap');
+      return;
+    }
+    if (!this.#context.verify(message.batch)) {
+      this.refuse(from, message, 'bad-checksum');
       return;
     }
     if (lastOfBatch >= expected) {

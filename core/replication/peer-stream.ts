@@ -65,6 +65,8 @@ export class PeerStream {
   #greetingSince: number;
   #downSince: number | undefined;
   #appendSince: number | undefined;
+  /** Since when it has refused entries and confirmed no new ones. */
+  #refusedSince: number | undefined;
   #flushWanted = 0;
   #flushNumber = 0;
   #flushSince: number | undefined;
@@ -93,10 +95,7 @@ export class PeerStream {
   /** Asks for the present epoch's promise; nothing is sent until it is given. */
   greet(): void {
     if (this.#state === 'failed') return;
-    if (this.#state === 'streaming') this.#greetingSince = this.#owner.context.clock.now();
-    this.#state = 'greeting';
-    this.#appendSince = undefined;
-    this.#flushSince = undefined;
+    this.#await(this.#owner.context.clock.now());
     if (!this.#linkUp() || (this.target && this.incarnation === undefined)) return;
     this.#greetedAt = this.#owner.context.clock.now();
     this.#owner.context.send(this.deployment, this.#owner.greeting());
@@ -156,6 +155,7 @@ export class PeerStream {
     this.#leasesAsked.clear();
     this.#state = 'streaming';
     this.failure = undefined;
+    if (last >= this.#owner.context.store.last.sequence) this.#refusedSince = undefined;
     this.acked = last;
     this.#next = last + 1;
     this.#appendSince = undefined;
@@ -228,6 +228,7 @@ export class PeerStream {
       this.acked = message.last;
       this.#appendSince = this.acked + 1 < this.#next ? this.#owner.context.clock.now() : undefined;
       this.failure = undefined;
+      this.#refusedSince = undefined;
     }
     this.#onDurable(message.durable);
     this.pump();
@@ -302,8 +303,9 @@ export class PeerStream {
         return;
       case 'wrong-incarnation':
       case 'gap':
+      case 'bad-checksum':
         if (this.target) this.fail(message.reason);
-        else if (this.#state === 'streaming') this.greet();
+        else if (this.#state === 'streaming') this.#beginAnew(message.reason);
         return;
       case 'no-deployment':
         // Its node is there, the copy is not open (yet): like a connection that is down.
@@ -312,6 +314,21 @@ export class PeerStream {
       default:
         this.fail(message.reason);
     }
+  }
+
+  /** From the greeting on; in vain for too long, it is as if it did not answer. */
+  #beginAnew(reason: string): void {
+    const { clock, settings } = this.#owner.context;
+    const now = clock.now();
+    if (this.#refusedSince === undefined) {
+      this.#refusedSince = now;
+      this.greet();
+      return;
+    }
+    // The same once more: not at the speed of the network, `tick` greets.
+    this.#await(now);
+    this.#greetedAt = now;
+    if (now - this.#refusedSince > settings.memberTimeoutMs) this.#miss(reason);
   }
 
   /** For good: it cannot be a member until it was synced. */
@@ -334,6 +351,7 @@ export class PeerStream {
 
   onLinkUp(): void {
     this.#downSince = undefined;
+    this.#refusedSince = undefined;
     if (!this.target) this.greet();
   }
 
@@ -345,12 +363,15 @@ export class PeerStream {
   #lost(): void {
     const now = this.#owner.context.clock.now();
     this.#downSince ??= now;
-    if (this.#state === 'streaming') {
-      this.#state = 'greeting';
-      this.#greetingSince = now;
-      this.#appendSince = undefined;
-      this.#flushSince = undefined;
-    }
+    if (this.#state !== 'failed') this.#await(now);
+  }
+
+  /** Nothing is sent until it has answered a greeting. */
+  #await(now: number): void {
+    if (this.#state === 'streaming') this.#greetingSince = now;
+    this.#state = 'greeting';
+    this.#appendSince = undefined;
+    this.#flushSince = undefined;
   }
 
   /** Repeats what was not answered, renews the lease, and finds out that the copy has failed. */

@@ -45,7 +45,7 @@ export interface ReplicatedDeploymentOptions {
   readonly memberships: MembershipStore;
   readonly settings: ReplicationSettings;
   readonly events: ReplicationEvents;
-  /** Whether all payloads match their checksums; asked of what comes from other copies. */
+  /** Whether all payloads match their checksums; asked of what comes from other copies and from frontends. */
   readonly verify?: (batch: Batch) => boolean;
 }
 

@@ -95,7 +95,7 @@ export class SyncTarget {
         return;
       case 'backfill':
         if (!this.#context.verify(message.batch)) {
-          this.#member.refuse(from, message, 'gap');
+          this.#member.refuse(from, message, 'bad-checksum');
           return;
         }
         try {

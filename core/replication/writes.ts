@@ -84,6 +84,11 @@ export class Writes {
       done('invalid');
       return;
     }
+    // Once ordered, it could be sent to nobody, and a block would be lost everywhere.
+    if (!context.verify(batch)) {
+      done('io-error');
+      return;
+    }
     const bytes = this.#queuedBytes + batch.payload.length;
     if (this.#queue.length >= context.settings.maxQueuedWrites || bytes > context.settings.maxQueuedBytes) {
       done('invalid');

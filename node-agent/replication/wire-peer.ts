@@ -45,6 +45,7 @@ const REFUSALS: readonly RefusalReason[] = [
   'no-sync',
   'wrong-cluster',
   'no-deployment',
+  'bad-checksum',
 ];
 const REFUSED_TYPES: readonly PrimaryMessage['type'][] = [
   'promise',

@@ -141,6 +141,7 @@ export const peerMessages: Table<PeerMessage> = {
       'no-sync',
       'wrong-cluster',
       'no-deployment',
+      'bad-checksum',
     ),
     last: order,
   }),

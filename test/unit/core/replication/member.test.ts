@@ -66,7 +66,7 @@ describe('a member', () => {
     const batch = dataBatch(1, 1, 1, 16);
     batch.payload[7]! ^= 1;
     lab.receive(append(lab, 2, 1, { batch }));
-    expect(lab.last('refused')).toMatchObject({ reason: 'gap' });
+    expect(lab.last('refused')).toMatchObject({ reason: 'bad-checksum' });
     expect(lab.store.last).toEqual(ORDER_ZERO);
   });
 
