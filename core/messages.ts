@@ -219,7 +219,9 @@ export type RefusalReason =
   /** This node has no such deployment. */
   | 'no-deployment'
   /** A payload does not match its checksum: damaged on the way, or where it was read. */
-  | 'bad-checksum';
+  | 'bad-checksum'
+  /** Of an epoch that this deployment was not asked to promise. */
+  | 'not-promised';
 
 export interface Refused {
   readonly type: 'refused';

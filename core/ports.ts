@@ -169,7 +169,7 @@ export interface DeploymentStore {
   /** Everything up to here is durable. */
   readonly durable: Sequence;
   readonly usedBytes: number;
-  /** Durable when it resolves; patches are applied in the order of the calls. */
+  /** Durable when it resolves; patches are applied in the order of the calls. The caller never lowers `promised`. */
   update(patch: DeploymentStatePatch): Promise<void>;
   /** Appends to the stream: whole or, after an error, not at all. In the page cache on return, and in the index. */
   append(batch: LogBatch): void;

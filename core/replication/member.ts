@@ -5,7 +5,7 @@
  */
 
 import type { Append, MemberMessage, PrimaryMessage, PromiseEpoch, RefusalReason } from '../messages.js';
-import { BadBlockError, DiskError, type StoredBlocks } from '../ports.js';
+import { BadBlockError, DiskError, invariant, type StoredBlocks } from '../ports.js';
 import { entryCount } from '../record.js';
 import type { BlockNumber, DeploymentId, Epoch, HistoryEntry, Sequence } from '../types.js';
 import { blocksPerBatch, dropEntries, EMPTY_BATCH } from './batches.js';
@@ -64,9 +64,13 @@ export class Member {
         this.#context.background(this.#fetch(from, message.request, message.blocks));
         return;
     }
-    if (message.epoch > store.state.promised) return; // Its question for a promise was lost; it will ask again.
     if (message.incarnation !== store.incarnation) {
       this.refuse(from, message, 'wrong-incarnation');
+      return;
+    }
+    if (message.epoch > store.state.promised) {
+      // Either the promise is on its way to the disk and will be answered, or the question for it was lost.
+      if (message.epoch > this.#floor) this.refuse(from, message, 'not-promised');
       return;
     }
     switch (message.type) {
@@ -113,9 +117,10 @@ export class Member {
     else this.#context.background(this.promise(message.epoch, message.history).then(answer));
   }
 
-  /** Refuses everything older than `epoch` from now on. */
+  /** Refuses everything older than `epoch` from now on. Promises never go back, not even those under way [I3]. */
   raise(epoch: Epoch): void {
-    if (epoch > this.#floor) this.#floor = epoch;
+    invariant(epoch >= this.#floor, 'I3', () => `epoch ${epoch} after a promise of ${this.#floor}`);
+    this.#floor = epoch;
   }
 
   /** Makes an epoch and the history that belongs to it durable [I3]. */

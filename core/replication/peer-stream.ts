@@ -302,6 +302,7 @@ export class PeerStream {
         if (message.epoch > this.#owner.epoch) this.#owner.superseded(message.epoch);
         return;
       case 'wrong-incarnation':
+      case 'not-promised':
       case 'gap':
       case 'bad-checksum':
         if (this.target) this.fail(message.reason);

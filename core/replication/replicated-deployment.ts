@@ -181,10 +181,12 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     }
     if (this.record !== undefined && record.epoch <= this.record.epoch) return;
     const { state } = this.store;
-    if (record.etcdClusterId !== state.etcdClusterId || record.epoch < state.promised) {
+    // What is on its way to the disk counts: an older record must not be acted upon behind it.
+    const promised = Math.max(state.promised, this.#member.floor);
+    if (record.etcdClusterId !== state.etcdClusterId || record.epoch < promised) {
       this.events.log('warn', 'etcd is behind this deployment, or another one', {
         epoch: record.epoch,
-        promised: state.promised,
+        promised,
         sameCluster: record.etcdClusterId === state.etcdClusterId,
       });
       return;

@@ -46,6 +46,7 @@ const REFUSALS: readonly RefusalReason[] = [
   'wrong-cluster',
   'no-deployment',
   'bad-checksum',
+  'not-promised',
 ];
 const REFUSED_TYPES: readonly PrimaryMessage['type'][] = [
   'promise',

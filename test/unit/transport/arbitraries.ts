@@ -142,6 +142,7 @@ export const peerMessages: Table<PeerMessage> = {
       'wrong-cluster',
       'no-deployment',
       'bad-checksum',
+      'not-promised',
     ),
     last: order,
   }),
