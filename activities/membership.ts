@@ -37,9 +37,10 @@ export interface MembershipActivities {
   discardMembership(request: { volume: VolumeId }): Promise<void>;
   /**
    * Asks all in-sync copies and names the candidate, if the record still has this epoch and its primary does
-   * not serve (transaction 1). An outcome that etcd leaves open is retried: 'store-unavailable'.
+   * not serve (transaction 1). One that opens or is held up is left alone, unless it is `stalled`: then another
+   * one is named. An outcome that etcd leaves open is retried: 'store-unavailable'.
    */
-  namePrimary(request: { volume: VolumeId; epoch: Epoch }): Promise<FailoverOutcome>;
+  namePrimary(request: { volume: VolumeId; epoch: Epoch; stalled?: boolean }): Promise<FailoverOutcome>;
   /** Resolves when a primary of at least this epoch serves; false after `timeoutMs`. */
   awaitServing(request: { volume: VolumeId; epoch: Epoch; timeoutMs: number }): Promise<boolean>;
 }
@@ -75,7 +76,7 @@ export function createMembershipActivities(deps: ActivityDeps): MembershipActivi
       });
     },
 
-    async namePrimary({ volume, epoch }) {
+    async namePrimary({ volume, epoch, stalled }) {
       const [record, found] = await Promise.all([state.membershipStore.read(volume), state.volumes.get(volume)]);
       if (record === undefined || found === undefined) throw new DomainError('not-found', `volume ${volume} not found`);
       const present = { epoch: record.epoch, deployment: record.primary.deployment, node: record.primary.node };
@@ -83,9 +84,13 @@ export function createMembershipActivities(deps: ActivityDeps): MembershipActivi
 
       const placements = found.value.placements;
       const members = placements.filter((placed) => record.inSync.includes(placed.deployment));
+      // Placed or not, it may serve.
+      if (!members.some((placed) => placed.deployment === record.primary.deployment)) members.push(record.primary);
       const answers = withoutAbsent(await askCopies(deps, members));
       const health = primaryHealth(record, answers.get(record.primary.deployment));
-      if (health === 'serving' || health === 'working') return { outcome: 'unneeded', ...present };
+      if (health === 'serving' || (health === 'working' && stalled !== true)) {
+        return { outcome: 'unneeded', ...present };
+      }
 
       const step = planFailover(record, placements, answers);
       if (step.kind === 'wait') return { outcome: 'wait', reason: failoverObstacle(step) };

@@ -28,9 +28,14 @@ export type CandidateChoice =
 
 /**
  * The longest log among the clean in-sync members that answered. An unclean one only if every member has
- * answered and all are unclean: unreachable is not unclean [10].
+ * answered and all are unclean: unreachable is not unclean [10]. `unfit` answers and is not named all the same: it
+ * counts like one that is away.
  */
-export function chooseCandidate(membership: Membership, answers: ReadonlyMap<DeploymentId, Answer>): CandidateChoice {
+export function chooseCandidate(
+  membership: Membership,
+  answers: ReadonlyMap<DeploymentId, Answer>,
+  unfit?: DeploymentId,
+): CandidateChoice {
   const answered: DeploymentStatus[] = [];
   const silent: DeploymentId[] = [];
   for (const member of membership.inSync) {
@@ -44,13 +49,17 @@ export function chooseCandidate(membership: Membership, answers: ReadonlyMap<Dep
   if (ahead.length > 0) {
     return { kind: 'wait', reason: 'etcd-behind', deployments: ahead.map((status) => status.deployment) };
   }
-  const clean = answered.filter((status) => !status.unclean);
-  const pool = clean.length > 0 ? clean : silent.length === 0 ? answered : [];
+  const fit = answered.filter((status) => status.deployment !== unfit);
+  const clean = fit.filter((status) => !status.unclean);
+  const pool = clean.length > 0 ? clean : fit.length === membership.inSync.length ? fit : [];
   const best = pool.reduce<DeploymentStatus | undefined>(
     (best, status) => (best === undefined || isBetter(status, best, membership) ? status : best),
     undefined,
   );
-  if (best === undefined) return { kind: 'wait', reason: 'no-clean-answer', deployments: silent };
+  if (best === undefined) {
+    const awaited = unfit === undefined ? silent : [...silent, unfit];
+    return { kind: 'wait', reason: 'no-clean-answer', deployments: awaited };
+  }
   return { kind: 'candidate', deployment: best.deployment, incarnation: best.incarnation, lossy: best.unclean };
 }
 

@@ -27,17 +27,53 @@ export function primaryHealth(record: Membership, answer: Answer | undefined): P
   return answer.serving ? 'serving' : 'working';
 }
 
+/** How long the primary of a record may go without serving before another one is named; ms. */
+export interface FailoverPatience {
+  /** It does not answer, or does not know of its part. */
+  readonly suspicionMs: number;
+  /** It answers and has not been activated: longer than it waits for members and for the leases of the old one. */
+  readonly openingMs: number;
+  /**
+   * It was activated, answers, and does not serve: longer than it takes to drop a member. Only one that is cut off
+   * from etcd stays so.
+   */
+  readonly stalledMs: number;
+}
+
+export const DEFAULT_PATIENCE: FailoverPatience = { suspicionMs: 300, openingMs: 8_000, stalledMs: 30_000 };
+
+/** For how long it must have been seen like this, under this record, before another one is named; ms. */
+export function patienceMs(record: Membership, health: PrimaryHealth, patience: FailoverPatience): number {
+  switch (health) {
+    case 'serving':
+      return Number.POSITIVE_INFINITY;
+    case 'working':
+      return record.active ? patience.stalledMs : patience.openingMs;
+    // Another incarnation can't become the old one again; what does not answer, or has not yet seen its record, may.
+    case 'restarted':
+      return 0;
+    case 'deposed':
+    case 'unreachable':
+      return patience.suspicionMs;
+  }
+}
+
 export type FailoverStep =
   | { readonly kind: 'swap'; readonly next: Membership; readonly lossy: boolean }
   | Extract<CandidateChoice, { kind: 'wait' }>;
 
-/** Transaction 1, from the answers of the record's in-sync members. */
+/**
+ * Transaction 1, from the answers of the record's in-sync members. A primary that answers and does not get on is
+ * not named again, though its log may be the longest: every acknowledged write is in the others' logs as well.
+ */
 export function planFailover(
   record: Membership,
   placements: readonly Placement[],
   answers: ReadonlyMap<DeploymentId, Answer>,
 ): FailoverStep {
-  const choice = chooseCandidate(record, answers);
+  const { deployment } = record.primary;
+  const stuck = primaryHealth(record, answers.get(deployment)) === 'working' ? deployment : undefined;
+  const choice = chooseCandidate(record, answers, stuck);
   if (choice.kind === 'wait') return choice;
   const placement =
     placements.find((placement) => placement.deployment === choice.deployment) ??

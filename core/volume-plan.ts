@@ -12,15 +12,20 @@
 
 import type { Answer } from './candidate.js';
 import type { Membership, Placement, Volume } from './domain.js';
-import { type FailoverStep, planFailover, primaryHealth } from './failover.js';
+import {
+  DEFAULT_PATIENCE,
+  type FailoverPatience,
+  type FailoverStep,
+  patienceMs,
+  planFailover,
+  primaryHealth,
+} from './failover.js';
 import type { DeploymentStatus } from './messages.js';
 import type { DeploymentId, Epoch, NodeId } from './types.js';
 
-export interface PlanSettings {
+export interface PlanSettings extends FailoverPatience {
   /** How long a copy may be away before a new one is placed. */
   readonly graceMs: number;
-  /** A primary must be found without life for so long before it is replaced: two looks, not one. */
-  readonly suspicionMs: number;
   /** Pause between looks while all is well: only a safety net, agents wake the workflow. */
   readonly idleMs: number;
   /** Pause between looks at something that changes by itself within seconds. */
@@ -30,8 +35,8 @@ export interface PlanSettings {
 }
 
 export const DEFAULT_PLAN_SETTINGS: PlanSettings = {
+  ...DEFAULT_PATIENCE,
   graceMs: 15_000,
-  suspicionMs: 300,
   idleMs: 30_000,
   busyMs: 1_000,
   runningMs: 5_000,
@@ -56,6 +61,8 @@ export interface PlanMemory {
   readonly missingSince: Readonly<Record<DeploymentId, number>>;
   /** Since when the primary of this epoch looks dead. */
   readonly suspect?: { readonly epoch: Epoch; readonly sinceMs: number };
+  /** Since when the primary of this epoch answers without serving. */
+  readonly stalled?: { readonly epoch: Epoch; readonly sinceMs: number };
 }
 
 export const EMPTY_MEMORY: PlanMemory = { missingSince: {} };
@@ -82,7 +89,8 @@ export interface PlanInput {
 export type Act =
   | { readonly act: 'provision' }
   | { readonly act: 'delete' }
-  | { readonly act: 'failover'; readonly epoch: Epoch; readonly reason: string }
+  /** `stalled`: the primary answers and is to be replaced all the same. */
+  | { readonly act: 'failover'; readonly epoch: Epoch; readonly reason: string; readonly stalled?: true }
   /** `primary` is asked to bring `deployment` up to date, under `epoch` or a later one of its own. */
   | ({ readonly act: 'sync'; readonly deployment: DeploymentId } & ActingPrimary)
   /** With `placed`, makes that copy, which does not exist; else places a new one. */
@@ -150,11 +158,7 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
   const answer = input.answers.get(membership.primary.deployment);
   const health = primaryHealth(membership, answer === 'absent' ? 'unreachable' : answer);
   if (health === 'serving') return planCopies(input, volume, membership, answer as DeploymentStatus);
-  if (health === 'working') {
-    const status = answer as DeploymentStatus;
-    if (membership.active && status.role === 'primary') return planCopies(input, volume, membership, status);
-    return wait(input, 'opening', `the primary on ${nodeName(input, membership.primary)} opens`, settings.busyMs);
-  }
+  if (health === 'working') return planStalled(input, volume, membership, answer as DeploymentStatus);
   const what = {
     restarted: 'was restarted',
     deposed: 'does not act as primary',
@@ -166,17 +170,47 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
       ? input.memory.suspect
       : { epoch: membership.epoch, sinceMs: nowMs };
   const suspicion = { ...input, memory: { ...input.memory, suspect } };
-  // Another incarnation can't become the old one again; what does not answer, or has not yet seen its record, may.
-  const remaining = health === 'restarted' ? 0 : suspect.sinceMs + settings.suspicionMs - nowMs;
+  const remaining = suspect.sinceMs + patienceMs(membership, health, settings) - nowMs;
   if (remaining > 0) return wait(suspicion, 'no-primary', `${reason}: looking again`, remaining);
-  const answers = new Map([...input.answers].map(([id, told]) => [id, told === 'absent' ? 'unreachable' : told]));
-  const step = planFailover(membership, volume.placements, answers);
+  const step = promotion(input, volume, membership);
   if (step.kind === 'wait') {
-    // Whoever comes back wakes the workflow; the longer it lasts, the less looking helps.
-    const patienceMs = Math.min(Math.max(settings.busyMs, (nowMs - suspect.sinceMs) / 8), settings.idleMs);
-    return wait(suspicion, 'no-primary', `${reason}; ${failoverObstacle(step)}`, patienceMs);
+    const pauseMs = lookLater(nowMs - suspect.sinceMs, settings);
+    return wait(suspicion, 'no-primary', `${reason}; ${failoverObstacle(step)}`, pauseMs);
   }
   return propose(suspicion, 'no-primary', { act: 'failover', epoch: membership.epoch, reason }, reason);
+}
+
+/**
+ * The primary answers, and opens or is held up. It gets its time; if then another copy can be named, it is. It may
+ * be the only one that does not reach etcd.
+ */
+function planStalled(input: PlanInput, volume: Volume, membership: Membership, primary: DeploymentStatus): VolumePlan {
+  const { settings, nowMs, memory } = input;
+  const { epoch } = membership;
+  const stalled = memory.stalled?.epoch === epoch ? memory.stalled : { epoch, sinceMs: nowMs };
+  const held: PlanInput = { ...input, memory: { missingSince: memory.missingSince, stalled } };
+  const remaining = stalled.sinceMs + patienceMs(membership, 'working', settings) - nowMs;
+  if (remaining <= 0 && promotion(input, volume, membership).kind === 'swap') {
+    const what = membership.active ? 'answers and does not serve' : 'does not get open';
+    const reason = `the primary on ${nodeName(input, membership.primary)} ${what}`;
+    return propose(held, 'no-primary', { act: 'failover', epoch, reason, stalled: true }, reason);
+  }
+  const plan =
+    membership.active && primary.role === 'primary'
+      ? planCopies(held, volume, membership, primary)
+      : wait(held, 'opening', `the primary on ${nodeName(input, membership.primary)} opens`, settings.idleMs);
+  const pauseMs = remaining > 0 ? settings.busyMs : lookLater(-remaining, settings);
+  return { ...plan, lookAgainMs: Math.min(plan.lookAgainMs, pauseMs) };
+}
+
+function promotion(input: PlanInput, volume: Volume, membership: Membership): FailoverStep {
+  const answers = new Map([...input.answers].map(([id, told]) => [id, told === 'absent' ? 'unreachable' : told]));
+  return planFailover(membership, volume.placements, answers);
+}
+
+/** Whoever comes back wakes the workflow; the longer it lasts, the less looking helps. */
+function lookLater(sinceMs: number, settings: PlanSettings): number {
+  return Math.min(Math.max(settings.busyMs, sinceMs / 8), settings.idleMs);
 }
 
 /** Why nobody can be named yet, for people. */
@@ -210,6 +244,7 @@ function planCopies(input: PlanInput, volume: Volume, membership: Membership, pr
     ...input,
     memory: {
       missingSince: Object.fromEntries(copies.missing.map((copy) => [copy.deployment, copy.sinceMs])),
+      ...(!primary.serving && input.memory.stalled !== undefined && { stalled: input.memory.stalled }),
     },
   };
   const enough = copies.inSync.length >= copies.want;

@@ -9,6 +9,8 @@ export interface FailoverInput {
   /** Epoch of the record whose primary is to be replaced; another one makes this a no-op. */
   readonly epoch: Epoch;
   readonly reason: string;
+  /** The primary answers; it is to be replaced although it may be on its way. */
+  readonly stalled?: boolean;
 }
 
 /**
@@ -16,9 +18,9 @@ export interface FailoverInput {
  * 'node-unavailable' if there is no candidate yet, or if it does not serve in time: the volume's workflow
  * looks again, and tries anew under the epoch that it then finds.
  */
-export async function Failover({ volume, epoch, reason }: FailoverInput): Promise<void> {
+export async function Failover({ volume, epoch, reason, stalled = false }: FailoverInput): Promise<void> {
   setCurrentDetails(`Because ${reason}: asking the in-sync copies`);
-  const named = await namePrimary({ volume, epoch });
+  const named = await namePrimary({ volume, epoch, stalled });
   if (named.outcome === 'wait') {
     setCurrentDetails(`Not possible yet: ${named.reason}`);
     throw failure('node-unavailable', named.reason);

@@ -62,7 +62,7 @@ export const DATA: ActivityOptions = {
   retry: { initialInterval: '500ms', maximumInterval: '5s', maximumAttempts: 3 },
 };
 
-/** How long a failover waits for the new primary to serve before the loop looks again. */
-export const SERVING_TIMEOUT_MS = 20_000;
+/** How long a failover waits for the new primary to serve before the loop looks again, which names another one in time. */
+export const SERVING_TIMEOUT_MS = 8_000;
 /** The same at provisioning, where nothing but an empty log has to be agreed on. */
 export const FIRST_SERVING_TIMEOUT_MS = 30_000;

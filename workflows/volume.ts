@@ -253,7 +253,7 @@ class VolumeMind {
       case 'failover':
         return executeChild(Failover, {
           ...childOptions({ volume, type: 'Failover', operation: 'failover', summary: `Because ${act.reason}` }),
-          args: [{ volume, epoch: act.epoch, reason: act.reason }],
+          args: [{ volume, epoch: act.epoch, reason: act.reason, stalled: act.stalled === true }],
         });
       case 'remove-copy':
         await this.#background?.done;

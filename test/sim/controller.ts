@@ -4,16 +4,12 @@
  */
 
 import type { Answer } from '../../core/candidate.js';
-import { planFailover, primaryHealth } from '../../core/failover.js';
+import { DEFAULT_PATIENCE, patienceMs, planFailover, primaryHealth } from '../../core/failover.js';
 import type { DeploymentId } from '../../core/types.js';
 import type { SimNode, World } from './node.js';
 import { SimProcess } from './scheduler.js';
 
 const LOOK_EVERY_MS = 500;
-/** Answers "not serving" that are tolerated before it acts. */
-const PATIENCE_WORKING_MS = 8_000;
-const PATIENCE_DEPOSED_MS = 3_000;
-const PATIENCE_UNREACHABLE_MS = 700;
 const ASK_TIMEOUT_MS = 400;
 
 export class SimController {
@@ -83,15 +79,7 @@ export class SimController {
     if (this.#unwell?.health !== health || this.#unwell.epoch !== record.epoch) {
       this.#unwell = { health, epoch: record.epoch, since: scheduler.now };
     }
-    const patience = {
-      serving: 0,
-      working: PATIENCE_WORKING_MS,
-      deposed: PATIENCE_DEPOSED_MS,
-      unreachable: PATIENCE_UNREACHABLE_MS,
-      restarted: 0,
-    }[health];
-    // A primary that was activated waits for its members by itself.
-    if (health === 'working' && record.active && !suspected) return;
+    const patience = patienceMs(record, health, DEFAULT_PATIENCE);
     if (scheduler.now - this.#unwell.since < patience && !suspected) return;
     const step = planFailover(record, spec.placements, answers);
     if (step.kind === 'wait') return;

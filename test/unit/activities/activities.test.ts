@@ -16,7 +16,7 @@ import type { Placement } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
 import { DiskError } from '../../../core/ports.js';
 import { ReplicationError } from '../../../core/replication/context.js';
-import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, VolumeId } from '../../../core/types.js';
+import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, Sequence, VolumeId } from '../../../core/types.js';
 import { FakeCluster } from '../workflows/fake-cluster.js';
 
 const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
@@ -194,6 +194,18 @@ describe('naming a primary', () => {
     const named = await shared.namePrimary({ volume, epoch: before.epoch });
     expect(named).toMatchObject({ outcome: 'named', epoch: before.epoch + 1, lossy: false });
     expect(await shared.namePrimary({ volume, epoch: before.epoch })).toMatchObject({ outcome: 'unneeded' });
+  });
+
+  it('names another one than a primary that answers and is stalled, only if told so', async () => {
+    const volume = await aServingVolume();
+    const { epoch, primary } = cluster.record(volume);
+    const copy = cluster.copies.get(primary.deployment)!;
+    copy.serving = false;
+    copy.sequence = 9 as Sequence;
+    expect(await shared.namePrimary({ volume, epoch })).toMatchObject({ outcome: 'unneeded' });
+    const named = await shared.namePrimary({ volume, epoch, stalled: true });
+    expect(named).toMatchObject({ outcome: 'named', epoch: epoch + 1, lossy: false });
+    expect(cluster.record(volume).primary.deployment).not.toBe(primary.deployment);
   });
 
   it('waits when no complete copy answers', async () => {

@@ -5,6 +5,7 @@ import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, Sequence, Vo
 import {
   actKey,
   type CopyAnswer,
+  DEFAULT_PLAN_SETTINGS,
   EMPTY_MEMORY,
   HOPELESS_AFTER,
   type NodeView,
@@ -14,7 +15,7 @@ import {
 } from '../../../core/volume-plan.js';
 import { aMembership, aVolume } from '../../setup/records.js';
 
-const settings = { graceMs: 15_000, suspicionMs: 300, idleMs: 30_000, busyMs: 1_000, runningMs: 5_000 };
+const settings = DEFAULT_PLAN_SETTINGS;
 const NOW = 1_000_000;
 
 const volumeId = '00000000-0000-4000-8000-000000000001' as VolumeId;
@@ -154,6 +155,56 @@ describe('planVolume: the primary', () => {
       expect(result.step.act).toBe('wait');
       expect(result.condition).toBe('opening');
     }
+  });
+
+  const held = (active: boolean, ms: number, answers: [Placement, CopyAnswer][]): VolumePlan => {
+    const stalled = { epoch: 5 as Epoch, sinceMs: NOW - ms };
+    const role = active ? 'primary' : 'opening';
+    return plan({
+      membership: { active },
+      answers: [[a, status(a, { role, last: { epoch: 5 as Epoch, sequence: 2000 as Sequence } })], ...answers],
+      input: { memory: { ...EMPTY_MEMORY, stalled } },
+    });
+  };
+
+  it.each([
+    ['opens', false, settings.openingMs],
+    ['is held up', true, settings.stalledMs],
+  ])('replaces a primary that %s for too long, though its log is the longest', (_, active, patience) => {
+    const before = held(active, patience - 10, [[b, status(b)]]);
+    expect(before.step.act).toBe('wait');
+    expect(before.memory.stalled).toEqual({ epoch: 5, sinceMs: NOW - patience + 10 });
+    expect(before.lookAgainMs).toBeLessThanOrEqual(settings.busyMs);
+    const after = held(active, patience, [[b, status(b)]]);
+    expect(after.step).toMatchObject({ act: 'failover', epoch: 5, stalled: true });
+  });
+
+  it('keeps a primary that is held up while nobody else can be named', () => {
+    for (const active of [true, false]) {
+      expect(held(active, 3_600_000, []).step.act).toBe('wait');
+      const unclean = held(active, 3_600_000, [[b, status(b, { unclean: true })]]);
+      expect(unclean.step.act).toBe('wait');
+      expect(unclean.lookAgainMs).toBe(settings.idleMs);
+    }
+  });
+
+  it('counts the time of the present epoch only, and forgets it once the primary serves', () => {
+    const memory = { ...EMPTY_MEMORY, stalled: { epoch: 4 as Epoch, sinceMs: 0 } };
+    const answers: [Placement, CopyAnswer][] = [
+      [a, status(a, { role: 'opening' })],
+      [b, status(b)],
+    ];
+    const result = plan({ membership: { active: false }, answers, input: { memory } });
+    expect(result).toMatchObject({ step: { act: 'wait' }, memory: { stalled: { epoch: 5, sinceMs: NOW } } });
+    expect(
+      plan({
+        answers: [
+          [a, serving()],
+          [b, status(b)],
+        ],
+        input: { memory },
+      }).memory.stalled,
+    ).toBeUndefined();
   });
 
   it('forgets a suspicion once the primary serves', () => {

@@ -216,7 +216,15 @@ export class FakeCluster {
       nodeHealth: (node) => (this.isAlive(node) ? 'alive' : 'dead'),
       look,
       settings: {
-        plan: { graceMs: 1_000, suspicionMs: 100, idleMs: 2_000, busyMs: 100, runningMs: 200 },
+        plan: {
+          graceMs: 1_000,
+          suspicionMs: 100,
+          openingMs: 2_000,
+          stalledMs: 4_000,
+          idleMs: 2_000,
+          busyMs: 100,
+          runningMs: 200,
+        },
         reserveBytes: 2 ** 30,
         statusTimeoutMs: 500,
         timestamp: () => new Date().toISOString(),
