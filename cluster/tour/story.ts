@@ -297,6 +297,9 @@ export class Story {
     this.#report.chapter("What happened, in the Temporal server's web page (while the cluster runs)");
     const links: WorkflowLink[] = await this.#log.ofVolume(volume.id);
     for (const { type, status, url } of links) this.#report.say(`${type.padEnd(16)} ${status.padEnd(10)} ${url}`);
+    if (links.some(({ type, status }) => type === 'RebuildReplica' && status === 'failed')) {
+      this.#report.say('(A RebuildReplica that failed found no third node while one was away; it is tried again.)');
+    }
     for (const type of ['ProvisionVolume', 'AttachVolume', 'Failover', 'RebuildReplica', 'DeltaSync']) {
       this.#report.check(
         `workflow ${type} did its part`,
