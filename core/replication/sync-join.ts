@@ -5,7 +5,7 @@
 
 import { enoughCopies } from '../failure-mode.js';
 import { addMember } from '../membership.js';
-import { invariant } from '../ports.js';
+import { invariant, type Timer } from '../ports.js';
 import { ReplicationError } from './context.js';
 import type { SyncSource } from './sync-source.js';
 
@@ -22,9 +22,11 @@ export async function addTarget(sync: SyncSource): Promise<void> {
     stream.wantDurable(copied);
     await sync.untilNot(() => stream.durable < copied);
     await sync.untilNot(() => !stream.current || primary.changing || writes.draining || !primary.ready);
+    const until = clock.now() + settings.drainTimeoutMs;
+    let finished: Promise<void> | undefined;
     try {
-      if (await drained(sync)) {
-        await sync.finish();
+      if (await drained(sync, until)) finished = sync.finish();
+      if (finished !== undefined && (await inTime(sync, finished, until))) {
         const { record } = primary;
         const still = writes.drain() && stream.current && stream.acked === context.store.last.sequence;
         if (still && !primary.changing && primary.ready) {
@@ -49,6 +51,8 @@ export async function addTarget(sync: SyncSource): Promise<void> {
       writes.resume();
       primary.progress();
     }
+    // A target that is slow to flush is waited for while writes go on; its next flush has less to do.
+    await finished;
     await sync.orAborted(
       new Promise<void>((resolve) => {
         clock.after(settings.tickMs, resolve);
@@ -58,11 +62,24 @@ export async function addTarget(sync: SyncSource): Promise<void> {
   throw new ReplicationError('target-lost', 'what was in flight did not drain');
 }
 
+/** Whether it resolves by then. */
+async function inTime(sync: SyncSource, promise: Promise<void>, until: number): Promise<boolean> {
+  const { clock } = sync.primary.context;
+  let timer: Timer | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = clock.after(Math.max(0, until - clock.now()), () => resolve(false));
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    timer?.cancel();
+  }
+}
+
 /** Stops ordering and waits until target and members have everything; false if that takes too long. */
-async function drained(sync: SyncSource): Promise<boolean> {
+async function drained(sync: SyncSource, until: number): Promise<boolean> {
   const { primary, stream } = sync;
-  const { clock, settings, store } = primary.context;
-  const until = clock.now() + settings.drainTimeoutMs;
+  const { clock, store } = primary.context;
   for (;;) {
     const done = primary.writes.drain();
     primary.progress();

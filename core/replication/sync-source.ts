@@ -218,7 +218,7 @@ export class SyncSource {
     );
   }
 
-  /** Everything up to the target's end is flushed there, its base forgotten. */
+  /** Everything up to the target's end is flushed there, its base forgotten. One at a time: answers have no number. */
   async finish(): Promise<void> {
     const { last } = this.primary.context.store;
     const answer = this.#answer('sync-finished');

@@ -6,7 +6,7 @@
 import type { Backfill, PromiseEpoch, SyncBegin, SyncDead, SyncFinish } from '../messages.js';
 import { commonEnd, compareOrders, isDead } from '../order.js';
 import { DiskError } from '../ports.js';
-import type { BlockNumber, DeploymentId, Epoch, Incarnation, Order } from '../types.js';
+import type { BlockNumber, DeploymentId, Incarnation, Order } from '../types.js';
 import { type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
 import type { Context } from './context.js';
 import type { Member } from './member.js';
@@ -112,7 +112,7 @@ export class SyncTarget {
           this.#member.refuse(from, message, 'gap');
           return;
         }
-        this.#context.background(this.#finish(sync, message.epoch));
+        this.#context.background(this.#finish(sync));
         return;
     }
   }
@@ -136,13 +136,14 @@ export class SyncTarget {
     if (parts.length > 0) store.backfill({ orders, batch: makeBatch(parts) });
   }
 
-  async #finish(sync: Sync, epoch: Epoch): Promise<void> {
+  /** Goes on while its primary raises the epoch; another primary's promise ends the sync. */
+  async #finish(sync: Sync): Promise<void> {
     const { store } = this.#context;
     // Flushed before it may become a member [8], and before it forgets the base and the unclean mark [9].
     await store.flush();
-    if (this.#context.halted || this.#sync !== sync || epoch < this.#member.floor) return;
+    if (this.#context.halted || this.#sync !== sync) return;
     await store.update({ syncBase: null, unclean: false });
-    if (this.#context.halted || this.#sync !== sync || epoch < this.#member.floor) return;
+    if (this.#context.halted || this.#sync !== sync) return;
     this.#member.reply(sync.source, {
       type: 'sync-finished',
       epoch: store.state.promised,

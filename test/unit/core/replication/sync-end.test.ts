@@ -1,0 +1,143 @@
+import { describe, expect, it } from 'vitest';
+import type { MemberMessage, PeerMessage } from '../../../../core/messages.js';
+import { entryCount } from '../../../../core/record.js';
+import type {
+  DeploymentId,
+  Epoch,
+  Generation,
+  Incarnation,
+  NodeId,
+  Sequence,
+  SessionNumber,
+} from '../../../../core/types.js';
+import { ORDER_ZERO } from '../../../../core/types.js';
+import { dataBatch } from '../../../sim/blocks.js';
+import { Lab, NODE, OTHER, OTHER_LIFE, OTHER_NODE, promiseOf, SELF, VOLUME } from './lab.js';
+
+const THIRD = '00000000-0000-4000-8000-00000000000c' as DeploymentId;
+const TARGETS = [{ deployment: THIRD, node: 'node-c' as NodeId }];
+const session = 1 as SessionNumber;
+const history = [{ epoch: 2 as Epoch, startsAfter: 0 as Sequence }];
+
+/** What a copy that holds nothing and is quick answers. */
+function answer(lab: Lab, message: PeerMessage, incarnation: Incarnation): MemberMessage | undefined {
+  const header = { epoch: message.epoch, incarnation };
+  const { last } = lab.store;
+  switch (message.type) {
+    case 'promise':
+      return { type: 'promised', ...header, last, generation: 1 as Generation, unclean: false };
+    case 'lease':
+      return { type: 'leased', ...header, lease: message.lease };
+    case 'append': {
+      const end = (message.firstSequence + entryCount(message.batch) - 1) as Sequence;
+      return { type: 'appended', ...header, last: end, durable: 0 as Sequence };
+    }
+    case 'flush':
+      return { type: 'flushed', ...header, flush: message.flush, durable: last.sequence };
+    case 'sync-begin':
+      return { type: 'sync-ready', ...header, sync: message.sync, base: ORDER_ZERO, dead: [] };
+    case 'backfill':
+      return { type: 'backfilled', ...header, sync: message.sync, number: message.number };
+    case 'sync-finish':
+      return { type: 'sync-finished', ...header, sync: message.sync };
+    default:
+      return undefined;
+  }
+}
+
+/** A primary with one member, and two copies that can be synced; `mute` says what goes unanswered. */
+async function primary(mute: (to: DeploymentId, message: PeerMessage) => boolean = () => false) {
+  const lab = await Lab.open();
+  lab.deployment.onVolume({
+    ...lab.deployment.spec!,
+    replicas: 3,
+    placements: [{ deployment: SELF, node: NODE }, { deployment: OTHER, node: OTHER_NODE }, ...TARGETS],
+  });
+  await lab.makePrimary();
+  const frontend = await lab.session();
+  const receive = (from: DeploymentId, message: MemberMessage): void => {
+    const fromNode = TARGETS.find((target) => target.deployment === from)?.node ?? OTHER_NODE;
+    lab.deployment.onMessage({ volume: VOLUME, from, fromNode, to: SELF, message });
+  };
+  const { links } = lab.deployment;
+  const send = links.send.bind(links);
+  links.send = (to, message) => {
+    send(to, message);
+    if (mute(to.deployment, message)) return;
+    const life = to.deployment === OTHER ? OTHER_LIFE : (`incarnation of ${to.deployment}` as Incarnation);
+    const reply = answer(lab, message, life);
+    if (reply !== undefined) lab.scheduler.after(1, () => receive(to.deployment, reply));
+  };
+  await lab.pass(600);
+  const write = (request: number): void =>
+    frontend.send({ type: 'write', session, request, fua: false, batch: dataBatch(request, 9, 1, 16) });
+  const written = (request: number): boolean =>
+    frontend.got.some((message) => message.type === 'written' && message.request === request);
+  /** Until `done`, at most `ms`; returns how long it took. */
+  const until = async (done: () => boolean, ms = 20_000): Promise<number> => {
+    const start = lab.scheduler.now;
+    while (!done() && lab.scheduler.now - start < ms) await lab.pass(10);
+    return lab.scheduler.now - start;
+  };
+  return { lab, receive, write, written, until };
+}
+
+describe('the end of a sync', () => {
+  it('does not hold up writes for longer than its time, and comes when the target has flushed after all', async () => {
+    let silent = true;
+    const { lab, receive, write, written, until } = await primary(
+      (to, message) => silent && to === THIRD && message.type === 'sync-finish',
+    );
+    const sync = lab.deployment.startSync(THIRD, () => {});
+    await until(() => lab.last('sync-finish') !== undefined);
+    write(50);
+    expect(await until(() => written(50))).toBeLessThan(2_200);
+    write(51);
+    expect(await until(() => written(51))).toBeLessThan(100);
+    silent = false;
+    const { epoch, incarnation, sync: number } = lab.last('sync-finish')!;
+    receive(THIRD, { type: 'sync-finished', epoch, incarnation, sync: number });
+    await until(() => lab.swaps.length > 1);
+    // Flushed again, behind what was written meanwhile [8].
+    expect(lab.last('sync-finish')!.last).toEqual(lab.store.last);
+    await lab.apply();
+    await sync.done;
+    expect(lab.record!.inSync).toEqual([SELF, OTHER, THIRD]);
+  });
+
+  it('is answered by the target though its primary has gone on to the next epoch', async () => {
+    const lab = await Lab.open();
+    const other = { deployment: OTHER, node: OTHER_NODE, incarnation: OTHER_LIFE };
+    lab.observe({ ...lab.initial(), inSync: [OTHER], epoch: 5 as Epoch, primary: other, active: true, history });
+    const epoch = 5 as Epoch;
+    const { incarnation } = lab.store;
+    lab.receive({
+      type: 'sync-begin',
+      epoch,
+      history,
+      primaryIncarnation: OTHER_LIFE,
+      etcdClusterId: 'e',
+      sync: 1,
+      streamAfter: { epoch: 2 as Epoch, sequence: 0 as Sequence },
+      generation: 0 as Generation,
+    });
+    await lab.pass(80);
+    const last = { epoch, sequence: 1 as Sequence };
+    lab.receive({
+      type: 'append',
+      epoch,
+      incarnation,
+      orderEpoch: epoch,
+      firstSequence: last.sequence,
+      batch: dataBatch(1, 3, 1, 16),
+      durable: false,
+    });
+    lab.receive({ type: 'sync-finish', epoch, incarnation, sync: 1, last });
+    lab.receive(promiseOf(6, history));
+    await lab.pass(200);
+    expect(lab.all('promised')).toMatchObject([{ epoch: 6 }]);
+    expect(lab.all('sync-finished')).toMatchObject([{ sync: 1 }]);
+    expect(lab.store.state.syncBase).toBe(null);
+    expect(lab.store.durable).toBe(1);
+  });
+});
