@@ -23,6 +23,9 @@ export {
   MEMORY_BYTES,
 } from './memory';
 
+/** Where the compiler's own constants end: below everything else. */
+export const DATA_END: usize = __heap_base;
+
 import { hash } from './xxh3';
 import { finish, makeTweaks, setUnitNumber, stealUnit, transformUnit } from './xts';
 import { RESULT } from './memory';

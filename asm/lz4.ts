@@ -158,7 +158,17 @@ export function compress(source: usize, length: usize, target: usize, limit: usi
       let next = ip;
       let step: usize = 1;
       let misses: usize = 1 << SKIP_SHIFT;
+      // Two probes a turn, because the engine looks for interrupts at each turn of a loop: 2 % of all the time.
       do {
+        ip = next;
+        next += step;
+        step = misses++ >> SKIP_SHIFT;
+        if (next > startEnd + 1) return putLastLiterals(target, op, anchor, targetEnd, end);
+        match = source + positionAt(slot);
+        setPosition(slot, ip - source);
+        slot = slotOf(next);
+        if (load<u32>(match) === load<u32>(ip)) break;
+
         ip = next;
         next += step;
         step = misses++ >> SKIP_SHIFT;

@@ -1,9 +1,7 @@
 // Where things are in the module's linear memory. All regions are static: nothing is allocated, the memory
 // has its final size from the start, and the host reads these offsets from the module's exports.
 //
-// The compiler puts the constants that the kernels declare with memory.data below CONSTANTS_END.
-
-export const CONSTANTS_END: usize = 0x1000;
+// The compiler puts the constants that the kernels declare with memory.data below all of it; the host checks that.
 
 /** What is bound into checksums, and working values of one call. See the offsets below. */
 export const CONTEXT: usize = 0x1000;

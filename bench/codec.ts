@@ -40,8 +40,8 @@ const GOALS: readonly Goal[] = [
 ];
 
 const quick = process.argv.includes('--quick');
-const ROUNDS = quick ? 3 : 7;
-const ROUND_MS = quick ? 40 : 120;
+const ROUNDS = quick ? 3 : 5;
+const ROUND_MS = quick ? 40 : 100;
 
 let root = dirname(fileURLToPath(import.meta.url));
 while (!existsSync(join(root, 'package.json'))) root = dirname(root);
@@ -305,7 +305,7 @@ function summary(results: readonly KernelResult[]): void {
     const sizes = those.flatMap(({ compression }) => (compression === undefined ? [] : [compression]));
     const size = sizes.length === 0 ? '' : `, size ${median(sizes).toFixed(3)} (goal 0.98)`;
     const verdict = reached >= ratio ? 'reached' : 'missed';
-    console.log(`  ${title}: ${reached.toFixed(2)} × ${against}, goal ${ratio.toFixed(2)}: ${verdict}${size}`);
+    console.log(`  ${title}: ${reached.toFixed(3)} × ${against}, goal ${ratio.toFixed(2)}: ${verdict}${size}`);
   }
 }
 

@@ -56,7 +56,7 @@ const CONSTANTS = [
   ...['GOOD', 'BAD_CHECKSUM', 'BAD_COMPRESSED', 'BAD_LENGTH', 'BAD_ENTRY'],
   ...['VOLUME_ID', 'RESULT', 'KEY', 'DATA_KEYS', 'KEYS_BYTES', 'HASH_TABLE', 'HASH_TABLE_BYTES'],
   ...['ENTRIES', 'ENTRIES_BYTES', 'PLAIN', 'PLAIN_BYTES', 'STORED', 'STORED_BYTES'],
-  'MEMORY_BYTES',
+  ...['MEMORY_BYTES', 'DATA_END'],
 ] as const;
 
 export type KernelConstants = Readonly<Record<(typeof CONSTANTS)[number], number>>;
@@ -108,7 +108,9 @@ export function instantiateKernels(module: WebAssembly.Module): Kernels {
       return [name, Number(value.value)];
     }),
   ) as KernelConstants;
-  if (memory.buffer.byteLength !== at.MEMORY_BYTES) throw new CodecSetupError('codec.wasm: layout and memory differ');
+  if (memory.buffer.byteLength !== at.MEMORY_BYTES || at.DATA_END > at.VOLUME_ID) {
+    throw new CodecSetupError('codec.wasm: layout and memory differ');
+  }
   return {
     call: exports as unknown as KernelExports,
     at,
