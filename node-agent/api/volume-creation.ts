@@ -66,23 +66,32 @@ export async function provision(
   try {
     await controller.provision(id, { waitMs: options.waitMs });
   } catch (error) {
-    const accepted = !(error instanceof DomainError && error.code === 'controller-unavailable');
-    if (!accepted || options.removeFailed) {
-      await removeUnprovisioned().catch((failure) =>
-        logger.warn({ volume: id, err: failure }, 'a volume that could not be provisioned is left behind'),
-      );
+    const unheard = error instanceof DomainError && error.code === 'controller-unavailable';
+    let gone = false;
+    if (unheard || options.removeFailed) {
+      gone = await removeUnprovisioned().catch((failure) => {
+        logger.warn({ volume: id, err: failure }, 'a volume that could not be provisioned is left behind');
+        return false;
+      });
+    }
+    if (unheard && gone) {
+      const message = 'Temporal does not answer: the volume was not made; try again';
+      throw new DomainError('controller-unavailable', message, { cause: error });
     }
     throw error;
   }
 
-  async function removeUnprovisioned(): Promise<void> {
+  /** Whether nothing is left of it. */
+  async function removeUnprovisioned(): Promise<boolean> {
     const current = await state.volumes.get(id);
-    if (current === undefined) return;
+    if (current === undefined) return true;
     const { phase, placements } = current.value;
     if (phase === 'failed') {
       await controller.remove(id, { offline: false, waitMs: CLEAN_UP_WAIT_MS });
-    } else if (phase === 'provisioning' && placements.length === 0) {
-      await state.deleteVolume(id, [], current.version);
+      return true;
     }
+    if (phase !== 'provisioning' || placements.length > 0) return false;
+    await state.deleteVolume(id, [], current.version);
+    return true;
   }
 }
