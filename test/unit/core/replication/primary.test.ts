@@ -1,7 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import type { SessionMessage } from '../../../../core/messages.js';
+import { BadBlockError } from '../../../../core/ports.js';
 import type { ReplicationError } from '../../../../core/replication/context.js';
-import type { BlockNumber, Epoch, Generation, Incarnation, Sequence, SessionNumber } from '../../../../core/types.js';
+import type {
+  BlockNumber,
+  Epoch,
+  Generation,
+  Incarnation,
+  Order,
+  Sequence,
+  SessionNumber,
+} from '../../../../core/types.js';
 import { dataBatch, writesOf, zeroBatch } from '../../../sim/blocks.js';
 import { Lab, OTHER, OTHER_LIFE, OTHER_NODE, SELF } from './lab.js';
 
@@ -475,5 +484,58 @@ describe('a member fails', () => {
     await lab.apply();
     await removed;
     expect(lab.record!.inSync).toEqual([SELF]);
+  });
+});
+
+describe('a block whose checksum is wrong', () => {
+  /** The first `times` reads of block 3 find it damaged. */
+  async function damaged(times: number) {
+    const lab = await Lab.open({ fetchTimeoutMs: 200 });
+    await lab.makePrimary();
+    const frontend = await lab.session();
+    frontend.send(write(1));
+    lab.confirm();
+    let left = times;
+    lab.store.read = (first) => {
+      if (left-- > 0) return Promise.reject(new BadBlockError(SELF, [lab.store.lookup(3 as BlockNumber)!]));
+      return lab.store.readBlocks([first]);
+    };
+    frontend.send(read(2));
+    await lab.pass(40);
+    const { request, epoch } = lab.last('fetch')!;
+    const answer = (order: Order, batch = dataBatch(1, 3, 1, 16)): void => {
+      lab.receive({ type: 'fetched', epoch, request, orders: [order], batch });
+    };
+    return { lab, ...frontend, answer };
+  }
+
+  it('is fetched from another copy, written again under its order, and served', async () => {
+    const { lab, got, answer } = await damaged(1);
+    expect(lab.last('fetch')).toMatchObject({ blocks: [3] });
+    const before = lab.store.lookup(3 as BlockNumber)!.order;
+    answer(before);
+    await lab.pass(40);
+    const reply = answers(got).at(-1)!;
+    expect(reply).toMatchObject({ type: 'data', request: 2, status: 'ok' });
+    expect(lab.store.lookup(3 as BlockNumber)!.order).toEqual(before);
+    expect(lab.deployment.counters).toMatchObject({ blocksHealed: 1, blocksUnhealed: 0 });
+  });
+
+  it.each([
+    ['another order', (present: Order) => ({ ...present, sequence: (present.sequence - 1) as Sequence }), undefined],
+    ['another content', (present: Order) => present, dataBatch(9, 3, 1, 16)],
+  ])('is an error for its reader if the other copy has %s', async (_, order, batch) => {
+    const { lab, got, answer } = await damaged(9);
+    answer(order(lab.store.lookup(3 as BlockNumber)!.order), batch);
+    await lab.pass(40);
+    expect(answers(got).at(-1)).toMatchObject({ type: 'data', request: 2, status: 'io-error' });
+    expect(lab.deployment.counters).toMatchObject({ blocksHealed: 0, blocksUnhealed: 1 });
+    expect(lab.deployment.status().serving).toBe(true);
+  });
+
+  it('is an error for its reader if nobody answers in time', async () => {
+    const { lab, got } = await damaged(9);
+    await lab.pass(400);
+    expect(answers(got).at(-1)).toMatchObject({ type: 'data', request: 2, status: 'io-error' });
   });
 });
