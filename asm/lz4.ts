@@ -305,7 +305,7 @@ export function decompress(source: usize, length: usize, target: usize, capacity
           literals += extended(ip, sourceEnd);
           ip = extendedEnd;
         }
-        if (ip >= fastSource || literals >= fastSource - ip || op >= fastTarget || literals >= fastTarget - op) {
+        if (ip >= fastSource || literals >= fastSource - ip || literals >= fastTarget - op) {
           ip = start;
           break;
         }
