@@ -297,6 +297,8 @@ export class PeerStream {
 
   onRefused(message: Refused): void {
     if (this.#state === 'failed') return;
+    // Nothing but the begin was sent to a target that has not answered it: what else is refused is older.
+    if (this.target && this.incarnation === undefined && message.of !== 'sync-begin') return;
     switch (message.reason) {
       case 'stale-epoch':
         if (message.epoch > this.#owner.epoch) this.#owner.superseded(message.epoch);

@@ -5,7 +5,7 @@
 
 import { enoughCopies } from '../failure-mode.js';
 import { addMember } from '../membership.js';
-import { invariant, type Timer } from '../ports.js';
+import type { Timer } from '../ports.js';
 import { ReplicationError } from './context.js';
 import type { SyncSource } from './sync-source.js';
 
@@ -20,17 +20,24 @@ export async function addTarget(sync: SyncSource): Promise<void> {
     // Most of the flushing is done while writes go on.
     const copied = context.store.last.sequence;
     stream.wantDurable(copied);
-    await sync.untilNot(() => stream.durable < copied);
-    await sync.untilNot(() => !stream.current || primary.changing || writes.draining || !primary.ready);
-    const until = clock.now() + settings.drainTimeoutMs;
+    await sync.untilNot(
+      () => stream.durable < copied,
+      () => {},
+    );
     let finished: Promise<void> | undefined;
     try {
-      if (await drained(sync, until)) finished = sync.finish();
+      await sync.untilNot(
+        () => !stream.current || primary.changing || writes.draining || !primary.ready,
+        () => writes.drain(sync),
+      );
+      const until = clock.now() + settings.drainTimeoutMs;
+      if ((await drained(sync, until)) && stream.current) finished = sync.finish();
       if (finished !== undefined && (await inTime(sync, finished, until))) {
         const { record } = primary;
-        const still = writes.drain() && stream.current && stream.acked === context.store.last.sequence;
-        if (still && !primary.changing && primary.ready) {
-          invariant(stream.durable >= stream.acked, 'R8', () => 'the target is not flushed');
+        const { sequence } = context.store.last;
+        const flushed = stream.current && stream.acked === sequence && stream.durable >= sequence;
+        const wanted = sync.error === undefined && primary.ready && !primary.changing;
+        if (writes.drain(sync) && flushed && wanted) {
           const complete = record.inSync.length >= (spec?.replicas ?? 0);
           const redundancy = {
             target: spec?.replicas ?? 0,
@@ -41,14 +48,14 @@ export async function addTarget(sync: SyncSource): Promise<void> {
           const next = addMember(record, sync.target, { complete, readOnly: record.readOnly && !enough });
           primary.countAsMember(stream);
           const swapped = primary.swap(next);
-          writes.resume();
+          writes.resume(sync);
           primary.progress();
           if (!(await swapped)) throw new ReplicationError('not-primary', 'deposed while the sync ended');
           return;
         }
       }
     } finally {
-      writes.resume();
+      writes.resume(sync);
       primary.progress();
     }
     // A target that is slow to flush is waited for while writes go on; its next flush has less to do.
@@ -81,7 +88,7 @@ async function drained(sync: SyncSource, until: number): Promise<boolean> {
   const { primary, stream } = sync;
   const { clock, store } = primary.context;
   for (;;) {
-    const done = primary.writes.drain();
+    const done = primary.writes.drain(sync);
     primary.progress();
     if (done && stream.current && stream.acked === store.last.sequence) return true;
     if (clock.now() > until || !stream.current) return false;

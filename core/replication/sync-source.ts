@@ -4,9 +4,17 @@
  * "Delta sync"). The cost is in proportion to what changed.
  */
 
-import type { Backfilled, MemberMessage, SyncDeadBlocks, SyncFinished, SyncProgress, SyncReady } from '../messages.js';
+import type {
+  Backfilled,
+  IoStatus,
+  MemberMessage,
+  SyncDeadBlocks,
+  SyncFinished,
+  SyncProgress,
+  SyncReady,
+} from '../messages.js';
 import { BadBlockError, type StoredBlocks } from '../ports.js';
-import type { BlockNumber, DeploymentId, Sequence } from '../types.js';
+import type { BlockNumber, DeploymentId, Epoch, Sequence } from '../types.js';
 import { blocksPerBatch, generationBatch } from './batches.js';
 import { ReplicationError } from './context.js';
 import { PeerStream } from './peer-stream.js';
@@ -27,6 +35,8 @@ export class SyncSource {
   readonly primary: Primary;
   readonly target: DeploymentId;
   readonly number: number;
+  /** The epoch in which it began. */
+  readonly epoch: Epoch;
   readonly stream: PeerStream;
   readonly done: Promise<SyncProgress>;
   progress: SyncProgress;
@@ -40,6 +50,7 @@ export class SyncSource {
     this.primary = primary;
     this.target = target;
     this.number = number;
+    this.epoch = primary.epoch;
     this.#report = report;
     this.stream = new PeerStream(primary, target, true);
     this.#aborted = new Promise((_, reject) => {
@@ -74,6 +85,7 @@ export class SyncSource {
       generation: store.generation,
     });
     const ready = await this.#answer('sync-ready');
+    if (this.error !== undefined) throw this.error;
     if (ready.base.sequence > streamAfter.sequence) {
       throw new ReplicationError('target-refused', 'the target is ahead of its primary: is etcd an older one?');
     }
@@ -87,16 +99,13 @@ export class SyncSource {
 
   async #orderGeneration(): Promise<void> {
     const { writes, context } = this.primary;
-    await this.untilNot(() => !this.primary.established || writes.draining);
-    await this.orAborted(
-      new Promise<void>((resolve, reject) => {
-        writes.orderInternal(generationBatch(context.store.generation), (status) => {
-          if (status === 'no-space') reject(new ReplicationError('invalid-state', 'the primary has no space left'));
-          else resolve();
-        });
+    const order = (): Promise<IoStatus> =>
+      new Promise((resolve) => {
+        writes.orderInternal(generationBatch(context.store.generation), resolve);
         this.primary.progress();
-      }),
-    );
+      });
+    const status = await this.untilNot(() => !this.primary.established || writes.draining, order);
+    if (status === 'no-space') throw new ReplicationError('invalid-state', 'the primary has no space left');
   }
 
   async #copy(ready: SyncReady, streamAfter: Sequence): Promise<void> {
@@ -109,16 +118,11 @@ export class SyncSource {
       const known = dead.dead.filter((block) => block < store.state.blocks);
       await this.#send(known, Number.POSITIVE_INFINITY);
       if (dead.nextDead === undefined) break;
-      await this.untilNot(() => !this.stream.current);
-      const answer = this.#answer('sync-dead-blocks');
-      this.primary.context.send(this.target, {
-        type: 'sync-dead',
-        epoch: this.primary.epoch,
-        incarnation: this.stream.incarnation!,
-        sync: this.number,
-        from: dead.nextDead,
-      });
-      dead = await answer;
+      const from = dead.nextDead;
+      dead = await this.untilNot(
+        () => !this.stream.current,
+        () => this.#askDead(from),
+      );
       this.#note({ blocksTotal: this.progress.blocksTotal + dead.dead.length });
     }
     const chunk = 4 * blocksPerBatch(store.state.blockSize);
@@ -129,6 +133,12 @@ export class SyncSource {
       if (last === undefined || blocks.length < chunk) break;
       from = (last + 1) as BlockNumber;
     }
+  }
+
+  #askDead(from: BlockNumber): Promise<SyncDeadBlocks> {
+    const answer = this.#answer('sync-dead-blocks');
+    this.primary.context.send(this.target, { type: 'sync-dead', ...this.#header(), from });
+    return answer;
   }
 
   async #count(after: Sequence): Promise<number> {
@@ -167,27 +177,28 @@ export class SyncSource {
       const wanted = part.filter((block) => (store.lookup(block)?.order.sequence ?? 0) <= liveAfter);
       if (wanted.length > 0) {
         const stored = await this.orAborted(this.#read(wanted));
-        await this.untilNot(() => !this.stream.current);
-        const number = ++this.#backfills;
-        const answered = this.#answer('backfilled', number).then(() => {
-          this.#note({ bytesCopied: this.progress.bytesCopied + stored.batch.payload.length });
-        });
-        answered.catch(() => {});
-        this.#outstanding.push(answered);
-        context.send(this.target, {
-          type: 'backfill',
-          epoch: this.primary.epoch,
-          incarnation: this.stream.incarnation!,
-          sync: this.number,
-          number,
-          ...stored,
-        });
-        context.counters.backfilledBytes += stored.batch.payload.length;
+        await this.untilNot(
+          () => !this.stream.current,
+          () => this.#backfill(stored),
+        );
         if (this.#outstanding.length >= settings.backfillWindow) await this.#outstanding.shift();
       }
       this.#note({ blocksDone: this.progress.blocksDone + part.length });
     }
     for (const answered of this.#outstanding.splice(0)) await answered;
+  }
+
+  #backfill(stored: StoredBlocks): void {
+    const { context } = this.primary;
+    const bytes = stored.batch.payload.length;
+    const number = ++this.#backfills;
+    const answered = this.#answer('backfilled', number).then(() => {
+      this.#note({ bytesCopied: this.progress.bytesCopied + bytes });
+    });
+    answered.catch(() => {});
+    this.#outstanding.push(answered);
+    context.send(this.target, { type: 'backfill', ...this.#header(), number, ...stored });
+    context.counters.backfilledBytes += bytes;
   }
 
   async #read(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
@@ -208,6 +219,10 @@ export class SyncSource {
     this.#report(this.progress);
   }
 
+  #header() {
+    return { epoch: this.primary.epoch, incarnation: this.stream.incarnation!, sync: this.number };
+  }
+
   /** The next answer of this kind. */
   #answer<T extends Answer['type']>(type: T, number?: number): Promise<Extract<Answer, { type: T }>> {
     return this.orAborted(
@@ -222,13 +237,7 @@ export class SyncSource {
   async finish(): Promise<void> {
     const { last } = this.primary.context.store;
     const answer = this.#answer('sync-finished');
-    this.primary.context.send(this.target, {
-      type: 'sync-finish',
-      epoch: this.primary.epoch,
-      incarnation: this.stream.incarnation!,
-      sync: this.number,
-      last,
-    });
+    this.primary.context.send(this.target, { type: 'sync-finish', ...this.#header(), last });
     await answer;
     this.stream.onSyncFinished(last.sequence);
   }
@@ -238,8 +247,11 @@ export class SyncSource {
     return Promise.race([promise, this.#aborted]);
   }
 
-  /** Waits while `busy`, for as long as a sync may go without an answer. */
-  async untilNot(busy: () => boolean): Promise<void> {
+  /**
+   * Waits while `busy`, for as long as a sync may go without an answer. `act` runs in the same turn as the last
+   * look: whoever awaits comes later, and a swap or a deposition may have come in between.
+   */
+  async untilNot<T>(busy: () => boolean, act: () => T | Promise<T>): Promise<T> {
     const { clock, settings } = this.primary.context;
     const until = clock.now() + settings.syncTimeoutMs;
     while (busy()) {
@@ -247,6 +259,7 @@ export class SyncSource {
       await this.#pause(settings.tickMs);
     }
     if (this.error !== undefined) throw this.error;
+    return this.orAborted(Promise.resolve(act()));
   }
 
   onAnswer(message: Answer): void {
@@ -325,7 +338,8 @@ export class SyncSources {
 
   onMessage(from: DeploymentId, message: Extract<MemberMessage, Answer>): void {
     const sync = this.#syncs.get(from);
-    if (sync === undefined || sync.number !== message.sync) return;
+    // Every primary counts its syncs from 1: an answer to a former one has an older epoch.
+    if (sync === undefined || sync.number !== message.sync || message.epoch < sync.epoch) return;
     if (sync.stream.incarnation !== undefined && sync.stream.incarnation !== message.incarnation) return;
     sync.onAnswer(message);
   }

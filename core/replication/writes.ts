@@ -35,8 +35,8 @@ export class Writes {
   #flushes: Waiting[] = [];
   #ownFlush = false;
   #shortSince: number | undefined;
-  /** Ordering has stopped so that a sync can end. */
-  #draining = false;
+  /** On whose behalf ordering has stopped: a sync that ends. */
+  #drainer: object | undefined;
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -109,23 +109,26 @@ export class Writes {
     this.#primary.progress();
   }
 
-  /** Orders an entry of the system itself; it waits for nothing but its confirmation. */
+  /** Orders an entry of the system itself; it waits for nothing but its confirmation. A deposed primary orders nothing. */
   orderInternal(batch: Batch, done: (status: IoStatus) => void): void {
+    if (this.#primary.stopped) return;
+    invariant(this.#primary.established, 'I3', () => `an order in epoch ${this.#primary.epoch} before its promise`);
     this.#order({ batch, durable: false, done, wanted: () => true });
   }
 
   get draining(): boolean {
-    return this.#draining;
+    return this.#drainer !== undefined;
   }
 
-  /** Stops ordering; true when nothing is in flight. */
-  drain(): boolean {
-    this.#draining = true;
+  /** Stops ordering, for one at a time; true when nothing is in flight. */
+  drain(drainer: object): boolean {
+    this.#drainer ??= drainer;
+    if (this.#drainer !== drainer) return false;
     return this.#primary.flights.count === 0 && this.#committed === this.#primary.context.store.last.sequence;
   }
 
-  resume(): void {
-    this.#draining = false;
+  resume(drainer: object): void {
+    if (this.#drainer === drainer) this.#drainer = undefined;
   }
 
   tick(now: number): void {
@@ -146,7 +149,7 @@ export class Writes {
     while (taken < this.#queue.length) {
       const next = this.#queue[taken]!;
       if (next.wanted()) {
-        if (!this.#primary.established || this.#draining) break;
+        if (!this.#primary.established || this.draining) break;
         if (record.readOnly) {
           next.done('read-only');
         } else {

@@ -15,7 +15,13 @@ import { dataBatch } from '../../../sim/blocks.js';
 import { Lab, NODE, OTHER, OTHER_LIFE, OTHER_NODE, promiseOf, SELF, VOLUME } from './lab.js';
 
 const THIRD = '00000000-0000-4000-8000-00000000000c' as DeploymentId;
-const TARGETS = [{ deployment: THIRD, node: 'node-c' as NodeId }];
+const FOURTH = '00000000-0000-4000-8000-00000000000d' as DeploymentId;
+const TARGETS = [
+  { deployment: THIRD, node: 'node-c' as NodeId },
+  { deployment: FOURTH, node: 'node-d' as NodeId },
+];
+const lifeOf = (deployment: DeploymentId) =>
+  deployment === OTHER ? OTHER_LIFE : (`incarnation of ${deployment}` as Incarnation);
 const session = 1 as SessionNumber;
 const history = [{ epoch: 2 as Epoch, startsAfter: 0 as Sequence }];
 
@@ -64,8 +70,7 @@ async function primary(mute: (to: DeploymentId, message: PeerMessage) => boolean
   links.send = (to, message) => {
     send(to, message);
     if (mute(to.deployment, message)) return;
-    const life = to.deployment === OTHER ? OTHER_LIFE : (`incarnation of ${to.deployment}` as Incarnation);
-    const reply = answer(lab, message, life);
+    const reply = answer(lab, message, lifeOf(to.deployment));
     if (reply !== undefined) lab.scheduler.after(1, () => receive(to.deployment, reply));
   };
   await lab.pass(600);
@@ -139,5 +144,63 @@ describe('the end of a sync', () => {
     expect(lab.all('sync-finished')).toMatchObject([{ sync: 1 }]);
     expect(lab.store.state.syncBase).toBe(null);
     expect(lab.store.durable).toBe(1);
+  });
+});
+
+describe('two syncs', () => {
+  it('end one after the other', async () => {
+    const { lab, until, write, written } = await primary();
+    const targets = [THIRD, FOURTH].map((target) => lab.deployment.startSync(target, () => {}));
+    let request = 100;
+    for (let i = 1; i <= 2; i++) {
+      await until(() => {
+        write(request++);
+        return lab.swaps.length > i;
+      });
+      await lab.apply();
+    }
+    await Promise.all(targets.map((sync) => sync.done));
+    expect(await until(() => written(request - 1))).toBeLessThan(100);
+    expect(lab.errors).toEqual([]);
+    expect(new Set(lab.record!.inSync)).toEqual(new Set([SELF, OTHER, THIRD, FOURTH]));
+  });
+});
+
+describe('what is left of an earlier sync', () => {
+  const late = (lab: Lab) => ({ epoch: lab.record!.epoch, incarnation: lifeOf(THIRD) });
+
+  it('does not end a new one: a late refusal', async () => {
+    const { lab, receive, until } = await primary((_, message) => message.type === 'sync-begin');
+    const sync = lab.deployment.startSync(THIRD, () => {});
+    await lab.pass(10);
+    receive(THIRD, { type: 'refused', ...late(lab), of: 'backfill', reason: 'no-sync', last: ORDER_ZERO });
+    await lab.pass(10);
+    const begin = lab.last('sync-begin')!;
+    receive(THIRD, { type: 'sync-ready', ...late(lab), sync: begin.sync, base: ORDER_ZERO, dead: [] });
+    await until(() => lab.swaps.length > 1);
+    await lab.apply();
+    await sync.done;
+  });
+
+  it('is not taken for an answer: a late confirmation of another term with the same number', async () => {
+    const { lab, receive, until } = await primary((_, message) => message.type === 'sync-begin');
+    const sync = lab.deployment.startSync(THIRD, () => {});
+    await lab.pass(10);
+    const begin = lab.last('sync-begin')!;
+    const older = (begin.epoch - 1) as Epoch;
+    receive(THIRD, {
+      type: 'sync-ready',
+      ...late(lab),
+      epoch: older,
+      sync: begin.sync,
+      base: lab.store.last,
+      dead: [],
+    });
+    await lab.pass(50);
+    expect(lab.all('sync-finish')).toEqual([]);
+    receive(THIRD, { type: 'sync-ready', ...late(lab), sync: begin.sync, base: ORDER_ZERO, dead: [] });
+    await until(() => lab.swaps.length > 1);
+    await lab.apply();
+    expect((await sync.done).kind).toBe('full');
   });
 });
