@@ -4,7 +4,7 @@ import { proxyActivities } from '@temporalio/workflow';
 import type { NodeBoundActivities, SharedActivities } from '../activities/index.js';
 import type { NodeId } from '../core/types.js';
 import { nodeTaskQueue, SHARED_TASK_QUEUE } from './names.js';
-import { DATA, ERASING, FAILOVER, LOOK, ON_NODE, RECORDS, WAITING } from './options.js';
+import { DATA, ERASING, FAILOVER, LOOK, ON_NODE, RECORDS, REMOVING, WAITING } from './options.js';
 
 const shared = { taskQueue: SHARED_TASK_QUEUE };
 
@@ -21,6 +21,10 @@ export function onNode(node: NodeId) {
 
 export function erasingOnNode(node: NodeId) {
   return proxyActivities<Pick<NodeBoundActivities, 'eraseDeployment'>>({ ...ERASING, taskQueue: nodeTaskQueue(node) });
+}
+
+export function removingOnNode(node: NodeId) {
+  return proxyActivities<Pick<NodeBoundActivities, 'removeMember'>>({ ...REMOVING, taskQueue: nodeTaskQueue(node) });
 }
 
 /** Like `onNode`, with heartbeats instead of a time limit. */

@@ -40,15 +40,27 @@ export const WAITING: ActivityOptions = {
   retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 5 },
 };
 
-/** On a certain node, which must be there to begin with. */
+/** On a certain node, which must be there to begin with, and stay. */
 export const ON_NODE: ActivityOptions = {
   scheduleToStartTimeout: '10s',
   startToCloseTimeout: '60s',
+  heartbeatTimeout: '5s',
   retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 3 },
 };
 
 /** A node that does not begin to erase erases later, by itself: it watches for tombstones. */
 export const ERASING: ActivityOptions = { ...ON_NODE, scheduleToStartTimeout: '3s' };
+
+/**
+ * The primary, asked to take a copy out, which gives up after a few seconds itself (`removalTimeoutMs`). Short: if it
+ * cannot, the volume may need another one.
+ */
+export const REMOVING: ActivityOptions = {
+  scheduleToStartTimeout: '3s',
+  startToCloseTimeout: '10s',
+  heartbeatTimeout: '3s',
+  retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 2 },
+};
 
 /**
  * Moves data; how long that takes nobody knows. Cancelled without waiting for the node, which may be the one that

@@ -1,7 +1,7 @@
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { Placement } from '../core/domain.js';
 import type { DeploymentId, VolumeId } from '../core/types.js';
-import { onNode, records } from './calls.js';
+import { records, removingOnNode } from './calls.js';
 import { erase } from './provision-volume.js';
 
 export interface RemoveReplicaInput {
@@ -14,7 +14,8 @@ export interface RemoveReplicaInput {
 /** Takes a copy out of the membership, then out of the record, then erases it. */
 export async function RemoveReplica({ volume, primary, deployment, reason }: RemoveReplicaInput): Promise<void> {
   setCurrentDetails(`Because ${reason}: leaving the membership`);
-  await onNode(primary.node).removeMember({ volume, source: primary.deployment, member: deployment, reason });
+  const { removeMember } = removingOnNode(primary.node);
+  await removeMember({ volume, source: primary.deployment, member: deployment, reason });
   setCurrentDetails('Erasing the copy');
   await erase(await records.dropPlacements({ volume, deployments: [deployment] }));
   setCurrentDetails('Removed');

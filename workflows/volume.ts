@@ -51,6 +51,8 @@ import {
 const MIN_LOOK_INTERVAL_MS = 200;
 /** A command that starts the workflow together with it is handled before the first look. */
 const FIRST_COMMAND_MS = 50;
+/** While something else goes on, the primary is looked at so often. */
+const GUARD_INTERVAL_MS = 3_000;
 /** When even looking failed. */
 const BLIND_RETRY_MS = 3_000;
 const FIRST_RETRY_MS = 500;
@@ -197,7 +199,7 @@ class VolumeMind {
   async #runCommand(command: Command): Promise<void> {
     this.#describe(command.what);
     try {
-      await command.run();
+      await this.#guardingPrimary(command.run());
       this.#finished(command.what);
       command.outcome = {};
     } catch (error) {
@@ -230,6 +232,27 @@ class VolumeMind {
     }
   }
 
+  /** What goes on may hang on a node, even on the primary's: a primary that fails meanwhile is replaced all the same. */
+  async #guardingPrimary(work: Promise<void>): Promise<void> {
+    let over = false;
+    const ended = work.finally(() => {
+      over = true;
+    });
+    ended.catch(() => {
+      // Whoever awaits it below is told.
+    });
+    this.#awake = false;
+    for (let pauseMs = GUARD_INTERVAL_MS; !over; ) {
+      await condition(() => over || this.#awake, pauseMs);
+      await condition(() => over, Math.max(1, this.#lastLookMs + MIN_LOOK_INTERVAL_MS - Date.now()));
+      if (over) break;
+      const plan = await this.#look();
+      if (plan?.step.act === 'failover') await this.#perform(plan.step);
+      pauseMs = Math.min(plan?.lookAgainMs ?? BLIND_RETRY_MS, GUARD_INTERVAL_MS);
+    }
+    await ended;
+  }
+
   async #perform(act: Act): Promise<void> {
     this.#describe(act.act);
     if (act.act === 'sync' || act.act === 'rebuild') {
@@ -239,7 +262,7 @@ class VolumeMind {
     // What is being copied was planned under other circumstances.
     this.#background?.scope.cancel();
     try {
-      await this.#runAct(act);
+      await (act.act === 'remove-copy' ? this.#guardingPrimary(this.#runAct(act)) : this.#runAct(act));
       this.#succeeded(act);
     } catch (error) {
       if (isCancellation(error)) throw error;

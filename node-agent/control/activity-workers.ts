@@ -1,7 +1,9 @@
 /** The agent's share of the control plane: activities of its node, and those that any node can do. */
 
+import type { ActivityInboundCallsInterceptor } from '@temporalio/worker';
 import type { ActivityDeps } from '../../activities/deps.js';
 import { failureInterceptor } from '../../activities/failures.js';
+import { heartbeatInterceptor } from '../../activities/heartbeat.js';
 import { createNodeBoundActivities, createSharedActivities } from '../../activities/index.js';
 import { nodeTaskQueue, SHARED_TASK_QUEUE } from '../../workflows/names.js';
 import type { Logger } from '../log.js';
@@ -11,7 +13,7 @@ import { installTemporalRuntime } from './temporal-runtime.js';
 /** Activities of either kind at the same time: they wait for etcd, disks and peers, not for the CPU. */
 const MAX_SHARED_ACTIVITIES = 20;
 const MAX_NODE_ACTIVITIES = 20;
-/** A heartbeat with progress goes out as soon as it is made: a resumed sync and the UI rest on it. */
+/** A heartbeat goes out soon after it was made: a resumed sync, the UI and short time-outs rest on it. */
 const HEARTBEAT_THROTTLE_MS = 200;
 /** What runs when the agent stops is cancelled after this time. */
 const SHUTDOWN_GRACE_MS = 2_000;
@@ -29,7 +31,13 @@ export function startActivityWorkers({ address, namespace, deps, logger }: Activ
   stop(): Promise<void>;
 } {
   installTemporalRuntime(logger);
-  const start = (name: string, taskQueue: string, activities: object, max: number) =>
+  const start = (
+    name: string,
+    taskQueue: string,
+    activities: object,
+    max: number,
+    interceptors: readonly ActivityInboundCallsInterceptor[],
+  ) =>
     new SupervisedWorker({
       name,
       address,
@@ -39,7 +47,7 @@ export function startActivityWorkers({ address, namespace, deps, logger }: Activ
         taskQueue,
         activities,
         identity: `${deps.self}/${name}`,
-        interceptors: { activity: [() => ({ inbound: failureInterceptor })] },
+        interceptors: { activity: interceptors.map((inbound) => () => ({ inbound })) },
         maxConcurrentActivityTaskExecutions: max,
         maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
         defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
@@ -48,8 +56,11 @@ export function startActivityWorkers({ address, namespace, deps, logger }: Activ
       },
     });
   const workers = [
-    start('shared', SHARED_TASK_QUEUE, createSharedActivities(deps), MAX_SHARED_ACTIVITIES),
-    start('node', nodeTaskQueue(deps.self), createNodeBoundActivities(deps), MAX_NODE_ACTIVITIES),
+    start('shared', SHARED_TASK_QUEUE, createSharedActivities(deps), MAX_SHARED_ACTIVITIES, [failureInterceptor]),
+    start('node', nodeTaskQueue(deps.self), createNodeBoundActivities(deps), MAX_NODE_ACTIVITIES, [
+      failureInterceptor,
+      heartbeatInterceptor,
+    ]),
   ];
   return {
     async stop() {

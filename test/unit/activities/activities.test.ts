@@ -4,6 +4,7 @@ import { DefaultLogger } from '@temporalio/worker';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ActivityDeps, InventoryBlock } from '../../../activities/deps.js';
 import { toFailure } from '../../../activities/failures.js';
+import { heartbeatInterceptor } from '../../../activities/heartbeat.js';
 import {
   createNodeBoundActivities,
   createSharedActivities,
@@ -88,6 +89,24 @@ describe('toFailure', () => {
     for (const error of [ApplicationFailure.create({ type: 'locked' }), new CancelledFailure('stop')]) {
       expect(toFailure(error)).toBe(error);
     }
+  });
+});
+
+describe('signs of life', () => {
+  const heartbeats = async (activityType: string): Promise<number> => {
+    const environment = new MockActivityEnvironment({ activityType }, { logger: new DefaultLogger('ERROR') });
+    let count = 0;
+    environment.on('heartbeat', () => count++);
+    const next = () => new Promise((resolve) => setTimeout(resolve, 1_300));
+    await environment.run(() => heartbeatInterceptor.execute!({ args: [], headers: {} }, next));
+    return count;
+  };
+
+  it('go out while an activity runs, but for those that tell their progress', async () => {
+    expect(await Promise.all([heartbeats('openAttachment'), heartbeats('syncReplica')])).toEqual([
+      expect.toSatisfy((count: number) => count >= 1),
+      0,
+    ]);
   });
 });
 

@@ -116,6 +116,8 @@ export class FakeCluster {
   readonly shown = new Map<NodeId, Map<VolumeId, Generation>>();
   /** Deployments that a node can't make, volumes that it can't show; throws what is there. */
   readonly faults = new Map<string, Error>();
+  /** The same places, for as long as the promise takes. */
+  readonly hangs = new Map<string, Promise<void>>();
   #holdSyncs = false;
   #heldSyncs: HeldSync[] = [];
 
@@ -261,7 +263,7 @@ export class FakeCluster {
     };
     return {
       createDeployment: async (volume, deployment) => {
-        this.#fail(`create on ${self}`);
+        await this.#pass(`create on ${self}`);
         if (!this.copies.has(deployment)) this.copies.set(deployment, newCopy(volume.id, self));
         return this.#status(deployment);
       },
@@ -287,12 +289,12 @@ export class FakeCluster {
   #attachments(self: NodeId): AttachmentDeps {
     return {
       open: async (volume, { generation }) => {
-        this.#fail(`open on ${self}`);
+        await this.#pass(`open on ${self}`);
         this.shown.get(self)?.set(volume.id, generation);
         return { nbdUri: `nbd+unix:///?socket=/run/${volume.id}.sock` };
       },
       close: async (volume) => {
-        this.#fail(`close on ${self}`);
+        await this.#pass(`close on ${self}`);
         this.shown.get(self)?.delete(volume);
       },
     };
@@ -357,7 +359,8 @@ export class FakeCluster {
     return { done, cancel: () => cancel() };
   }
 
-  #fail(place: string): void {
+  async #pass(place: string): Promise<void> {
+    await this.hangs.get(place);
     const fault = this.faults.get(place);
     if (fault !== undefined) throw fault;
   }

@@ -204,6 +204,33 @@ describe('a primary that fails', () => {
     expect(after.inSync).toHaveLength(2);
   });
 
+  it('is replaced while a command hangs on another node', async () => {
+    const { cluster, controller } = harness;
+    const volume = await harness.volume({ replicas: 1 });
+    const before = cluster.record(volume);
+    const user = spareNode(volume);
+    let release = (): void => {};
+    const hanging = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    cluster.hangs.set(`open on ${user}`, hanging);
+    const attached = controller.attach(volume, user, { waitMs: 20_000 });
+    try {
+      await until('the record is attached', () => cluster.attachments.value(volume)?.node === user);
+      await harness.kill(before.primary.node);
+      await until('another primary serves', () => {
+        const { primary, active } = cluster.record(volume);
+        return active && primary.deployment !== before.primary.deployment;
+      });
+    } finally {
+      cluster.hangs.clear();
+      release();
+    }
+    await attached;
+    expect(cluster.shown.get(user)?.has(volume)).toBe(true);
+    harness.start(before.primary.node);
+  });
+
   it('without another copy waits for it, and says so', async () => {
     const { cluster, controller } = harness;
     const volume = await harness.volume({ replicas: 0 });
