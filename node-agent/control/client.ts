@@ -36,6 +36,12 @@ const ACCEPT_TIMEOUT_MS = 4_000;
 /** A comparison of copies takes as long as reading their indexes. */
 const VERIFY_TIMEOUT_MS = 30 * 60_000;
 
+/**
+ * A worker that took a volume's task and vanished holds it up for so long: often it is the node that failed whose
+ * volumes wait to be failed over.
+ */
+const WORKFLOW_TASK_TIMEOUT_MS = 5_000;
+
 export interface ControllerOptions {
   readonly address: string;
   readonly namespace: string;
@@ -189,6 +195,7 @@ export class TemporalVolumeController implements VolumeController {
     return {
       workflowId: volumeWorkflowId(volume),
       taskQueue: SHARED_TASK_QUEUE,
+      workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT_MS,
       staticSummary: `Volume ${this.#title(volume)}`,
       staticDetails:
         'Keeps the copies of the volume as they are wanted. Current details: its state, and what it waits for.',

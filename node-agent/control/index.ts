@@ -78,7 +78,7 @@ export function startControl(options: ControlOptions): Control {
       if (last !== undefined && clock.now() - last < FENCE_INTERVAL_MS) return;
       reported.set(node, clock.now());
       controller.fenceNode({ node, reason, detach: false }).catch((err: unknown) => {
-        logger.warn({ err, node }, 'failure of a node not told to Temporal');
+        logger.warn({ err, failed: node }, 'failure of a node not told to Temporal');
         reported.delete(node);
       });
     },
