@@ -85,8 +85,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: '[10] an unclean copy is chosen while a member is silent',
     file: 'core/candidate.js',
-    find: 'silent.length === 0 ? answered : []',
-    replace: 'answered',
+    find: 'fit.length === membership.inSync.length ? fit : []',
+    replace: 'fit',
   },
   {
     name: '[11] the loss verifier stays',
