@@ -389,7 +389,9 @@ function planShortage(
   const awaited = copies.missing.filter(
     (copy) => input.nodes.has(copy.node) && copy.sinceMs + settings.graceMs > nowMs,
   );
-  if (hopeful + awaited.length < need) {
+  // What fails with so many copies does not fail because of them.
+  const hopeless = ways.length - hopeful;
+  if (hopeful + awaited.length < need && hopeless < copies.want) {
     const longest = copies.missing[0];
     if (copies.missing.length > copies.want && longest !== undefined) {
       const reason = 'away for longest of too many';

@@ -203,15 +203,17 @@ export class SyncSource {
 
   async #read(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
     const { context, healing } = this.primary;
+    let bad: BlockNumber | undefined;
     for (let attempt = 0; attempt < context.settings.healAttempts; attempt++) {
       try {
         return await context.store.readBlocks(blocks);
       } catch (error) {
         if (!(error instanceof BadBlockError)) throw error;
+        bad = error.blocks[0]?.block;
         if (!(await healing.heal(error.blocks))) break;
       }
     }
-    throw new ReplicationError('bad-block', 'a block cannot be read from any in-sync copy');
+    throw new ReplicationError('bad-block', `no in-sync copy can read block ${bad}: it has to be overwritten`);
   }
 
   #note(change: Partial<SyncProgress>): void {

@@ -237,6 +237,24 @@ describe('planVolume: the primary', () => {
   });
 });
 
+describe('planVolume: copies that cannot be synced', () => {
+  it('places another one, but not one after the other for ever', () => {
+    const failed = (...placed: Placement[]) =>
+      Object.fromEntries(
+        placed.map(({ deployment }) => [`sync/${deployment}`, { count: HOPELESS_AFTER, notBeforeMs: NOW + 1 }]),
+      );
+    const stepWith = (...placed: Placement[]) =>
+      plan({
+        membership: { inSync: [a.deployment] },
+        volume: { placements: [a, ...placed] },
+        answers: [[a, serving()], ...placed.map((copy): [Placement, CopyAnswer] => [copy, status(copy)])],
+        input: { failures: failed(...placed) },
+      }).step.act;
+    expect(stepWith(b)).toBe('rebuild');
+    expect(stepWith(b, c)).toBe('wait');
+  });
+});
+
 describe('planVolume: shortage', () => {
   const degraded = { membership: { inSync: [a.deployment] } };
   const since = (placed: Placement, ms: number) => ({ memory: { missingSince: { [placed.deployment]: NOW - ms } } });
