@@ -15,7 +15,7 @@ import { ClusterError } from './errors.js';
 import { type ClusterFacts, type NodeFacts, type NodeState, type VolumeFacts, writeFacts } from './facts.js';
 import { ensureAuthority, ensureClusterKey, issueCertificate, volumeKeyDir } from './identities.js';
 import { ManagedServers } from './managed-servers.js';
-import { settlePorts } from './servers.js';
+import { settlePorts, untilWorkflowsRun } from './servers.js';
 import { releaseStaleMounts } from './volumes.js';
 
 const AGENT_STOP_MS = 30_000;
@@ -197,7 +197,12 @@ export class Cluster {
     }
     await step(`${running} node ${running === 1 ? 'agent' : 'agents'}`, async () => {
       await all(this.#members.slice(0, running).map((member) => this.#startMember(member)));
+      await untilWorkflowsRun(this.temporalAddress, this.#temporalNamespace);
     });
+  }
+
+  get #temporalNamespace(): string {
+    return this.#externalSettings().TEMPORAL_NAMESPACE ?? 'default';
   }
 
   #externalSettings(): Record<string, string> {
@@ -351,7 +356,7 @@ export class Cluster {
       },
       temporal: {
         address: this.temporalAddress,
-        namespace: this.#externalSettings().TEMPORAL_NAMESPACE ?? 'default',
+        namespace: this.#temporalNamespace,
         ...(this.temporalUi !== undefined && { ui: this.temporalUi }),
         ...(temporalPid !== undefined && { pid: temporalPid }),
       },

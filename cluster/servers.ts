@@ -2,6 +2,8 @@
 
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { WorkflowService } from '@temporalio/client';
+import { SHARED_TASK_QUEUE } from '../workflows/names.js';
 import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.js';
 import { SupervisedChild } from './child.js';
 import type { DataDir, Layout } from './data-dir.js';
@@ -12,6 +14,8 @@ import { waitFor } from './wait.js';
 const HOST = '127.0.0.1';
 const START_TIMEOUT_MS = 60_000;
 const HEALTH_TIMEOUT_MS = 2_000;
+/** TASK_QUEUE_TYPE_WORKFLOW of Temporal's protocol. */
+const WORKFLOW_TASKS = 1;
 
 /**
  * Workers of a node that is cut off must not be given tasks, which nobody else would do before they time out: the
@@ -89,18 +93,43 @@ export async function startEtcd(
   await untilServing(child, () => etcdHealthy(`${HOST}:${layout.ports.etcdClient}`));
 }
 
-/** Whether the server at `address` (host:port) answers requests of clients. */
-export async function temporalHealthy(address: string): Promise<boolean> {
+async function asking<R>(address: string, ask: (service: WorkflowService) => Promise<R>): Promise<R> {
   const { Connection } = await import('@temporalio/client');
   const connection = await Connection.connect({ address, connectTimeout: HEALTH_TIMEOUT_MS });
   try {
-    await connection.withDeadline(Date.now() + HEALTH_TIMEOUT_MS, () =>
-      connection.workflowService.describeNamespace({ namespace: 'default' }),
-    );
-    return true;
+    return await connection.withDeadline(Date.now() + HEALTH_TIMEOUT_MS, () => ask(connection.workflowService));
   } finally {
     await connection.close();
   }
+}
+
+/** Whether the server at `address` (host:port) answers requests of clients. */
+export function temporalHealthy(address: string): Promise<boolean> {
+  return asking(address, async (service) => {
+    await service.describeNamespace({ namespace: 'default' });
+    return true;
+  });
+}
+
+/**
+ * Resolves when some node runs workflows: it begins to do so seconds after it serves, and commands that come before
+ * are refused. Errors: ClusterError('timeout').
+ */
+export async function untilWorkflowsRun(address: string, namespace: string): Promise<void> {
+  const taskQueue = { name: SHARED_TASK_QUEUE };
+  await waitFor(
+    'a node to run workflows',
+    () =>
+      asking(address, async (service) => {
+        const { pollers } = await service.describeTaskQueue({
+          namespace,
+          taskQueue,
+          taskQueueType: WORKFLOW_TASKS,
+        });
+        return pollers !== null && pollers !== undefined && pollers.length > 0 ? true : undefined;
+      }),
+    { timeoutMs: START_TIMEOUT_MS },
+  );
 }
 
 /** Like `startEtcd`; its address is 127.0.0.1:<layout.ports.temporal>, its web page's <layout.ports.temporalUi>. */
