@@ -9,6 +9,7 @@ import type { IndexedBlock, Timer } from '../ports.js';
 import { entryCount } from '../record.js';
 import type { DeploymentId, Order } from '../types.js';
 import { blocksPerBatch, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
+import type { PeerStream } from './peer-stream.js';
 import type { Primary } from './primary.js';
 
 interface Request {
@@ -21,26 +22,27 @@ export class Healing {
   readonly #primary: Primary;
   readonly #requests = new Map<number, Request>();
   #number = 0;
+  /** Until the primary is ready; one for all that wait. */
+  #waiting: Promise<void> | undefined;
+  #release: () => void = () => {};
 
   constructor(primary: Primary) {
     this.#primary = primary;
   }
 
-  /** True if every block was mended, or overwritten meanwhile. */
+  /**
+   * True if every block was mended, or overwritten meanwhile; false if no in-sync copy has it, or this primary was
+   * deposed. Who is away for a moment is waited for, as every read waits for the leases of all members.
+   */
   async heal(blocks: readonly IndexedBlock[]): Promise<boolean> {
     const { context } = this.#primary;
-    const { store } = context;
     let bad = this.#stillBad(blocks);
-    for (const member of [...this.#primary.members]) {
-      if (bad.length === 0 || this.#primary.stopped) break;
-      if (!member.current) continue;
-      const chunk = blocksPerBatch(store.state.blockSize);
-      for (let at = 0; at < bad.length; at += chunk) {
-        const answer = await this.#fetch(member.deployment, bad.slice(at, at + chunk));
-        if (this.#primary.stopped) return false;
-        if (answer !== undefined) this.#rewrite(answer, bad);
-      }
-      bad = this.#stillBad(bad).filter((block) => !this.#mended.has(block));
+    for (let askedAll = false; bad.length > 0 && !askedAll; ) {
+      await this.#untilReady();
+      if (this.#primary.stopped) return false;
+      askedAll = await this.#askMembers(bad);
+      if (this.#primary.stopped) return false;
+      bad = this.#unmended(bad);
     }
     const healed = blocks.length - bad.length;
     context.counters.blocksHealed += healed;
@@ -50,6 +52,49 @@ export class Healing {
       lost: bad.slice(0, 10).map((block) => block.block),
     });
     return bad.length === 0;
+  }
+
+  /** Asks one member after the other, until all is mended; whether none was away and could be asked again. */
+  async #askMembers(blocks: readonly IndexedBlock[]): Promise<boolean> {
+    const chunk = blocksPerBatch(this.#primary.context.store.state.blockSize);
+    const asked = new Set<PeerStream>();
+    let bad = blocks;
+    for (const member of [...this.#primary.members]) {
+      if (!member.current) continue;
+      let answer: Fetched | undefined;
+      for (let at = 0; at < bad.length; at += chunk) {
+        answer = await this.#fetch(member.deployment, bad.slice(at, at + chunk));
+        if (answer === undefined) break;
+        this.#rewrite(answer, bad);
+      }
+      if (this.#primary.stopped) return false;
+      // Who is connected and does not send them in time has not got them.
+      if (answer !== undefined || member.current) asked.add(member);
+      bad = this.#unmended(bad);
+      if (bad.length === 0) break;
+    }
+    return this.#primary.members.every((member) => asked.has(member));
+  }
+
+  /** Resolves when the primary may serve, with all members there, or never will. */
+  async #untilReady(): Promise<void> {
+    while (!this.#primary.ready && !this.#primary.stopped) {
+      this.#waiting ??= new Promise((resolve) => {
+        this.#release = resolve;
+      });
+      await this.#waiting;
+    }
+  }
+
+  /** The primary may have become ready. */
+  advance(): void {
+    if (this.#waiting === undefined || !(this.#primary.ready || this.#primary.stopped)) return;
+    this.#waiting = undefined;
+    this.#release();
+  }
+
+  #unmended(blocks: readonly IndexedBlock[]): IndexedBlock[] {
+    return this.#stillBad(blocks).filter((block) => !this.#mended.has(block));
   }
 
   /** Blocks that were rewritten; the same objects are asked for once only. */
@@ -104,7 +149,13 @@ export class Healing {
     if (request?.from === from) request.answered(message);
   }
 
+  /** Questions and answers on the way were lost. */
+  onLinkDown(deployment: DeploymentId): void {
+    for (const request of [...this.#requests.values()]) if (request.from === deployment) request.answered(undefined);
+  }
+
   stop(): void {
     for (const request of [...this.#requests.values()]) request.answered(undefined);
+    this.advance();
   }
 }

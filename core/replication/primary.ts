@@ -296,7 +296,10 @@ export class Primary implements StreamOwner {
   }
 
   onPeerDown(node: NodeId): void {
-    for (const stream of this.#on(node)) stream.onLinkDown();
+    for (const stream of this.#on(node)) {
+      stream.onLinkDown();
+      this.healing.onLinkDown(stream.deployment);
+    }
     this.progress();
   }
 
@@ -329,6 +332,7 @@ export class Primary implements StreamOwner {
         } else {
           this.writes.advance();
           this.reads.advance();
+          this.healing.advance();
           this.sessions.advance();
           this.syncs.advance();
           this.#reviewMembers();

@@ -51,18 +51,17 @@ export class Reads {
       }
     }
     if (this.#primary.stopped) return;
-    if (stored === undefined) {
-      this.#count--;
-      done('io-error', EMPTY_BATCH);
-      return;
-    }
     let newest = 0 as Sequence;
-    for (const order of stored.orders) if (order.sequence > newest) newest = order.sequence;
-    const { batch } = stored;
+    for (const order of stored?.orders ?? []) if (order.sequence > newest) newest = order.sequence;
+    // An error is an answer too: another primary may have what is lost here.
     const show = (): void => {
       this.#count--;
+      if (stored === undefined) {
+        done('io-error', EMPTY_BATCH);
+        return;
+      }
       context.counters.readsServed++;
-      done('ok', batch);
+      done('ok', stored.batch);
     };
     if (this.#primary.ready && newest <= this.#primary.writes.visible) {
       show();
