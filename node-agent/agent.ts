@@ -100,6 +100,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     bootId: readBootId(),
     checksums: (volume) => codec.checksums(volume),
     reserveBytes: config.capacityReserveBytes,
+    onBadBlocks: (deployment, blocks) => replication.heal(deployment, blocks),
   });
   stops.push(() => stores.close());
   for (const damage of stores.damages)

@@ -15,7 +15,16 @@ import type {
   PrimaryMessage,
   SyncProgress,
 } from '../messages.js';
-import type { Clock, DeploymentStore, MembershipStore, PeerLinks, Random, SessionLink, Timer } from '../ports.js';
+import type {
+  Clock,
+  DeploymentStore,
+  IndexedBlock,
+  MembershipStore,
+  PeerLinks,
+  Random,
+  SessionLink,
+  Timer,
+} from '../ports.js';
 import type { Batch } from '../record.js';
 import type { DeploymentId, Epoch, NodeId, VolumeId } from '../types.js';
 import {
@@ -363,6 +372,21 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     } catch (error) {
       return { done: Promise.reject(error), cancel: () => {} };
     }
+  }
+
+  /**
+   * The store has found blocks whose bytes are not what was written. As the primary, mends them from other copies;
+   * a member's are never shown to anybody, and are mended when it has become the primary and finds them again.
+   */
+  heal(blocks: readonly IndexedBlock[]): void {
+    this.guard(() => {
+      if (this.#primary !== undefined) {
+        this.background(this.#primary.healing.heal(blocks));
+        return;
+      }
+      const lost = blocks.slice(0, 10).map((block) => block.block);
+      this.events.log('error', 'bad blocks found', { healed: 0, count: blocks.length, lost });
+    });
   }
 
   /** Takes a copy out of the set; resolves when it is not in sync (any more). */

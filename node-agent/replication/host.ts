@@ -3,6 +3,7 @@ import { DomainError } from '../../core/errors.js';
 import type { DeploymentStatus, PeerEnvelope, PeerMessage, SyncProgress } from '../../core/messages.js';
 import {
   type Clock,
+  type IndexedBlock,
   InvariantError,
   type MembershipStore,
   type PeerLinks,
@@ -238,6 +239,12 @@ export class ReplicationHost {
   /** As the primary, takes a member out of the in-sync set. Errors: NoSuchDeploymentError; those of the primary. */
   async removeMember(primary: DeploymentId, member: DeploymentId, reason: string): Promise<void> {
     await this.#open(primary).replicated.removeMember(member, reason);
+  }
+
+  /** Stored blocks of a local deployment were found bad while nobody was reading them. */
+  heal(deployment: DeploymentId, blocks: readonly IndexedBlock[]): void {
+    const hosted = this.#hosted.get(deployment);
+    if (hosted !== undefined) this.#guard(hosted, () => hosted.replicated.heal(blocks));
   }
 
   /** A page of what a local deployment holds. Errors: NoSuchDeploymentError. */

@@ -13,7 +13,7 @@ import type { BlockNumber, Epoch, Order, Sequence } from '../../core/types.js';
 import { ORDER_ZERO } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import { type BlockIndex, emptyRecord, type IndexRecord } from './block-index.js';
-import type { FilePool } from './file-pool.js';
+import type { FilePool, PooledFile } from './file-pool.js';
 import { writeU64 } from './format.js';
 import type { Segment } from './segment.js';
 
@@ -44,9 +44,10 @@ export class BlockReader {
 
   /**
    * The blocks `at(0)` … `at(count - 1)`, one entry each. Where the bytes are likely to be in the page cache
-   * they are read at once, else without holding up anybody. Segments can't vanish meanwhile: they are held open.
+   * they are read at once, else without holding up anybody; `patient`: always so. Segments can't vanish meanwhile:
+   * they are held open.
    */
-  async read(count: number, at: (i: number) => number): Promise<StoredBlocks> {
+  async read(count: number, at: (i: number) => number, options?: { readonly patient: boolean }): Promise<StoredBlocks> {
     if (count < 1 || count > MAX_BATCH_ENTRIES) throw new RangeError(`read of ${count} blocks`);
     const entries = Buffer.alloc(count * ENTRY_BYTES);
     const orders: Order[] = new Array(count);
@@ -56,7 +57,7 @@ export class BlockReader {
     const waits: Promise<boolean>[] = [];
     let missing = false;
     for (const extent of extents) {
-      const outcome = this.#fetch(extent, payload);
+      const outcome = this.#fetch(extent, payload, options?.patient === true);
       if (typeof outcome === 'boolean') missing = missing || !outcome;
       else waits.push(outcome);
     }
@@ -101,11 +102,16 @@ export class BlockReader {
   }
 
   /** False: bytes are missing. What they are in the result is undefined then, so that no checksum matches. */
-  #fetch({ segment, offset, length, at }: Extent, payload: Buffer): boolean | Promise<boolean> {
+  #fetch({ segment, offset, length, at }: Extent, payload: Buffer, patient: boolean): boolean | Promise<boolean> {
     const { pool } = this.#options;
     const target = payload.subarray(at, at + length);
-    const pooled = pool.acquire(segment.path);
-    if (segment.hot) {
+    let pooled: PooledFile;
+    try {
+      pooled = pool.acquire(segment.path);
+    } catch (error) {
+      return unreadable(target, error);
+    }
+    if (segment.hot && !patient) {
       try {
         return settle(target, pooled.file.read(target, offset));
       } catch (error) {

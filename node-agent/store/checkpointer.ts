@@ -1,7 +1,7 @@
 /** When checkpoints of a deployment are made, and what becomes free by them. */
 
 import { type Clock, type Disk, DiskError } from '../../core/ports.js';
-import { BLOCK_ROW_BYTES, type CheckpointHead, writeCheckpoint } from './checkpoint.js';
+import { BLOCK_ROW_BYTES, type CheckpointHead, readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import type { StoreSettings } from './environment.js';
 import { type BatchHeader, batchBytes, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
@@ -151,6 +151,16 @@ export class Checkpointer {
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
     }
+  }
+
+  /** Reads the checkpoint that the next opening would need; one that is damaged is replaced. */
+  async verify(): Promise<void> {
+    const published = this.#published;
+    if (published === null || this.#stopped) return;
+    const { disk, identity } = this.#options;
+    const { number, bytes } = published;
+    const read = await readCheckpoint({ disk, path: this.#path(number), identity, number }, bytes, () => {});
+    if ('what' in read && this.#published === published && this.#running === undefined) this.#start();
   }
 
   /** Removes what a crash left behind between writing a checkpoint and naming it, or naming it and removing the old. */

@@ -41,6 +41,7 @@ import { readLog } from './log-reader.js';
 import type { Pace } from './pace.js';
 import { PackedIndex } from './packed-index.js';
 import { type RecoveryReport, recover } from './recovery.js';
+import { Scrubber } from './scrubber.js';
 import type { Segment } from './segment.js';
 import { SegmentLog } from './segment-log.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
@@ -53,6 +54,15 @@ export interface OpenOptions {
   readonly suspect: boolean;
   /** Told of blocks whose stored bytes are not what was written, when nobody has asked for them. */
   readonly bad: (blocks: readonly IndexedBlock[]) => void;
+}
+
+export interface ScrubProgress {
+  /** Of the present pass, 0 to 1. */
+  readonly part: number;
+  /** Finished passes in the deployment's life. */
+  readonly passes: number;
+  /** Since the opening: blocks found bad, each time that they were found. */
+  readonly badBlocks: number;
 }
 
 /** Shared by all stores: filled and written within one synchronous call. */
@@ -71,7 +81,9 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #reader: BlockReader;
   readonly #checkpointer: Checkpointer;
   readonly #cleaner: Cleaner;
+  readonly #scrubber: Scrubber;
   #cleaning: Promise<void> = Promise.resolve();
+  #scrubbing: Promise<number> = Promise.resolve(0);
   readonly #superblockFile: SuperblockFile;
   readonly #flushes = new GroupCommit(() => this.#sync());
   readonly #updates = new GroupCommit(() => this.#writeSuperblock());
@@ -150,6 +162,15 @@ export class LocalDeploymentStore implements DeploymentStore {
       },
       flush: () => this.flush(),
       bad: options.bad,
+    });
+    this.#scrubber = new Scrubber({
+      blockSize: parts.superblock.blockSize,
+      image,
+      reader: this.#reader,
+      position: parts.superblock.scrub,
+      bad: options.bad,
+      verifyCheckpoint: () => this.#checkpointer.verify(),
+      save: () => this.#update({}),
     });
   }
 
@@ -355,6 +376,28 @@ export class LocalDeploymentStore implements DeploymentStore {
     return choice !== undefined;
   }
 
+  /** Reads the next stored blocks to see whether they are intact; resolves to the bytes. One call at a time. Never rejects. */
+  scrub(): Promise<number> {
+    if (this.closed || this.failed) return Promise.resolve(0);
+    this.#scrubbing = this.#scrubber.step().catch((error: unknown) => {
+      if (!this.closed && !this.failed) this.#fail(error);
+      return 0;
+    });
+    return this.#scrubbing;
+  }
+
+  get scrubProgress(): ScrubProgress {
+    const { position, badBlocks } = this.#scrubber;
+    return { part: position.next / this.#superblock.blocks, passes: position.passes, badBlocks };
+  }
+
+  /** Bytes of payload that the index refers to. */
+  get liveBytes(): number {
+    let bytes = 0;
+    for (const segment of this.#log.segments.values()) bytes += segment.liveBytes;
+    return bytes;
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#end(true);
     return this.#closing;
@@ -368,7 +411,7 @@ export class LocalDeploymentStore implements DeploymentStore {
 
   async #end(clean: boolean): Promise<void> {
     try {
-      await this.#cleaning;
+      await Promise.all([this.#cleaning, this.#scrubbing]);
       await this.#checkpointer.stop();
       if (clean && !this.failed) {
         await this.#flushes.request();
@@ -458,7 +501,8 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#patch = {};
     try {
       if (!this.failed && ('unclean' in patch || 'syncBase' in patch)) await this.#flushes.request();
-      const superblock = { ...this.#superblock, ...patch, durableBatch: this.#log.durableBatch };
+      const scrub = this.#scrubber.position;
+      const superblock = { ...this.#superblock, ...patch, scrub, durableBatch: this.#log.durableBatch };
       await this.#superblockFile.write(superblock);
       this.#superblock = superblock;
       this.#state = stateOf(superblock);

@@ -22,6 +22,10 @@ export interface StoreSettings {
   readonly garbageBytes: number;
   /** What the cleaner reads and writes on this node; several times as much when space is short. */
   readonly cleanBytesPerSecond: number;
+  /** A scrub reads everything once in this time… */
+  readonly scrubIntervalMs: number;
+  /** …if so many bytes per second and node are enough for that. */
+  readonly scrubBytesPerSecond: number;
   /** How often to look for something to clean, milliseconds. */
   readonly maintenanceIntervalMs: number;
 }

@@ -13,7 +13,7 @@ import {
 import { MAX_BLOCK_BYTES, MIN_BLOCK_BYTES } from '../../core/record.js';
 import type { DeploymentId, Epoch, HistoryEntry, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
-import { LocalDeploymentStore } from './deployment-store.js';
+import { LocalDeploymentStore, type ScrubProgress } from './deployment-store.js';
 import { type Capacity, DATA_ROOT, Devices } from './devices.js';
 import type { StoreEnvironment, StoreSettings } from './environment.js';
 import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.js';
@@ -35,6 +35,8 @@ const DEFAULT_SETTINGS: StoreSettings = {
   garbageFraction: 0.5,
   garbageBytes: 128 * MIB,
   cleanBytesPerSecond: 64 * MIB,
+  scrubIntervalMs: 7 * 24 * 3_600_000,
+  scrubBytesPerSecond: 20 * MIB,
   maintenanceIntervalMs: 1_000,
 };
 /** Segment files kept open, of all deployments together. */
@@ -214,6 +216,7 @@ export class NodeStores {
       clean: true,
       durableBatch: 0,
       checkpoint: null,
+      scrub: { next: 0, passes: 0 },
     };
     const index = emptiest(disk, devices.indexDirectories());
     const directory = `${index}/${inode}`;
@@ -284,6 +287,16 @@ export class NodeStores {
 
   capacity(): Capacity {
     return this.#environment.devices.capacity();
+  }
+
+  /** Stops the scrub where it is, or lets it go on from there; it is not paused when the stores are opened. */
+  pauseScrub(paused: boolean): void {
+    this.#maintenance.scrubPaused = paused;
+  }
+
+  /** How far the scrub of each open deployment is. */
+  scrubs(): Map<DeploymentId, ScrubProgress> {
+    return new Map([...this.#openStores()].map((store) => [store.state.deployment, store.scrubProgress]));
   }
 
   /** Looks for new `dev<N>` directories now; it happens every 15 s anyway. */

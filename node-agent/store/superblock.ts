@@ -57,6 +57,8 @@ const bodySchema = z.object({
   durableBatch: safe,
   /** The index as of then: number of the checkpoint's file, and its length. */
   checkpoint: z.object({ number: z.int().min(1), bytes: safe }).nullable(),
+  /** Where the present scrub is, and how many have ended. */
+  scrub: z.object({ next: safe, passes: safe }).default({ next: 0, passes: 0 }),
 });
 
 export type Superblock = z.output<typeof bodySchema>;
@@ -100,6 +102,12 @@ export function decodeSuperblock(copy: Buffer): { readonly superblock: Superbloc
   return body.success ? { superblock: body.data, number: readU64(copy, 16) } : `superblock body: ${body.error.message}`;
 }
 
+export interface CopyReport {
+  readonly path: string;
+  readonly number?: number;
+  readonly problem?: string;
+}
+
 export class SuperblockFile {
   readonly #disk: Disk;
   /** May be renamed under us while nothing is being written. */
@@ -116,6 +124,15 @@ export class SuperblockFile {
   static async create(disk: Disk, directory: string, superblock: Superblock): Promise<void> {
     await new SuperblockFile(disk, directory, 0).write(superblock);
     await disk.syncDirectory(directory);
+  }
+
+  /** Each copy's number, or what is wrong with it. */
+  static copies(disk: Disk, directory: string): CopyReport[] {
+    return COPIES.map((copy) => {
+      const path = `${directory}/super.${copy}`;
+      const found = readCopy(disk, path);
+      return typeof found === 'string' ? { path, problem: found } : { path, number: found.number };
+    });
   }
 
   /** The newest whole copy; if there is none, what is wrong with each. */

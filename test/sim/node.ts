@@ -2,7 +2,7 @@
 
 import type { Placement } from '../../core/domain.js';
 import type { DeploymentStatus, FrontendMessage, PeerMessage } from '../../core/messages.js';
-import type { DeploymentStore, SessionLink } from '../../core/ports.js';
+import type { DeploymentStore, IndexedBlock, SessionLink } from '../../core/ports.js';
 import {
   DEFAULT_SETTINGS,
   ReplicatedDeployment,
@@ -22,6 +22,8 @@ export interface NodeDisk {
   reopen(): Promise<DeploymentStore>;
   /** The process is gone; with `power`, so is what was not synced. */
   crash(power: boolean): void;
+  /** Told of blocks that were found bad while nobody was reading them. */
+  onBadBlocks: (blocks: readonly IndexedBlock[]) => void;
   setFull(full: boolean): void;
   failNextSync(fail: boolean): void;
   /** Damages stored payloads; false if there are none. */
@@ -129,6 +131,7 @@ export class SimNode {
       },
       verify,
     });
+    this.disk.onBadBlocks = (blocks) => this.deployment?.heal(blocks);
     this.deployment.onVolume(spec);
   }
 

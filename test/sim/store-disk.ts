@@ -1,6 +1,6 @@
 /** The production block store on a simulated disk. */
 
-import type { DeploymentStore } from '../../core/ports.js';
+import type { DeploymentStore, IndexedBlock } from '../../core/ports.js';
 import type { DeploymentId, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../../node-agent/codec/index.js';
 import { NodeStores } from '../../node-agent/store/index.js';
@@ -17,6 +17,8 @@ const STORE_SETTINGS = {
   reclaimBytes: 32 << 10,
   maxUnsyncedBytes: 64 << 10,
   cleanBytesPerSecond: 4 << 20,
+  scrubIntervalMs: 2_000,
+  scrubBytesPerSecond: 1 << 20,
 };
 /** A cleaner that never rests; one that works now and then; one that never finds a reason. */
 const CLEANING = [
@@ -42,6 +44,8 @@ export class StoreDisk implements NodeDisk {
   #boots = 1;
   #failSync = false;
   readonly #cleaning: (typeof CLEANING)[number];
+
+  onBadBlocks: (blocks: readonly IndexedBlock[]) => void = () => {};
 
   constructor(options: {
     scheduler: Scheduler;
@@ -81,6 +85,7 @@ export class StoreDisk implements NodeDisk {
       checksums: () => CHECKSUMS,
       reserveBytes: 0,
       openFiles: 8,
+      onBadBlocks: (_deployment, blocks) => this.onBadBlocks(blocks),
       settings: { ...STORE_SETTINGS, ...this.#cleaning },
     });
     return this.#slow(await this.#stores.create({ ...this.#deployment, blockSize: BLOCK_BYTES }));

@@ -1,0 +1,58 @@
+/** A disk that nothing changes: what a store would write, cut or remove while it opens stays as it is. */
+
+import type { Disk, DiskFile } from '../../core/ports.js';
+
+/** Changes are forgotten, and counted by what they would have done. */
+export class ReadOnlyDisk implements Disk {
+  readonly #disk: Disk;
+  /** Files that would have been cut short or removed. */
+  readonly spared: string[] = [];
+
+  constructor(disk: Disk) {
+    this.#disk = disk;
+  }
+
+  open(path: string): DiskFile {
+    const file = this.#disk.open(path, { create: false });
+    return {
+      path,
+      write: () => {},
+      read: (buffer, position) => file.read(buffer, position),
+      readAsync: (buffer, position) => file.readAsync(buffer, position),
+      sync: async () => {},
+      truncate: () => {
+        this.spared.push(path);
+      },
+      size: () => file.size(),
+      close: () => file.close(),
+    };
+  }
+
+  list(directory: string): string[] {
+    return this.#disk.list(directory);
+  }
+
+  makeDirectory(): void {}
+
+  rename(): void {}
+
+  unlink(path: string): void {
+    this.spared.push(path);
+  }
+
+  async unlinkAsync(path: string): Promise<void> {
+    this.spared.push(path);
+  }
+
+  removeDirectory(): void {}
+
+  async syncDirectory(): Promise<void> {}
+
+  space(directory: string): ReturnType<Disk['space']> {
+    return this.#disk.space(directory);
+  }
+
+  lock(path: string): ReturnType<Disk['lock']> {
+    return this.#disk.lock(path);
+  }
+}

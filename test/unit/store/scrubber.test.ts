@@ -1,0 +1,130 @@
+import { describe, expect, it } from 'vitest';
+import type { Clock, IndexedBlock } from '../../../core/ports.js';
+import type { LocalDeploymentStore } from '../../../node-agent/store/deployment-store.js';
+import type { StoreSettings } from '../../../node-agent/store/environment.js';
+import { SimDisk } from '../../sim/sim-disk.js';
+import { batchOf, DEPLOYMENT, data, epoch, newDeployment, openStores, order, seeded, sequence } from './support.js';
+
+const BLOCKS = 600;
+
+/** A clock that goes on by itself whenever somebody waits. */
+function hastyClock(): Clock & { readonly slept: number[] } {
+  let now = 0;
+  const slept: number[] = [];
+  return {
+    slept,
+    now: () => now,
+    timestamp: () => '2026-01-01T00:00:00Z',
+    after: (delayMs, run) => {
+      const timer = setImmediate(() => {
+        now += delayMs;
+        slept.push(delayMs);
+        run();
+      });
+      return { cancel: () => clearImmediate(timer) };
+    },
+  };
+}
+
+async function bench(settings: Partial<StoreSettings> = {}, clock?: Clock) {
+  const sim = new SimDisk({ random: seeded(5) });
+  const bad: IndexedBlock[] = [];
+  const onBadBlocks = (_deployment: string, blocks: readonly IndexedBlock[]) => void bad.push(...blocks);
+  const options = { settings, onBadBlocks, ...(clock !== undefined && { clock }) };
+  const stores = await openStores(sim.mount(), options);
+  const store = await stores.create(newDeployment);
+  for (let i = 0; i < BLOCKS; i++) {
+    store.append({ epoch: epoch(1), firstSequence: sequence(i + 1), batch: batchOf(data(i * 3, 1, 1000)) });
+  }
+  return { sim, bad, stores, store };
+}
+
+function damage(sim: SimDisk, text: string): void {
+  const path = sim.files().find((name) => Buffer.from(sim.contents(name)).includes(text))!;
+  sim.damage(path, Buffer.from(sim.contents(path)).indexOf(text), (byte) => byte ^ 1);
+}
+
+async function pass(store: LocalDeploymentStore): Promise<number> {
+  const { passes } = store.scrubProgress;
+  let bytes = 0;
+  for (let steps = 0; store.scrubProgress.passes === passes; steps++) {
+    expect(steps).toBeLessThan(100);
+    bytes += await store.scrub();
+  }
+  return bytes;
+}
+
+describe('a scrub', () => {
+  it('reads everything that is stored, and finds nothing wrong with what is not', async () => {
+    const { store, bad } = await bench();
+    expect(await pass(store)).toBe(BLOCKS * 1000);
+    expect(bad).toEqual([]);
+    expect(store.scrubProgress).toEqual({ part: 0, passes: 1, badBlocks: 0 });
+  });
+
+  it('reports bad blocks with their orders, every time until they are healed or overwritten', async () => {
+    const { sim, store, bad } = await bench();
+    damage(sim, 'block 300 version 1');
+    damage(sim, 'block 1500 version 1');
+    await pass(store);
+    const found = [
+      { block: 300, order: order(1, 101) },
+      { block: 1500, order: order(1, 501) },
+    ];
+    expect(bad).toMatchObject(found);
+    bad.length = 0;
+    store.backfill({ orders: [order(1, 101)], batch: batchOf(data(300, 1, 1000)) });
+    await pass(store);
+    expect(bad).toMatchObject(found.slice(1));
+  });
+
+  it('replaces a checkpoint that has rotted, which the next opening could not do without', async () => {
+    const { sim, stores } = await bench();
+    await stores.close();
+    const again = await openStores(sim.mount());
+    const store = await again.open(DEPLOYMENT);
+    const checkpoints = () => sim.files().filter((name) => name.includes('checkpoint'));
+    const [before] = checkpoints();
+    sim.damage(before!, 500, (byte) => byte ^ 1);
+    await pass(store);
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(checkpoints()).toHaveLength(1);
+    expect(checkpoints()).not.toEqual([before]);
+    sim.crash({ power: true });
+    expect((await (await openStores(sim.mount(), { bootId: 'boot-2' })).open(DEPLOYMENT)).last.sequence).toBe(BLOCKS);
+  });
+
+  it('goes on where it was after a restart', async () => {
+    const { sim, store, stores } = await bench();
+    await store.scrub();
+    const { part } = store.scrubProgress;
+    expect(part).toBeGreaterThan(0);
+    await stores.close();
+    const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
+    expect(again.scrubProgress).toMatchObject({ part, passes: 0 });
+  });
+
+  it('runs by itself, no faster than it has to, and rests while it is paused', async () => {
+    const clock = hastyClock();
+    const bytes = BLOCKS * 1000;
+    const settings = { scrubIntervalMs: 20_000, scrubBytesPerSecond: 50_000, maintenanceIntervalMs: 60_000 };
+    const { store, stores } = await bench(settings, clock);
+    const until = async (passes: number): Promise<number> => {
+      const from = clock.now();
+      while (store.scrubProgress.passes < passes) await new Promise((resolve) => setImmediate(resolve));
+      return clock.now() - from;
+    };
+    await until(2);
+    const took = await until(5);
+    // Three passes at 30,000 bytes/s, which is the interval's rate and below the limit.
+    expect(took).toBeGreaterThan(0.5 * 3 * (bytes / 30_000) * 1000);
+    stores.pauseScrub(true);
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    const paused = stores.scrubs().get(DEPLOYMENT);
+    for (let turn = 0; turn < 500; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(stores.scrubs().get(DEPLOYMENT)).toEqual(paused);
+    stores.pauseScrub(false);
+    await until(paused!.passes + 1);
+    await stores.close();
+  });
+});
