@@ -3,6 +3,7 @@
 import type { IoStatus } from '../messages.js';
 import type { Batch } from '../record.js';
 import type { Epoch, Sequence } from '../types.js';
+import { Fifo } from './fifo.js';
 
 export interface Flight {
   readonly first: Sequence;
@@ -15,20 +16,16 @@ export interface Flight {
   readonly done: (status: IoStatus) => void;
 }
 
-/** Slots at the head that may be empty before the queue is moved together. */
-const COMPACT_AFTER = 1024;
-
 export class InFlight {
-  #flights: (Flight | undefined)[] = [];
-  #head = 0;
+  readonly #flights = new Fifo<Flight>();
   bytes = 0;
 
   get count(): number {
-    return this.#flights.length - this.#head;
+    return this.#flights.length;
   }
 
   get oldest(): Flight | undefined {
-    return this.#flights[this.#head];
+    return this.#flights.at(0);
   }
 
   push(flight: Flight): void {
@@ -37,23 +34,17 @@ export class InFlight {
   }
 
   shift(): void {
-    const flight = this.#flights[this.#head];
-    if (flight === undefined) return;
-    this.#flights[this.#head++] = undefined;
-    this.bytes -= flight.batch.payload.length;
-    if (this.#head >= COMPACT_AFTER && this.#head * 2 >= this.#flights.length) {
-      this.#flights = this.#flights.slice(this.#head);
-      this.#head = 0;
-    }
+    const flight = this.#flights.shift();
+    if (flight !== undefined) this.bytes -= flight.batch.payload.length;
   }
 
   /** The write that `sequence` belongs to. */
   find(sequence: number): Flight | undefined {
-    let low = this.#head;
+    let low = 0;
     let high = this.#flights.length - 1;
     while (low <= high) {
       const middle = (low + high) >> 1;
-      const flight = this.#flights[middle]!;
+      const flight = this.#flights.at(middle)!;
       if (sequence < flight.first) high = middle - 1;
       else if (sequence > flight.last) low = middle + 1;
       else return flight;
@@ -62,8 +53,7 @@ export class InFlight {
   }
 
   clear(): void {
-    this.#flights = [];
-    this.#head = 0;
+    this.#flights.clear();
     this.bytes = 0;
   }
 }

@@ -12,6 +12,7 @@ import type { DeploymentId, Epoch, Incarnation, Sequence } from '../types.js';
 import { dropEntries } from './batches.js';
 import type { Context } from './context.js';
 import type { InFlight } from './in-flight.js';
+import { SendWindow } from './send-window.js';
 
 /** What a stream needs of its primary. */
 export interface StreamOwner {
@@ -60,6 +61,7 @@ export class PeerStream {
   sealed = 0 as Epoch;
 
   #next = 1;
+  readonly #window = new SendWindow();
   #reading = false;
   #greetedAt = Number.NEGATIVE_INFINITY;
   #greetingSince: number;
@@ -157,6 +159,7 @@ export class PeerStream {
     this.failure = undefined;
     if (last >= this.#owner.context.store.last.sequence) this.#refusedSince = undefined;
     this.acked = last;
+    this.#window.clear();
     this.#next = last + 1;
     this.#appendSince = undefined;
     this.#flushSince = undefined;
@@ -170,6 +173,7 @@ export class PeerStream {
   pump(): void {
     const { context, flights } = this.#owner;
     while (this.current && !this.#reading && this.#next <= context.store.last.sequence) {
+      if (this.#window.bytes >= context.settings.maxUnconfirmedBytes) return;
       const flight = flights.find(this.#next);
       if (flight === undefined) {
         // Behind what is in flight: from the log, piece by piece.
@@ -210,6 +214,7 @@ export class PeerStream {
     const { context } = this.#owner;
     this.#appendSince ??= context.clock.now();
     const firstSequence = this.#next as Sequence;
+    this.#window.sent(firstSequence, batch);
     this.#next += entryCount(batch);
     context.send(this.deployment, {
       type: 'append',
@@ -226,6 +231,7 @@ export class PeerStream {
     if (!this.#accepts(message)) return;
     if (message.last > this.acked) {
       this.acked = message.last;
+      this.#window.confirmed(this.acked);
       this.#appendSince = this.acked + 1 < this.#next ? this.#owner.context.clock.now() : undefined;
       this.failure = undefined;
       this.#refusedSince = undefined;

@@ -27,6 +27,12 @@ export interface ReplicationSettings {
   /** Ordered writes that are not committed yet: bytes of payload and count. More wait in the queue. */
   readonly maxInFlightBytes: number;
   readonly maxInFlightWrites: number;
+  /**
+   * Entries and payload that one copy has been sent and has not confirmed, in bytes: no more is sent, but a batch or
+   * a piece of the log that has begun below it. All volumes share one connection between two nodes, whose queue is
+   * bounded too (node-agent/replication/settings.ts, `maxQueueBytes`): it holds 32 volumes that stand still.
+   */
+  readonly maxUnconfirmedBytes: number;
   /** Writes waiting for their order; a frontend that sends more gets `invalid`: it ignores its own window. */
   readonly maxQueuedWrites: number;
   readonly maxQueuedBytes: number;
@@ -66,6 +72,7 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   suspectRepeatMs: 1_000,
   maxInFlightBytes: 32 << 20,
   maxInFlightWrites: 4_096,
+  maxUnconfirmedBytes: 4 << 20,
   maxQueuedWrites: 16_384,
   maxQueuedBytes: 256 << 20,
   maxWaitingReads: 4_096,

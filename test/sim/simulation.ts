@@ -74,7 +74,7 @@ class Simulation implements World {
     this.#options = options;
     const random = new SeededRandom(options.seed);
     const leaseMs = random.pick([2_000, 4_000]);
-    this.settings = {
+    const settings = {
       leaseMs,
       leaseMarginMs: leaseMs / 20,
       openTimeoutMs: random.pick([50, 300, 1_500]),
@@ -84,8 +84,9 @@ class Simulation implements World {
       catchUpBytes: random.pick([64, 4 << 20]),
       deadBlocksPerMessage: random.pick([2, 4_096]),
       shortfallMs: random.pick([2_000, 90_000]),
-      ...options.settings,
     };
+    // Where the log is sent in small pieces, the stream stops early as well.
+    this.settings = { ...settings, maxUnconfirmedBytes: 16 * settings.catchUpBytes, ...options.settings };
     this.random = random;
     this.network = new Network(this.scheduler, random.fork(), {
       minDelayMs: 0.1,

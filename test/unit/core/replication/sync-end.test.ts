@@ -1,96 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import type { MemberMessage, PeerMessage } from '../../../../core/messages.js';
-import { entryCount } from '../../../../core/record.js';
-import type {
-  DeploymentId,
-  Epoch,
-  Generation,
-  Incarnation,
-  NodeId,
-  Sequence,
-  SessionNumber,
-} from '../../../../core/types.js';
+import type { Epoch, Generation, Sequence } from '../../../../core/types.js';
 import { ORDER_ZERO } from '../../../../core/types.js';
 import { dataBatch } from '../../../sim/blocks.js';
-import { Lab, NODE, OTHER, OTHER_LIFE, OTHER_NODE, promiseOf, SELF, VOLUME } from './lab.js';
+import { FOURTH, lifeOf, primaryWithTargets, THIRD } from './copies.js';
+import { Lab, OTHER, OTHER_LIFE, OTHER_NODE, promiseOf, SELF } from './lab.js';
 
-const THIRD = '00000000-0000-4000-8000-00000000000c' as DeploymentId;
-const FOURTH = '00000000-0000-4000-8000-00000000000d' as DeploymentId;
-const TARGETS = [
-  { deployment: THIRD, node: 'node-c' as NodeId },
-  { deployment: FOURTH, node: 'node-d' as NodeId },
-];
-const lifeOf = (deployment: DeploymentId) =>
-  deployment === OTHER ? OTHER_LIFE : (`incarnation of ${deployment}` as Incarnation);
-const session = 1 as SessionNumber;
 const history = [{ epoch: 2 as Epoch, startsAfter: 0 as Sequence }];
-
-/** What a copy that holds nothing and is quick answers. */
-function answer(lab: Lab, message: PeerMessage, incarnation: Incarnation): MemberMessage | undefined {
-  const header = { epoch: message.epoch, incarnation };
-  const { last } = lab.store;
-  switch (message.type) {
-    case 'promise':
-      return { type: 'promised', ...header, last, generation: 1 as Generation, unclean: false };
-    case 'lease':
-      return { type: 'leased', ...header, lease: message.lease };
-    case 'append': {
-      const end = (message.firstSequence + entryCount(message.batch) - 1) as Sequence;
-      return { type: 'appended', ...header, last: end, durable: 0 as Sequence };
-    }
-    case 'flush':
-      return { type: 'flushed', ...header, flush: message.flush, durable: last.sequence };
-    case 'sync-begin':
-      return { type: 'sync-ready', ...header, sync: message.sync, base: ORDER_ZERO, dead: [] };
-    case 'backfill':
-      return { type: 'backfilled', ...header, sync: message.sync, number: message.number };
-    case 'sync-finish':
-      return { type: 'sync-finished', ...header, sync: message.sync };
-    default:
-      return undefined;
-  }
-}
-
-/** A primary with one member, and two copies that can be synced; `mute` says what goes unanswered. */
-async function primary(mute: (to: DeploymentId, message: PeerMessage) => boolean = () => false) {
-  const lab = await Lab.open();
-  lab.deployment.onVolume({
-    ...lab.deployment.spec!,
-    replicas: 3,
-    placements: [{ deployment: SELF, node: NODE }, { deployment: OTHER, node: OTHER_NODE }, ...TARGETS],
-  });
-  await lab.makePrimary();
-  const frontend = await lab.session();
-  const receive = (from: DeploymentId, message: MemberMessage): void => {
-    const fromNode = TARGETS.find((target) => target.deployment === from)?.node ?? OTHER_NODE;
-    lab.deployment.onMessage({ volume: VOLUME, from, fromNode, to: SELF, message });
-  };
-  const { links } = lab.deployment;
-  const send = links.send.bind(links);
-  links.send = (to, message) => {
-    send(to, message);
-    if (mute(to.deployment, message)) return;
-    const reply = answer(lab, message, lifeOf(to.deployment));
-    if (reply !== undefined) lab.scheduler.after(1, () => receive(to.deployment, reply));
-  };
-  await lab.pass(600);
-  const write = (request: number): void =>
-    frontend.send({ type: 'write', session, request, fua: false, batch: dataBatch(request, 9, 1, 16) });
-  const written = (request: number): boolean =>
-    frontend.got.some((message) => message.type === 'written' && message.request === request);
-  /** Until `done`, at most `ms`; returns how long it took. */
-  const until = async (done: () => boolean, ms = 20_000): Promise<number> => {
-    const start = lab.scheduler.now;
-    while (!done() && lab.scheduler.now - start < ms) await lab.pass(10);
-    return lab.scheduler.now - start;
-  };
-  return { lab, receive, write, written, until };
-}
 
 describe('the end of a sync', () => {
   it('does not hold up writes for longer than its time, and comes when the target has flushed after all', async () => {
     let silent = true;
-    const { lab, receive, write, written, until } = await primary(
+    const { lab, receive, write, written, until } = await primaryWithTargets(
       (to, message) => silent && to === THIRD && message.type === 'sync-finish',
     );
     const sync = lab.deployment.startSync(THIRD, () => {});
@@ -149,7 +69,7 @@ describe('the end of a sync', () => {
 
 describe('two syncs', () => {
   it('end one after the other', async () => {
-    const { lab, until, write, written } = await primary();
+    const { lab, until, write, written } = await primaryWithTargets();
     const targets = [THIRD, FOURTH].map((target) => lab.deployment.startSync(target, () => {}));
     let request = 100;
     for (let i = 1; i <= 2; i++) {
@@ -170,7 +90,7 @@ describe('what is left of an earlier sync', () => {
   const late = (lab: Lab) => ({ epoch: lab.record!.epoch, incarnation: lifeOf(THIRD) });
 
   it('does not end a new one: a late refusal', async () => {
-    const { lab, receive, until } = await primary((_, message) => message.type === 'sync-begin');
+    const { lab, receive, until } = await primaryWithTargets((_, message) => message.type === 'sync-begin');
     const sync = lab.deployment.startSync(THIRD, () => {});
     await lab.pass(10);
     receive(THIRD, { type: 'refused', ...late(lab), of: 'backfill', reason: 'no-sync', last: ORDER_ZERO });
@@ -183,7 +103,7 @@ describe('what is left of an earlier sync', () => {
   });
 
   it('is not taken for an answer: a late confirmation of another term with the same number', async () => {
-    const { lab, receive, until } = await primary((_, message) => message.type === 'sync-begin');
+    const { lab, receive, until } = await primaryWithTargets((_, message) => message.type === 'sync-begin');
     const sync = lab.deployment.startSync(THIRD, () => {});
     await lab.pass(10);
     const begin = lab.last('sync-begin')!;
