@@ -159,6 +159,9 @@ async function provision(nodes: readonly Running[]): Promise<Volume> {
   const [first] = await Promise.all(
     nodes.map(({ host }, i) => host.createDeployment(volume, volume.placements[i]!.deployment)),
   );
+  // A member that cannot be reached when the volume opens would be left out of it.
+  const others = nodes.slice(1);
+  await eventually(() => others.every(({ id }) => nodes[0]!.host.isPeerUp(id)), 'the copies are connected');
   const record = initialMembership({
     volume: volume.id,
     primary: { ...volume.placements[0]!, incarnation: first!.incarnation },
