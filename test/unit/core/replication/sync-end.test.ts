@@ -124,3 +124,38 @@ describe('what is left of an earlier sync', () => {
     expect((await sync.done).kind).toBe('full');
   });
 });
+
+describe('a primary that is deposed while a sync goes on', () => {
+  // Between a timer of the sync and what it leads to lie a few turns; one of them comes right before the order.
+  it.each([0, 1, 2, 3, 4, 5, 6, 7, 8])('orders nothing any more, %i turns after the sync had waited', async (turns) => {
+    const { lab, receive } = await primaryWithTargets((_, message) => message.type === 'sync-begin');
+    lab.deployment.startSync(THIRD, () => {}).done.catch(() => {});
+    const removed = lab.deployment.removeMember(OTHER, 'surplus');
+    removed.catch(() => {});
+    await lab.pass(150);
+    const { epoch } = lab.last('sync-begin')!;
+    const header = { epoch, incarnation: lifeOf(THIRD) };
+    const swap = lab.swaps.at(-1)!;
+    lab.record = swap.next;
+    lab.deployment.onMembership(swap.next);
+    // Its own promise of the new epoch is on its way to the disk: the sync waits.
+    let end = lab.store.last;
+    const { clock } = lab.deployment;
+    const after = clock.after.bind(clock);
+    clock.after = (ms, run) => {
+      clock.after = after;
+      return after(ms, async () => {
+        run();
+        for (let i = 0; i < turns; i++) await undefined;
+        end = lab.store.last;
+        const higher = (epoch + 5) as Epoch;
+        receive(THIRD, { type: 'refused', ...header, epoch: higher, of: 'append', reason: 'stale-epoch', last: end });
+      });
+    };
+    receive(THIRD, { type: 'sync-ready', ...header, sync: 1, base: ORDER_ZERO, dead: [] });
+    await lab.pass(500);
+    expect(lab.deployment.status().role).toBe('member');
+    expect(lab.store.last).toEqual(end);
+    expect(lab.errors).toEqual([]);
+  });
+});
