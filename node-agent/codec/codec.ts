@@ -29,6 +29,14 @@ export class CodecError extends Error {
   }
 }
 
+/** The volume was closed before, or while, it was asked for something. */
+export class CodecClosedError extends Error {
+  constructor() {
+    super('the volume codec is closed');
+    this.name = 'CodecClosedError';
+  }
+}
+
 /** The codec can't be set up: kernels missing or a forced engine that does not work here. */
 export class CodecSetupError extends Error {
   constructor(message: string, options?: { cause?: unknown }) {
@@ -63,7 +71,7 @@ export interface SyncVolumeCodec {
    * in this order. Writes `into` only if all of it is good. Throws CodecError; RangeError for `into`.
    */
   decode(batch: Batch, firstBlock: number, into: Uint8Array): void;
-  /** Zeroes the key. Later calls throw, unfinished ones reject. */
+  /** Zeroes the key. Later calls throw CodecClosedError, unfinished ones reject with it. */
   close(): void;
 }
 
@@ -93,7 +101,7 @@ export interface Codec {
   readonly engine: CipherEngine;
   /**
    * Requests of this many bytes and more are worth a worker thread, as was measured at start; Infinity if there are
-   * none.
+   * none or nothing is worth them.
    */
   readonly offloadBytes: number;
   /** RangeError for a bad block size, key length, or weak key (two equal halves). */
@@ -108,6 +116,8 @@ export interface CodecOptions {
   readonly engine?: 'auto' | CipherEngine;
   /** Worker threads for large requests, 0 (the default) to MAX_CODEC_WORKERS. Each has about 15 MiB. */
   readonly workers?: number;
+  /** With workers: the length of requests that are worth one, in bytes, instead of measuring it. */
+  readonly offloadBytes?: number;
 }
 
 export const MAX_CODEC_WORKERS = 16;

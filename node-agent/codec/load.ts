@@ -46,7 +46,8 @@ export async function loadCodec(options: CodecOptions = {}): Promise<Codec> {
   const engine = wanted === 'auto' ? fasterEngine(workspace) : wanted;
   requireEngine(workspace, engine);
   const pool = workers > 0 ? new CodecPool(module, engine, workers) : undefined;
-  const offloadBytes = pool === undefined ? Number.POSITIVE_INFINITY : await measureOffload(workspace, engine, pool);
+  let offloadBytes = Number.POSITIVE_INFINITY;
+  if (pool !== undefined) offloadBytes = options.offloadBytes ?? (await measureOffload(workspace, engine, pool));
   return {
     engine,
     offloadBytes,

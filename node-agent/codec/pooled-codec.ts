@@ -1,7 +1,7 @@
 /** A volume's codec whose large requests may go to worker threads. */
 
 import { type Batch, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
-import type { CipherEngine, SyncVolumeCodec, VolumeCodec } from './codec.js';
+import { type CipherEngine, CodecClosedError, type SyncVolumeCodec, type VolumeCodec } from './codec.js';
 import { type CodecPool, WorkerFailure } from './pool.js';
 
 export class PooledVolumeCodec implements VolumeCodec {
@@ -72,7 +72,7 @@ export class PooledVolumeCodec implements VolumeCodec {
     } finally {
       this.#pending--;
     }
-    if (!this.#open) throw new Error('the volume codec was closed');
+    if (!this.#open) throw new CodecClosedError();
     return await result;
   }
 

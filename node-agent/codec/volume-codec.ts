@@ -11,6 +11,7 @@ import {
 import { NativeAes } from './cipher.js';
 import {
   type CipherEngine,
+  CodecClosedError,
   CodecError,
   type CodecProblem,
   type SyncVolumeCodec,
@@ -115,7 +116,7 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
 
   /** Returns the number of blocks. */
   #begin(plain: Uint8Array, firstBlock: number): number {
-    if (!this.#open) throw new Error('the volume codec is closed');
+    if (!this.#open) throw new CodecClosedError();
     const count = plain.length / this.#blockSize;
     if (!Number.isInteger(count) || count < 1 || plain.length > MAX_BATCH_PAYLOAD_BYTES) {
       throw new RangeError(`${plain.length} bytes are not 1 or more blocks of ${this.#blockSize}, 1 MiB at most`);

@@ -182,7 +182,8 @@ export class FrontendHost {
       sizeBytes: volume.sizeBytes,
       blockSize: volume.blockSize,
       readOnly,
-      onDecodeError: (error) => log('warn', 'block cannot be decoded', { error: String(error) }),
+      offloadBytes: this.#options.codec.offloadBytes,
+      onCodecError: (error) => log('warn', 'blocks cannot be encoded or decoded', { error: String(error) }),
     });
     try {
       const server = await NbdServer.listen({ socketPath, exportName: volume.id, device, clock, log });

@@ -2,7 +2,7 @@ import type { VolumeFrontend } from '../../core/frontend/volume-frontend.js';
 import type { IoStatus } from '../../core/messages.js';
 import { type Batch, ENTRY_BYTES, MAX_BATCH_PAYLOAD_BYTES, writeEntry, zeroEntry } from '../../core/record.js';
 import type { BlockNumber } from '../../core/types.js';
-import type { VolumeCodec } from '../codec/index.js';
+import { CodecClosedError, type VolumeCodec } from '../codec/index.js';
 import { RangeLock } from './range-lock.js';
 
 /** A disk of bytes, as a block protocol sees it. Ranges are within `sizeBytes`; lengths are more than 0. */
@@ -22,6 +22,11 @@ export interface ByteDevice {
   flush(): Promise<IoStatus>;
 }
 
+/** What the frontend has, and when it will be done: in an object, as a promise of a promise would wait for both. */
+interface Submission {
+  readonly written: Promise<IoStatus>;
+}
+
 function firstFailure(statuses: readonly IoStatus[]): IoStatus {
   return statuses.find((status) => status !== 'ok') ?? 'ok';
 }
@@ -33,9 +38,10 @@ const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(reso
  * Byte ranges over a volume's encoded blocks: encodes and decodes, cuts large requests into batches, and makes
  * partial blocks whole by reading them first.
  *
- * Order: `VolumeFrontend` keeps overlapping writes in the order of the calls and reads behind them. What is
- * written in more than one step, a partial block or several batches, holds a lock on its blocks until its last
- * step has been submitted, so that no other write comes between; a write of one step only waits for such.
+ * Order: `VolumeFrontend` keeps overlapping writes in the order of the calls and reads behind them. What can't be
+ * handed to it at once, a partial block, several batches, or blocks that a worker thread encodes, holds a lock on
+ * its blocks until its last step has been submitted, so that nothing that overlaps comes between or before; what
+ * can be handed over at once only waits for such.
  */
 export class VolumeIo implements ByteDevice {
   readonly sizeBytes: number;
@@ -46,7 +52,8 @@ export class VolumeIo implements ByteDevice {
   readonly #blockSize: number;
   readonly #batchBlocks: number;
   readonly #lock = new RangeLock();
-  readonly #onDecodeError: (error: unknown) => void;
+  readonly #offloadBytes: number;
+  readonly #onCodecError: (error: unknown) => void;
 
   constructor(options: {
     readonly frontend: VolumeFrontend;
@@ -54,14 +61,17 @@ export class VolumeIo implements ByteDevice {
     readonly sizeBytes: number;
     readonly blockSize: number;
     readonly readOnly: boolean;
-    /** A block could not be decoded: the reader gets an I/O error. */
-    readonly onDecodeError: (error: unknown) => void;
+    /** Whole blocks of this many bytes and more are encoded and decoded by `codec`'s workers; Infinity for none. */
+    readonly offloadBytes: number;
+    /** A block could not be encoded or decoded: the client gets an I/O error. */
+    readonly onCodecError: (error: unknown) => void;
   }) {
     this.#frontend = options.frontend;
     this.#codec = options.codec;
     this.#blockSize = options.blockSize;
     this.#batchBlocks = Math.floor(MAX_BATCH_PAYLOAD_BYTES / options.blockSize);
-    this.#onDecodeError = options.onDecodeError;
+    this.#offloadBytes = options.offloadBytes;
+    this.#onCodecError = options.onCodecError;
     this.sizeBytes = options.sizeBytes;
     this.preferredBlockBytes = options.blockSize;
     this.readOnly = options.readOnly;
@@ -71,9 +81,9 @@ export class VolumeIo implements ByteDevice {
     const size = this.#blockSize;
     const first = Math.floor(offset / size);
     const end = Math.ceil((offset + into.length) / size);
-    if (offset === first * size && into.length === (end - first) * size) return this.#readBlocks(first, into);
+    if (offset === first * size && into.length === (end - first) * size) return this.#readInTurn(first, into);
     const whole = Buffer.allocUnsafe((end - first) * size);
-    const status = await this.#readBlocks(first, whole);
+    const status = await this.#readInTurn(first, whole);
     if (status === 'ok') whole.copy(into, 0, offset - first * size);
     return status;
   }
@@ -84,10 +94,11 @@ export class VolumeIo implements ByteDevice {
     const first = Math.floor(offset / size);
     const end = Math.ceil((offset + data.length) / size);
     const isWhole = offset === first * size && data.length === (end - first) * size;
-    if (isWhole && end - first <= this.#batchBlocks && !this.#lock.overlaps(first, end)) {
+    const isOneStep = isWhole && end - first <= this.#batchBlocks && data.length < this.#offloadBytes;
+    if (isOneStep && !this.#lock.overlaps(first, end)) {
       return this.#frontend.write(this.#codec.encode(data, first), fua);
     }
-    return this.#change(first, end, (submitted) => this.#writeLocked(first, end, offset, data, fua, submitted));
+    return this.#locked(first, end, (submitted) => this.#writeLocked(first, end, offset, data, fua, submitted));
   }
 
   async zero(offset: number, length: number, fua: boolean): Promise<IoStatus> {
@@ -96,7 +107,7 @@ export class VolumeIo implements ByteDevice {
     const first = Math.floor(offset / size);
     const end = Math.ceil((offset + length) / size);
     if (this.zeroesFast(offset, length)) return this.#zeroBlocks(first, end, fua);
-    return this.#change(first, end, (submitted) => this.#zeroLocked(first, end, offset, length, fua, submitted));
+    return this.#locked(first, end, (submitted) => this.#zeroLocked(first, end, offset, length, fua, submitted));
   }
 
   async trim(offset: number, length: number, fua: boolean): Promise<IoStatus> {
@@ -123,7 +134,7 @@ export class VolumeIo implements ByteDevice {
   async #zeroBlocks(first: number, end: number, fua: boolean): Promise<IoStatus> {
     const batch = zeroBatch(first, end);
     if (!this.#lock.overlaps(first, end)) return this.#frontend.write(batch, fua);
-    return this.#change(first, end, (submitted) => {
+    return this.#locked(first, end, (submitted) => {
       const written = this.#frontend.write(batch, fua);
       submitted();
       return written;
@@ -134,7 +145,7 @@ export class VolumeIo implements ByteDevice {
    * Runs `steps` with the blocks locked. It calls `submitted` once everything is in the frontend's hands;
    * the lock ends then, or with `steps`.
    */
-  async #change(first: number, end: number, steps: (submitted: () => void) => Promise<IoStatus>): Promise<IoStatus> {
+  async #locked(first: number, end: number, steps: (submitted: () => void) => Promise<IoStatus>): Promise<IoStatus> {
     const release = await this.#lock.acquire(first, end);
     let held = true;
     const submitted = () => {
@@ -166,14 +177,27 @@ export class VolumeIo implements ByteDevice {
       data.copy(plain, from - at, from - offset, Math.min(offset + data.length, at + size) - offset);
       writes.push(this.#frontend.write(this.#codec.encode(plain, block), fua));
     }
+    const batches: Promise<Submission>[] = [];
     for (let block = edges.wholeFirst; block < edges.wholeEnd; block += this.#batchBlocks) {
       if (block !== edges.wholeFirst) await nextTurn();
       const until = Math.min(block + this.#batchBlocks, edges.wholeEnd);
       const plain = data.subarray(block * size - offset, until * size - offset);
-      writes.push(this.#frontend.write(this.#codec.encode(plain, block), fua));
+      batches.push(this.#submit(block, plain, fua));
     }
+    for (const { written } of await Promise.all(batches)) writes.push(written);
     submitted();
     return firstFailure(await Promise.all(writes));
+  }
+
+  /** Encodes one batch, in a worker thread if it is long, and hands it to the frontend. */
+  async #submit(block: number, plain: Buffer, fua: boolean): Promise<Submission> {
+    try {
+      const isLong = plain.length >= this.#offloadBytes;
+      const batch = isLong ? await this.#codec.encodeAsync(plain, block) : this.#codec.encode(plain, block);
+      return { written: this.#frontend.write(batch, fua) };
+    } catch (error) {
+      return { written: Promise.resolve(this.#failed(error)) };
+    }
   }
 
   async #zeroLocked(
@@ -213,6 +237,18 @@ export class VolumeIo implements ByteDevice {
     return { status: firstFailure(statuses), blocks, wholeFirst, wholeEnd };
   }
 
+  /** Reads behind the writes that came before, those included that the frontend does not have yet. */
+  async #readInTurn(first: number, into: Buffer): Promise<IoStatus> {
+    const end = first + into.length / this.#blockSize;
+    if (!this.#lock.overlaps(first, end)) return this.#readBlocks(first, into);
+    return this.#locked(first, end, (submitted) => {
+      const read = this.#readBlocks(first, into);
+      submitted();
+      return read;
+    });
+  }
+
+  /** All of it is submitted when the call returns. */
   async #readBlocks(first: number, into: Buffer): Promise<IoStatus> {
     const blocks = into.length / this.#blockSize;
     if (blocks <= this.#batchBlocks) return this.#readBatch(first, into);
@@ -228,12 +264,18 @@ export class VolumeIo implements ByteDevice {
     const { status, batch } = await this.#frontend.read(first as BlockNumber, into.length / this.#blockSize);
     if (status !== 'ok') return status;
     try {
-      this.#codec.decode(batch, first, into);
+      if (into.length >= this.#offloadBytes) await this.#codec.decodeAsync(batch, first, into);
+      else this.#codec.decode(batch, first, into);
       return 'ok';
     } catch (error) {
-      this.#onDecodeError(error);
-      return 'io-error';
+      return this.#failed(error);
     }
+  }
+
+  #failed(error: unknown): IoStatus {
+    // Closed means that the volume is being detached; there is nothing to report.
+    if (!(error instanceof CodecClosedError)) this.#onCodecError(error);
+    return 'io-error';
   }
 }
 

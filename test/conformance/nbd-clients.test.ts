@@ -5,8 +5,9 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { VolumeId } from '../../core/types.js';
+import { CodecPool } from '../../node-agent/codec/pool.js';
 import type { AttachedVolume } from '../../node-agent/frontend/host.js';
 import { openWorld, testVolume, type World } from '../unit/frontend/attached-volume.js';
 
@@ -20,14 +21,27 @@ const run = (command: string, ...args: string[]) => execute(command, args, { tim
 const nbdsh = (uri: string, script: string) =>
   run('/usr/bin/python3', '-c', `import nbd, sys\nh = nbd.NBD()\nh.connect_uri(sys.argv[1])\n${script}`, uri);
 
-for (const blockSize of [4096, 65536]) {
-  describe(`an encrypted, compressed volume with blocks of ${blockSize} bytes`, () => {
+/** Codec workers that get requests of 16 KiB and more. */
+const WITH_WORKERS = { workers: 2, offloadBytes: 16 << 10 };
+
+for (const { blockSize, codec } of [
+  { blockSize: 4096, codec: {} },
+  { blockSize: 65536, codec: {} },
+  { blockSize: 4096, codec: WITH_WORKERS },
+  { blockSize: 65536, codec: WITH_WORKERS },
+]) {
+  const { workers = 0 } = codec as Partial<typeof WITH_WORKERS>;
+  describe(`an encrypted, compressed volume with blocks of ${blockSize} bytes and ${workers} codec workers`, () => {
+    const encodedByWorkers = vi.spyOn(CodecPool.prototype, 'encode');
+    const decodedByWorkers = vi.spyOn(CodecPool.prototype, 'decode');
     let world: World;
     let attached: AttachedVolume;
     const id = randomUUID() as VolumeId;
 
     beforeAll(async () => {
-      world = await openWorld();
+      world = await openWorld(codec);
+      encodedByWorkers.mockClear();
+      decodedByWorkers.mockClear();
       const volume = testVolume({ id, blockSize, sizeBytes: SIZE, encryption: true });
       attached = await world.attach(volume, { key: randomBytes(64) });
     });
@@ -161,17 +175,19 @@ print('done')
         expect(stats[kind].errors).toBe(0);
       }
       expect(stats.write.bytes).toBeGreaterThan(SIZE / 2);
+      expect(encodedByWorkers.mock.calls.length > 0).toBe(workers > 0);
+      expect(decodedByWorkers.mock.calls.length > 0).toBe(workers > 0);
     });
   });
 }
 
-describe('trouble at the primary', () => {
+describe.each([{}, WITH_WORKERS])('trouble at the primary, codec %o', (codec) => {
   let world: World;
   let attached: AttachedVolume;
   const id = randomUUID() as VolumeId;
 
   beforeAll(async () => {
-    world = await openWorld();
+    world = await openWorld(codec);
     attached = await world.attach(testVolume({ id, sizeBytes: SIZE }));
   });
   afterAll(() => world.close());

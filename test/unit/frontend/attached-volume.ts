@@ -8,7 +8,7 @@ import { DEFAULT_FRONTEND_SETTINGS } from '../../../core/frontend/settings.js';
 import type { AttentionReason } from '../../../core/frontend/volume-frontend.js';
 import type { Generation, NamespaceId, VolumeId } from '../../../core/types.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
-import { loadCodec } from '../../../node-agent/codec/index.js';
+import { type CodecOptions, loadCodec } from '../../../node-agent/codec/index.js';
 import { type AttachedVolume, FrontendHost } from '../../../node-agent/frontend/host.js';
 import { membership, placements } from './fakes.js';
 import { MemoryPrimary } from './memory-primary.js';
@@ -48,7 +48,8 @@ export interface World {
   close(): Promise<void>;
 }
 
-export async function openWorld(): Promise<World> {
+export async function openWorld(codecOptions: CodecOptions = {}): Promise<World> {
+  const codec = await loadCodec(codecOptions);
   const directory = await mkdtemp(join(tmpdir(), 'fe-'));
   const primaries = new Map<VolumeId, MemoryPrimary>();
   const primaryOf = (volume: VolumeId): MemoryPrimary => {
@@ -60,7 +61,7 @@ export async function openWorld(): Promise<World> {
   const host = await FrontendHost.open({
     socketDir: join(directory, 's'),
     stateDir: join(directory, 'state'),
-    codec: await loadCodec(),
+    codec,
     connector: { connect: (target, events) => primaryOf(target.volume).connect(target, events) },
     membership: () => ({ record: membership(1, 0), placements }),
     clock: systemClock,
@@ -77,6 +78,7 @@ export async function openWorld(): Promise<World> {
     attach: (volume, { generation = 1, ...options } = {}) => host.attach(volume, generation as Generation, options),
     close: async () => {
       await host.close();
+      await codec.close();
       await rm(directory, { recursive: true, force: true });
     },
   };
