@@ -74,13 +74,15 @@ async function all(parts: readonly (Promise<void> | false)[]): Promise<void> {
   if (failed !== undefined) throw failed.reason;
 }
 
-/** What agents need to know of servers that are not this cluster's own. */
-const EXTERNAL_SETTINGS = [
+/** Passed on to the agents: what they need to know of servers that are not this cluster's own, and of their codec. */
+const FORWARDED_SETTINGS = [
   'ETCD_NAMESPACE',
   'ETCD_TLS_CLIENT_CA',
   'ETCD_TLS_CLIENT_CERT',
   'ETCD_TLS_CLIENT_KEY',
   'TEMPORAL_NAMESPACE',
+  'STORAGEOS_CIPHER_ENGINE',
+  'CODEC_WORKERS',
 ];
 
 export class Cluster {
@@ -202,12 +204,12 @@ export class Cluster {
   }
 
   get #temporalNamespace(): string {
-    return this.#externalSettings().TEMPORAL_NAMESPACE ?? 'default';
+    return this.#forwardedSettings().TEMPORAL_NAMESPACE ?? 'default';
   }
 
-  #externalSettings(): Record<string, string> {
+  #forwardedSettings(): Record<string, string> {
     const { env = process.env } = this.#options;
-    return Object.fromEntries(EXTERNAL_SETTINGS.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
+    return Object.fromEntries(FORWARDED_SETTINGS.flatMap((name) => (env[name] ? [[name, env[name]]] : [])));
   }
 
   #address(index: number): string {
@@ -234,7 +236,7 @@ export class Cluster {
         clusterKeyFile: this.#secrets!.clusterKeyFile,
         keyDir: volumeKeyDir(this.dataDir),
         credentials: this.credentials,
-        settings: { ...this.#externalSettings(), ...this.#options.agentSettings },
+        settings: { ...this.#forwardedSettings(), ...this.#options.agentSettings },
       });
       this.writeFacts();
       await untilAgentServes(member.child, site.address);

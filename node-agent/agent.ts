@@ -68,8 +68,10 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
   const self = identity.node;
   const clusterKey = await loadClusterKey(config.clusterKeyFile);
   const keys = new FileKeyStore({ directory: config.keyDir, clusterKey });
-  const codec = await loadCodec({ engine: config.cipherEngine });
-  logger.info({ cipherEngine: codec.engine }, 'codec ready');
+  const codec = await loadCodec({ engine: config.cipherEngine, workers: config.codecWorkers });
+  stops.push(() => codec.close());
+  const { engine: cipherEngine, offloadBytes } = codec;
+  logger.info({ cipherEngine, workers: config.codecWorkers, offloadBytes }, 'codec ready');
 
   /* ---- etcd ---- */
 
@@ -264,6 +266,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     deployments: () => replication.statuses(),
     capacity: () => stores.capacity(),
     stateReachable: () => state.reachable,
+    codec,
   });
   const app = createApi({
     state,
@@ -276,6 +279,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
       if (status === undefined) return state.liveness.cached.get(node) === undefined ? 'offline' : 'online';
       return status === 'alive' || status === 'suspect' ? 'online' : 'offline';
     },
+    codec,
     metrics,
     logger,
     clock,

@@ -1,6 +1,7 @@
 /** The agent's configuration: environment variables, validated at the border (reference: docs/reference/environment.md). */
 
 import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { parseDurationMs } from '../core/duration.js';
@@ -58,6 +59,19 @@ const duration = (byDefault: string) =>
       }
     });
 
+/** More threads than this encode faster than one event loop can hand out requests. */
+const MAX_CODEC_WORKERS = 4;
+const LEAST_PROCESSORS_FOR_WORKERS = 4;
+
+/**
+ * Half of the processors, and none where there are fewer than 4: with 2 that the agents, their volumes and their
+ * users share, handing requests over costs more than it gives (docs/internals/codec.md, "Memory and threads").
+ */
+export function defaultCodecWorkers(processors: number): number {
+  if (processors < LEAST_PROCESSORS_FOR_WORKERS) return 0;
+  return Math.min(MAX_CODEC_WORKERS, Math.floor(processors / 2));
+}
+
 const path = z.string().min(1).max(4096);
 const bool = z.enum(['true', 'false']).transform((text) => text === 'true');
 
@@ -104,6 +118,7 @@ const environment = z.object({
     .min(0)
     .max(Number.MAX_SAFE_INTEGER)
     .default(2 ** 30),
+  CODEC_WORKERS: z.coerce.number().int().min(0).max(MAX_CODEC_WORKERS).optional(),
   STORAGEOS_CIPHER_ENGINE: z.enum(['auto', 'wasm', 'native']).default('auto'),
 });
 
@@ -132,6 +147,8 @@ export interface Config {
   readonly replacementGraceMs: number;
   readonly capacityReserveBytes: number;
   readonly cipherEngine: 'auto' | 'wasm' | 'native';
+  /** Threads for long requests, 0–4. */
+  readonly codecWorkers: number;
 }
 
 /**
@@ -191,5 +208,6 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     replacementGraceMs: e.REPLACEMENT_GRACE,
     capacityReserveBytes: e.CAPACITY_RESERVE_BYTES,
     cipherEngine: e.STORAGEOS_CIPHER_ENGINE,
+    codecWorkers: e.CODEC_WORKERS ?? defaultCodecWorkers(availableParallelism()),
   };
 }

@@ -19,7 +19,9 @@ const WITHOUT_LOGIN: ReadonlySet<string> = new Set(['/v2/auth/login']);
 
 export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   const services = new ApiServices(dependencies);
-  const { logger, metrics, random, state, clock, self } = dependencies;
+  const { logger, metrics, random, state, clock, self, codec } = dependencies;
+  // JSON has no Infinity: null means that nothing goes to worker threads.
+  const offloadBytes = Number.isFinite(codec.offloadBytes) ? codec.offloadBytes : null;
   const app = new Hono<ApiEnvironment>();
 
   const failed = (c: ApiContext, error: unknown) => {
@@ -49,7 +51,8 @@ export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   app.get('/healthz', (c) => {
     const etcd = state.reachable;
     const reached = etcd ? 'connected' : 'unreachable';
-    return c.json({ status: etcd ? 'ok' : 'degraded', node: self.node, etcd: reached }, 200);
+    const status = etcd ? 'ok' : 'degraded';
+    return c.json({ status, node: self.node, etcd: reached, codec: { engine: codec.engine, offloadBytes } }, 200);
   });
   app.get('/metrics', async (c) => c.body(await metrics.metrics(), 200, { 'Content-Type': metrics.contentType }));
 

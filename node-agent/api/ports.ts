@@ -6,6 +6,7 @@ import type { Placement } from '../../core/domain.js';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { Clock, Random } from '../../core/ports.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
+import type { Codec } from '../codec/index.js';
 import type { Logger } from '../log.js';
 import type { ClusterState } from '../state/cluster-state.js';
 
@@ -24,6 +25,7 @@ export interface ApiDependencies {
   ) => Promise<DeploymentStatus>;
   /** Gossip's word, faster than the lease in etcd; by default the lease decides. */
   readonly nodeHealth?: (node: NodeId) => NodeHealth;
+  readonly codec: Pick<Codec, 'engine' | 'offloadBytes'>;
   readonly metrics: Registry;
   readonly logger: Logger;
   readonly clock: Clock;

@@ -8,6 +8,7 @@ import { Counter, collectDefaultMetrics, Gauge, type Registry } from 'prom-clien
 import type { Volume } from '../../core/domain.js';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { VolumeId } from '../../core/types.js';
+import type { Codec } from '../codec/index.js';
 import type { FrontendStats, OperationKind } from '../frontend/stats.js';
 
 /** Volumes that get series of their own; the others of a node beyond them are counted only in its totals. */
@@ -23,6 +24,7 @@ export interface MetricSources {
   readonly capacity: () => { readonly totalBytes: number; readonly freeBytes: number };
   /** Whether etcd answers. */
   readonly stateReachable: () => boolean;
+  readonly codec: Pick<Codec, 'engine' | 'offloadBytes'>;
 }
 
 const LABELS = ['namespace', 'pool', 'type', 'volume_id', 'volume_name'] as const;
@@ -118,10 +120,25 @@ function nodeMetrics(registry: Registry, sources: MetricSources): void {
   gauge('storageos_store_reachable', '1 if etcd answers', () => (sources.stateReachable() ? 1 : 0));
 }
 
+function codecMetrics(registry: Registry, { codec: { engine, offloadBytes } }: MetricSources): void {
+  new Gauge({
+    name: 'storageos_codec_info',
+    help: 'who does AES: "wasm", the kernels in WebAssembly, or "native", the CPU\'s instructions by node:crypto',
+    labelNames: ['engine'],
+    registers: [registry],
+  }).set({ engine }, 1);
+  new Gauge({
+    name: 'storageos_codec_offload_bytes',
+    help: 'length from which requests are encoded in worker threads; +Inf if none are',
+    registers: [registry],
+  }).set(offloadBytes);
+}
+
 /** Adds the agent's metrics to the registry. */
 export function registerMetrics(registry: Registry, sources: MetricSources): void {
   collectDefaultMetrics({ register: registry, prefix: 'storageos_control_' });
   frontendMetrics(registry, sources);
   deploymentMetrics(registry, sources);
   nodeMetrics(registry, sources);
+  codecMetrics(registry, sources);
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseDurationMs } from '../../../core/duration.js';
 import { DomainError } from '../../../core/errors.js';
-import { formatEndpoint, parseEndpoint, readConfig } from '../../../node-agent/config.js';
+import { defaultCodecWorkers, formatEndpoint, parseEndpoint, readConfig } from '../../../node-agent/config.js';
 
 const MINIMAL = {
   HOSTNAME: 'node-1',
@@ -28,6 +28,25 @@ describe('configuration by environment', () => {
     expect(config.etcd).toEqual({ endpoints: ['10.0.0.9:2379', '10.0.0.8:2379'], namespace: 'storageos' });
     expect(config.replacementGraceMs).toBe(15_000);
     expect(config.controlRole).toBe(true);
+  });
+
+  it.each([
+    [1, 0],
+    [2, 0],
+    [3, 0],
+    [4, 2],
+    [6, 3],
+    [64, 4],
+  ])('has on %i processors %i codec workers', (processors, workers) => {
+    expect(defaultCodecWorkers(processors)).toBe(workers);
+  });
+
+  it('takes 0 to 4 codec workers', () => {
+    expect(readConfig({ ...MINIMAL, CODEC_WORKERS: '0' }).codecWorkers).toBe(0);
+    expect(readConfig({ ...MINIMAL, CODEC_WORKERS: '4' }).codecWorkers).toBe(4);
+    for (const wrong of ['5', '-1', '1.5', 'all']) {
+      expect(() => readConfig({ ...MINIMAL, CODEC_WORKERS: wrong })).toThrow(/CODEC_WORKERS/);
+    }
   });
 
   it('takes KV_BACKEND and KV_ADDR for an external etcd', () => {

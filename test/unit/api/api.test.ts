@@ -597,6 +597,14 @@ describe('the rest', () => {
     expect(answer).toMatchObject({ status: 500, body: { error: 'internal error' } });
   });
 
+  it('/healthz needs no login and names the engine of the codec', async () => {
+    const response = await api.app.request('/healthz');
+    expect([response.status, await response.json()]).toEqual([
+      200,
+      { status: 'ok', node: api.nodes[0], etcd: 'connected', codec: { engine: 'wasm', offloadBytes: null } },
+    ]);
+  });
+
   it('with etcd stopped reads answer and writes say 503, until it is back', async () => {
     const volume = await makeVolume({ labels: { 'storageos.com/replicas': '1' } });
     const path = `${volumes()}/${volume.id}`;

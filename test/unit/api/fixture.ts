@@ -143,6 +143,7 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
       return status;
     },
     nodeHealth: health,
+    codec: { engine: 'wasm', offloadBytes: Number.POSITIVE_INFINITY },
     metrics: new Registry(),
     logger: pino({ level: 'silent' }),
     clock: systemClock,

@@ -15,6 +15,7 @@ const sources = (patch: Partial<MetricSources> = {}): MetricSources => ({
   deployments: () => [],
   capacity: () => ({ totalBytes: 1000, freeBytes: 400 }),
   stateReachable: () => true,
+  codec: { engine: 'wasm', offloadBytes: 32_768 },
   ...patch,
 });
 
@@ -40,6 +41,15 @@ describe('metrics', () => {
     expect(await registry.metrics()).toContain(`frontend_write_bytes_total${labels('presentation')} 8192`);
     attached.length = 0;
     expect(await registry.metrics()).not.toContain(volume.id);
+  });
+
+  it('say who does AES and which requests go to worker threads', async () => {
+    const text = await createMetrics(sources()).metrics();
+    expect(text).toContain('storageos_codec_info{engine="wasm"} 1');
+    expect(text).toContain('storageos_codec_offload_bytes 32768');
+    const without = createMetrics(sources({ codec: { engine: 'native', offloadBytes: Number.POSITIVE_INFINITY } }));
+    expect(await without.metrics()).toContain('storageos_codec_info{engine="native"} 1');
+    expect(await without.metrics()).toContain('storageos_codec_offload_bytes +Inf');
   });
 
   it('show copies, node and process', async () => {
