@@ -148,6 +148,8 @@ interface KernelResult {
   readonly ours: number;
   readonly theirs: number;
   readonly ratio: number;
+  /** Of ciphers: OpenSSL with AES-NI, which has no goal: WebAssembly has no such instructions. */
+  readonly withAesNi?: { readonly theirs: number; readonly ratio: number };
   /** Of the compressed sizes, theirs to ours: above 1 is smaller than theirs. */
   readonly compression?: number;
 }
@@ -174,11 +176,12 @@ async function compareKernels(program: string): Promise<KernelResult[]> {
         if (operation === 'lz4d' && streams.length === 0) continue;
         const turn = kernelTurn(kernels, operation, size, streams);
         speedOf(turn);
-        const rounds: { ours: number; theirs: number; made: number }[] = [];
+        const rounds: { ours: number; theirs: number; made: number; withAesNi: number }[] = [];
         for (let round = 0; round < ROUNDS; round++) {
           const ours = speedOf(turn);
           const { speed, made } = await (cipher ? masked : native).measure(operation, size);
-          rounds.push({ ours, theirs: speed, made });
+          const withAesNi = cipher ? (await native.measure(operation, size)).speed : Number.NaN;
+          rounds.push({ ours, theirs: speed, made, withAesNi });
         }
         const result = {
           operation,
@@ -187,6 +190,12 @@ async function compareKernels(program: string): Promise<KernelResult[]> {
           ours: median(rounds.map(({ ours }) => ours)),
           theirs: median(rounds.map(({ theirs }) => theirs)),
           ratio: median(rounds.map(({ ours, theirs }) => ours / theirs)),
+          ...(cipher && {
+            withAesNi: {
+              theirs: median(rounds.map(({ withAesNi }) => withAesNi)),
+              ratio: median(rounds.map(({ ours, withAesNi }) => ours / withAesNi)),
+            },
+          }),
         };
         if (operation === 'lz4c') {
           let made = 0;
@@ -229,13 +238,19 @@ async function loadStreams(kernels: Kernels, peer: Peer, size: number): Promise<
   return lengths;
 }
 
-function printKernel({ operation, data, size, ours, theirs, ratio, compression }: KernelResult): void {
+function printKernel({ operation, data, size, ours, theirs, ratio, withAesNi, compression }: KernelResult): void {
   const goal = GOALS.find((one) => one.operation === operation)!;
   const name = `${goal.title.padEnd(21)} ${data.padEnd(10)} ${String(size / 1024).padStart(2)} KiB`;
   const size2 = compression === undefined ? '' : `   size ${compression.toFixed(3)}`;
   console.log(
     `${name}  ${mb(ours)} MB/s  ${goal.against.padEnd(22)} ${mb(theirs)} MB/s  ratio ${ratio.toFixed(2)} (goal ${goal.ratio.toFixed(2)})${size2}`,
   );
+  if (withAesNi !== undefined) {
+    const { theirs: speed, ratio: part } = withAesNi;
+    console.log(
+      `${' '.repeat(name.length)}  ${' '.repeat(11)}  ${'OpenSSL with AES-NI'.padEnd(22)} ${mb(speed)} MB/s  ratio ${part.toFixed(2)}`,
+    );
+  }
 }
 
 const mb = (speed: number) => speed.toFixed(0).padStart(6);
@@ -305,7 +320,9 @@ function summary(results: readonly KernelResult[]): void {
     const sizes = those.flatMap(({ compression }) => (compression === undefined ? [] : [compression]));
     const size = sizes.length === 0 ? '' : `, size ${median(sizes).toFixed(3)} (goal 0.98)`;
     const verdict = reached >= ratio ? 'reached' : 'missed';
-    console.log(`  ${title}: ${reached.toFixed(3)} × ${against}, goal ${ratio.toFixed(2)}: ${verdict}${size}`);
+    const hardware = those.flatMap(({ withAesNi }) => (withAesNi === undefined ? [] : [withAesNi.ratio]));
+    const beside = hardware.length === 0 ? '' : `; ${median(hardware).toFixed(3)} × OpenSSL with AES-NI`;
+    console.log(`  ${title}: ${reached.toFixed(3)} × ${against}, goal ${ratio.toFixed(2)}: ${verdict}${size}${beside}`);
   }
 }
 
