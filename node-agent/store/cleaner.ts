@@ -36,6 +36,8 @@ import type { SegmentLog } from './segment-log.js';
 const YOUNG_SEGMENTS = 2;
 /** Rewriting a segment that is fuller than this gains too little. */
 const MAX_LIVE_PART = 0.85;
+/** The same when writers would be told that the disk is full. */
+const MAX_LIVE_PART_WHEN_LOW = 0.95;
 /** On a disk that is nearly full, emptied segments have to go before more is copied: bounds what copies take of the reserve. */
 const MAX_EMPTIED_SEGMENTS = 4;
 /** How much faster the cleaner goes when the disk is nearly full, or garbage is at twice its limit. */
@@ -93,7 +95,8 @@ export class Cleaner {
       garbage += Math.max(0, segment.size - rewritten);
       const part = rewritten / segment.size;
       const age = log.nextSegment - segment.number;
-      if (part > MAX_LIVE_PART || this.#immovable.get(segment) === segment.liveBlocks) continue;
+      if (part > (low ? MAX_LIVE_PART_WHEN_LOW : MAX_LIVE_PART) || this.#immovable.get(segment) === segment.liveBlocks)
+        continue;
       if (age <= YOUNG_SEGMENTS && !low) continue;
       const score = low ? 1 - part : ((1 - part) * age) / (1 + part);
       if (score <= bestScore) continue;
@@ -107,10 +110,11 @@ export class Cleaner {
   }
 
   /**
-   * Copies what is live in the segment, until the pace is stopped or the disk is full. What is damaged stays where
-   * it is, and the segment with it, until it is overwritten or healed. Rejects with errors that are final.
+   * Copies what is live in the segment; resolves to false if the pace was stopped or the disk is full. What is
+   * damaged stays where it is, and the segment with it, until it is overwritten or healed. Rejects with errors that
+   * are final.
    */
-  async clean({ segment, bytesPerSecond }: Choice, pace: Pace): Promise<void> {
+  async clean({ segment, bytesPerSecond }: Choice, pace: Pace): Promise<boolean> {
     const { pool, identity } = this.#options;
     const copy = new Copy(this.#options, segment);
     let pooled: PooledFile | undefined;
@@ -130,7 +134,7 @@ export class Cleaner {
         at = found.end;
         if (bytes < TURN_BYTES && entries < TURN_ENTRIES) continue;
         await pace.spend(bytes + copy.bytes - copied, bytesPerSecond);
-        if (pace.stopped) return;
+        if (pace.stopped) return false;
         if (copy.unflushed >= FLUSH_BYTES) await copy.flush();
         bytes = entries = 0;
         copied = copy.bytes;
@@ -138,12 +142,14 @@ export class Cleaner {
       copy.append();
       this.#immovable.set(segment, segment.liveBlocks);
       this.done.segments++;
+      return true;
     } catch (error) {
       if (!(error instanceof DiskError)) throw error;
-      if (error.code === 'no-space') return;
+      if (error.code === 'no-space') return false;
       // A place that can't be read says nothing about the disk as a whole; what can't be written does, to who writes.
       if (error.path !== segment.path) throw error;
       this.#immovable.set(segment, segment.liveBlocks);
+      return true;
     } finally {
       this.done.copiedBytes += copy.bytes;
       if (pooled !== undefined) pool.release(pooled);

@@ -82,7 +82,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #checkpointer: Checkpointer;
   readonly #cleaner: Cleaner;
   readonly #scrubber: Scrubber;
-  #cleaning: Promise<void> = Promise.resolve();
+  #cleaning: Promise<boolean> = Promise.resolve(false);
   #scrubbing: Promise<number> = Promise.resolve(0);
   readonly #superblockFile: SuperblockFile;
   readonly #flushes = new GroupCommit(() => this.#sync());
@@ -360,8 +360,8 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   /**
-   * Gives back what is garbage in one sparse segment, if there is reason to; resolves to whether there was. One
-   * call at a time. Never rejects: what goes wrong shows at the next call of something else.
+   * Gives back what is garbage in one sparse segment, if there is reason to; resolves to whether that was done, and
+   * there may be more. One call at a time. Never rejects: what goes wrong shows at the next call of something else.
    */
   async clean(pace: Pace): Promise<boolean> {
     if (this.closed || this.failed || pace.stopped) return false;
@@ -369,11 +369,12 @@ export class LocalDeploymentStore implements DeploymentStore {
     if (choice !== undefined) {
       this.#cleaning = this.#cleaner.clean(choice, pace).catch((error: unknown) => {
         if (!this.closed && !this.failed) this.#fail(error);
+        return false;
       });
-      await this.#cleaning;
     }
+    const done = choice !== undefined && (await this.#cleaning);
     if (!this.closed && !this.failed) this.#checkpointer.look();
-    return choice !== undefined;
+    return done;
   }
 
   /** Reads the next stored blocks to see whether they are intact; resolves to the bytes. One call at a time. Never rejects. */

@@ -2,11 +2,8 @@
 
 import type { Disk, DiskFile } from '../../core/ports.js';
 
-/** Changes are forgotten, and counted by what they would have done. */
 export class ReadOnlyDisk implements Disk {
   readonly #disk: Disk;
-  /** Files that would have been cut short or removed. */
-  readonly spared: string[] = [];
 
   constructor(disk: Disk) {
     this.#disk = disk;
@@ -20,9 +17,7 @@ export class ReadOnlyDisk implements Disk {
       read: (buffer, position) => file.read(buffer, position),
       readAsync: (buffer, position) => file.readAsync(buffer, position),
       sync: async () => {},
-      truncate: () => {
-        this.spared.push(path);
-      },
+      truncate: () => {},
       size: () => file.size(),
       close: () => file.close(),
     };
@@ -36,13 +31,9 @@ export class ReadOnlyDisk implements Disk {
 
   rename(): void {}
 
-  unlink(path: string): void {
-    this.spared.push(path);
-  }
+  unlink(): void {}
 
-  async unlinkAsync(path: string): Promise<void> {
-    this.spared.push(path);
-  }
+  async unlinkAsync(): Promise<void> {}
 
   removeDirectory(): void {}
 

@@ -230,6 +230,17 @@ describe('cleaning', () => {
     }
   });
 
+  it('waits when there is no room for copies, and goes on when there is', async () => {
+    const { sim, store } = await bench();
+    scatter(store);
+    sim.capacityBytes = sim.usedBytes();
+    expect(await store.clean(new Pace(instantClock))).toBe(false);
+    await expectScattered(store);
+    sim.capacityBytes = Number.MAX_SAFE_INTEGER;
+    expect(await clean(store)).toBeGreaterThan(0);
+    await expectScattered(store);
+  });
+
   it('stops when its pace is stopped, and when the store is closed', async () => {
     const { store } = await bench();
     scatter(store);
