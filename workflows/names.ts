@@ -24,6 +24,12 @@ export function volumeChildId(volume: VolumeId, operation: string, deployment?: 
   return `volume/${volume}/${operation}${deployment === undefined ? '' : `/${deployment}`}`;
 }
 
+/** Whose workflow it is, or whose child; undefined for a node's. */
+export function volumeOfWorkflow(workflowId: string): VolumeId | undefined {
+  const [kind, volume] = workflowId.split('/');
+  return kind === 'volume' && volume !== undefined && volume !== '' ? (volume as VolumeId) : undefined;
+}
+
 export function fenceNodeWorkflowId(node: NodeId): string {
   return `fence-node/${node}`;
 }

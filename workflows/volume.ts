@@ -6,6 +6,7 @@ import {
   continueAsNew,
   executeChild,
   isCancellation,
+  log,
   setCurrentDetails,
   setHandler,
   startChild,
@@ -97,6 +98,8 @@ class VolumeMind {
   }
 
   async run(): Promise<void> {
+    const { attempt, lastFailure } = workflowInfo();
+    if (attempt > 1) log.error('the run before this one failed: begun anew', { failure: lastFailure?.message });
     await condition(() => this.#commands.size > 0, FIRST_COMMAND_MS);
     for (;;) {
       const command = this.#commands.shift();

@@ -6,10 +6,12 @@ const silent = (): void => {};
 const complain = (message: string, meta?: unknown): void => console.error(message, meta ?? '');
 const logger: Logger = { log: silent, trace: silent, debug: silent, info: silent, warn: complain, error: complain };
 
+const WORKFLOWS = join(packageRoot(), 'workflows', 'index.ts');
+
 /** The text of the workflow bundle: the sources in workflows/ with what they import. Takes about 2 s. */
-export async function bundleWorkflows(): Promise<string> {
+export async function bundleWorkflows(workflowsPath = WORKFLOWS): Promise<string> {
   const { code } = await bundleWorkflowCode({
-    workflowsPath: join(packageRoot(), 'workflows', 'index.ts'),
+    workflowsPath,
     // Imports name the compiled files.
     webpackConfigHook: (config) => ({
       ...config,

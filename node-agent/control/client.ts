@@ -1,6 +1,7 @@
 /** The volumes' workflows, as API and agent speak to them. */
 
 import { Client, Connection, WithStartWorkflowOperation, type WorkflowStartOptions } from '@temporalio/client';
+import type { RetryPolicy } from '@temporalio/common';
 import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/search-attributes.js';
 import type { VerifyReport, VolumeController } from '../../core/controller.js';
 import { DomainError } from '../../core/errors.js';
@@ -29,6 +30,7 @@ import {
   SEARCH_ATTRIBUTES,
   VOLUME_ATTRIBUTE,
 } from '../../workflows/search-attributes.js';
+import type { WorkflowRuns } from './rescue.js';
 import { isWorkflowGone, toDomainError } from './temporal-errors.js';
 
 /** Temporal accepts a command within this time, or it counts as away. */
@@ -41,6 +43,12 @@ const VERIFY_TIMEOUT_MS = 30 * 60_000;
  * volumes wait to be failed over.
  */
 const WORKFLOW_TASK_TIMEOUT_MS = 5_000;
+
+/**
+ * A run that failed, because the code of a new version could not go on with it, is begun anew by Temporal with what
+ * it was begun with; if that is the reason, by the sweeper with nothing.
+ */
+const RETRY: RetryPolicy = { initialInterval: 500, backoffCoefficient: 2, maximumInterval: 5_000, maximumAttempts: 3 };
 
 export interface ControllerOptions {
   readonly address: string;
@@ -55,7 +63,7 @@ export interface ControllerOptions {
 
 type VolumeStart = Omit<WorkflowStartOptions, 'args'>;
 
-export class TemporalVolumeController implements VolumeController {
+export class TemporalVolumeController implements VolumeController, WorkflowRuns {
   readonly #options: ControllerOptions;
   readonly #connection: Connection;
   readonly #client: Client;
@@ -138,13 +146,36 @@ export class TemporalVolumeController implements VolumeController {
     );
   }
 
-  /** Ids of the volumes whose workflow runs. Temporal's index of them is a little late. */
-  async running(): Promise<Set<string>> {
-    return this.#within('listing the volumes of Temporal', async () => {
-      const ids = new Set<string>();
-      const query = `WorkflowType = '${VOLUME_WORKFLOW}' AND ExecutionStatus = 'Running'`;
-      for await (const { workflowId } of this.#client.workflow.list({ query })) ids.add(workflowId);
-      return ids;
+  /** Ids of the workflows that run, and of their runs. Temporal's index of them is a little late. */
+  async running(): Promise<Map<string, string>> {
+    return this.#within('listing the workflows of Temporal', async () => {
+      const runs = new Map<string, string>();
+      const query = `TaskQueue = '${SHARED_TASK_QUEUE}' AND ExecutionStatus = 'Running'`;
+      for await (const { workflowId, runId } of this.#client.workflow.list({ query })) runs.set(workflowId, runId);
+      return runs;
+    });
+  }
+
+  /** See `WorkflowRuns`; 0 for a run that Temporal no longer knows. */
+  async attempts(workflowId: string, runId: string): Promise<number> {
+    return this.#within(`describing ${workflowId}`, async () => {
+      try {
+        const { raw } = await this.#client.workflow.getHandle(workflowId, runId).describe();
+        return raw.pendingWorkflowTask?.attempt ?? 0;
+      } catch (error) {
+        if (isWorkflowGone(error)) return 0;
+        throw error;
+      }
+    });
+  }
+
+  async terminate(workflowId: string, runId: string, reason: string): Promise<void> {
+    await this.#within(`ending ${workflowId}`, async () => {
+      try {
+        await this.#client.workflow.getHandle(workflowId, runId).terminate(reason);
+      } catch (error) {
+        if (!isWorkflowGone(error)) throw error;
+      }
     });
   }
 
@@ -196,6 +227,7 @@ export class TemporalVolumeController implements VolumeController {
       workflowId: volumeWorkflowId(volume),
       taskQueue: SHARED_TASK_QUEUE,
       workflowTaskTimeout: WORKFLOW_TASK_TIMEOUT_MS,
+      retry: RETRY,
       staticSummary: `Volume ${this.#title(volume)}`,
       staticDetails:
         'Keeps the copies of the volume as they are wanted. Current details: its state, and what it waits for.',

@@ -3,18 +3,12 @@
  * I/O. It ends when its parent does, whose death closes the channel between the two.
  */
 
-import { SHARED_TASK_QUEUE } from '../../workflows/names.js';
 import { createLogger } from '../log.js';
 import { workflowBundlePath } from './bundle.js';
 import { readControlEnvironment } from './control-environment.js';
 import { SupervisedWorker } from './supervised-worker.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
-
-/** Small: one volume's workflow is a few kB, and what is not cached is replayed. */
-const MAX_CACHED_WORKFLOWS = 500;
-const MAX_WORKFLOW_TASKS = 10;
-/** A workflow cached by a node that is gone is taken up by another one after this time. */
-const STICKY_TIMEOUT_MS = 1_000;
+import { WORKFLOW_WORKER } from './workflow-worker.js';
 
 const { address, namespace, node, logLevel } = readControlEnvironment(process.env);
 const logger = createLogger({ level: logLevel, node }).child({ process: 'control' });
@@ -26,12 +20,9 @@ const worker = new SupervisedWorker({
   namespace,
   logger,
   worker: {
-    taskQueue: SHARED_TASK_QUEUE,
+    ...WORKFLOW_WORKER,
     workflowBundle: { codePath: workflowBundlePath() },
     identity: `${node}/workflows`,
-    maxCachedWorkflows: MAX_CACHED_WORKFLOWS,
-    maxConcurrentWorkflowTaskExecutions: MAX_WORKFLOW_TASKS,
-    stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT_MS,
   },
 });
 

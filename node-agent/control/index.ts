@@ -9,6 +9,7 @@ import { startActivityWorkers } from './activity-workers.js';
 import { Attention } from './attention.js';
 import { TemporalVolumeController } from './client.js';
 import { ControlProcess } from './control-process.js';
+import { Rescuer } from './rescue.js';
 import { Sweeper } from './sweeper.js';
 
 export { TemporalVolumeController } from './client.js';
@@ -92,11 +93,18 @@ export function startControl(options: ControlOptions): Control {
       if (!options.controlRole) return;
       registerAttributes();
       const process = new ControlProcess({ ...temporal, node: options.nodeName, logLevel: options.logLevel }, logger);
+      const rescuer = new Rescuer({
+        runs: controller,
+        look: (volume, reason) => attention.look(volume, reason),
+        clock,
+        logger,
+      });
       const sweeper = new Sweeper({
         volumes: function* () {
           for (const volume of options.volumes()) yield volume.id;
         },
         running: () => controller.running(),
+        rescue: (running) => rescuer.sweep(running),
         look: (volume, reason) => attention.look(volume, reason),
         clock,
         random,

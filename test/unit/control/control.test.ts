@@ -1,4 +1,5 @@
 import { createServer } from 'node:net';
+import type { LogMetadata } from '@temporalio/worker';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DomainError } from '../../../core/errors.js';
@@ -6,8 +7,10 @@ import type { Clock, Timer } from '../../../core/ports.js';
 import type { NodeId, VolumeId } from '../../../core/types.js';
 import { Attention } from '../../../node-agent/control/attention.js';
 import { TemporalVolumeController } from '../../../node-agent/control/client.js';
+import { MAX_DESCRIBES, RESCUE_INTERVAL_MS, Rescuer, STUCK_ATTEMPTS } from '../../../node-agent/control/rescue.js';
 import { Sweeper } from '../../../node-agent/control/sweeper.js';
-import { volumeWorkflowId } from '../../../workflows/names.js';
+import { LogLimit, ownLevel } from '../../../node-agent/control/temporal-runtime.js';
+import { volumeChildId, volumeWorkflowId } from '../../../workflows/names.js';
 
 const logger = pino({ level: 'silent' });
 const volume = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}` as VolumeId;
@@ -131,10 +134,13 @@ describe('Sweeper', () => {
   it('starts what does not run, again and again, and survives an answerless Temporal', async () => {
     const clock = new ManualClock();
     const looked: VolumeId[] = [];
-    let running: () => Promise<Set<string>> = async () => new Set([volumeWorkflowId(volume(1))]);
+    const one = new Map([[volumeWorkflowId(volume(1)), 'run']]);
+    let running: () => Promise<Map<string, string>> = async () => one;
+    const rescued: ReadonlyMap<string, string>[] = [];
     const sweeper = new Sweeper({
       volumes: () => [volume(1), volume(2)],
       running: () => running(),
+      rescue: async (runs) => void rescued.push(runs),
       look: (id) => looked.push(id),
       clock,
       random: { next: () => 0, uuid: () => '' },
@@ -142,15 +148,94 @@ describe('Sweeper', () => {
       intervalMs: 1_000,
     });
     await clock.advance(0);
+    // The first sweep wakes those that run, too.
+    expect(looked.splice(0)).toEqual([volume(1), volume(2)]);
+    await clock.advance(1_000);
     expect(looked).toEqual([volume(2)]);
+    expect(rescued).toEqual([one, one]);
     running = () => Promise.reject(new DomainError('controller-unavailable', 'away'));
     await clock.advance(1_000);
-    running = async () => new Set();
+    running = async () => new Map();
     await clock.advance(1_000);
     expect(looked).toEqual([volume(2), volume(1), volume(2)]);
     sweeper.stop();
     await clock.advance(10_000);
     expect(looked).toHaveLength(3);
+  });
+});
+
+describe('Rescuer', () => {
+  function rescuer(attempts: (workflowId: string) => number) {
+    const clock = new ManualClock();
+    const asked: string[] = [];
+    const ended: string[] = [];
+    const looked: VolumeId[] = [];
+    const under = new Rescuer({
+      runs: {
+        async attempts(id) {
+          asked.push(id);
+          return attempts(id);
+        },
+        terminate: async (id, run) => void ended.push(`${id} ${run}`),
+      },
+      look: (id) => looked.push(id),
+      clock,
+      logger,
+    });
+    return { clock, asked, ended, looked, under };
+  }
+  const running = (...ids: string[]) => new Map(ids.map((id) => [id, 'run']));
+
+  it('ends what does not get on, and leaves alone what waits or has failed a few times', async () => {
+    const child = volumeChildId(volume(2), 'failover');
+    const { ended, looked, under } = rescuer((id) => (id === child ? STUCK_ATTEMPTS : STUCK_ATTEMPTS - 1));
+    await under.sweep(
+      running(volumeWorkflowId(volume(1)), volumeWorkflowId(volume(2)), child, 'fence-node/1', 'other'),
+    );
+    expect(ended).toEqual([`${child} run`]);
+    expect(looked).toEqual([volume(2)]);
+  });
+
+  it('rescues a volume once a minute', async () => {
+    const { clock, ended, under } = rescuer(() => STUCK_ATTEMPTS);
+    const runs = running(volumeWorkflowId(volume(1)), volumeChildId(volume(1), 'failover'));
+    await under.sweep(runs);
+    await clock.advance(RESCUE_INTERVAL_MS - 1);
+    await under.sweep(runs);
+    expect(ended).toHaveLength(1);
+    await clock.advance(1);
+    await under.sweep(runs);
+    expect(ended).toHaveLength(2);
+  });
+
+  it('asks for a limited number in a sweep, for the others in the next', async () => {
+    const { asked, under } = rescuer(() => 1);
+    const ids = Array.from({ length: MAX_DESCRIBES + 50 }, (_, n) => volumeWorkflowId(volume(n)));
+    await under.sweep(running(...ids));
+    expect(asked).toHaveLength(MAX_DESCRIBES);
+    await under.sweep(running(...ids));
+    expect(new Set(asked).size).toBe(ids.length);
+    expect(asked).toHaveLength(2 * MAX_DESCRIBES);
+  });
+});
+
+describe("a failing workflow task in Temporal's log", () => {
+  it('is an error; the retries of polls are not', () => {
+    expect(ownLevel('WARN', { sdkComponent: 'core', failure: 'x' } as LogMetadata)).toBe('error');
+    expect(ownLevel('WARN', { sdkComponent: 'core' } as LogMetadata)).toBe('debug');
+  });
+
+  it('is told so often in each interval, with the number of those left out', () => {
+    const limit = new LogLimit(2, 1_000);
+    expect([0, 1, 2, 999, 1_000, 1_001, 1_002].map((at) => limit.admit(at)?.suppressed)).toEqual([
+      0,
+      0,
+      undefined,
+      undefined,
+      2,
+      0,
+      undefined,
+    ]);
   });
 });
 

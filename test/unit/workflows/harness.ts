@@ -8,7 +8,8 @@ import { startActivityWorkers } from '../../../node-agent/control/activity-worke
 import { bundleWorkflows } from '../../../node-agent/control/bundle-workflows.js';
 import { TemporalVolumeController } from '../../../node-agent/control/client.js';
 import { installTemporalRuntime } from '../../../node-agent/control/temporal-runtime.js';
-import { SHARED_TASK_QUEUE, volumeWorkflowId } from '../../../workflows/names.js';
+import { WORKFLOW_WORKER } from '../../../node-agent/control/workflow-worker.js';
+import { volumeWorkflowId } from '../../../workflows/names.js';
 import { startTestTemporal, type TestTemporalOptions } from '../../setup/temporal.js';
 import { FakeCluster } from './fake-cluster.js';
 
@@ -27,7 +28,7 @@ export class Harness {
     const [env, code] = await Promise.all([startTestTemporal(options), bundleWorkflows()]);
     const workflows = await Worker.create({
       connection: env.nativeConnection,
-      taskQueue: SHARED_TASK_QUEUE,
+      ...WORKFLOW_WORKER,
       workflowBundle: { code },
       identity: 'workflows',
     });
