@@ -40,6 +40,8 @@ process.on('SIGTERM', () => void stop('SIGTERM'));
 process.on('SIGINT', () => void stop('SIGINT'));
 // A supervisor that started this process with an IPC channel takes it along when it ends.
 process.on('disconnect', () => void stop('the supervisor is gone'));
+// It went before anybody listened; undefined where there never was a channel.
+if (process.connected === false) void stop('the supervisor is gone');
 process.on('uncaughtException', (err) => {
   logger.fatal({ err }, 'defect: the agent ends at once and starts anew');
   process.exit(1);

@@ -26,7 +26,11 @@ const worker = new SupervisedWorker({
   },
 });
 
+/** A worker that does not stop within this time is ended: its tasks are given to another one. */
+const STOP_TIMEOUT_MS = 10_000;
+
 const stop = () => {
+  setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
   worker.stop().then(
     () => process.exit(0),
     (err: unknown) => {
@@ -39,4 +43,5 @@ process.once('disconnect', stop);
 process.once('SIGTERM', stop);
 // Ctrl-C goes to the whole group of processes; the agent stops first, and then this one.
 process.on('SIGINT', () => {});
-if (process.channel === undefined) logger.warn('no parent: this process ends on SIGTERM only');
+// The agent was gone before anybody listened for its end.
+if (!process.connected) stop();

@@ -33,7 +33,10 @@ describe('the control process', () => {
     for (const child of started.splice(0)) child.kill('SIGKILL');
   });
 
-  it('ends when its agent is killed', async () => {
+  it.each([
+    ['when it has loaded everything, and tries to connect', 3_000],
+    ['before it listens for that', 0],
+  ])('ends when its agent is killed %s', async (_, afterMs) => {
     const entry = join(packageRoot(), 'dist', 'node-agent', 'control', 'control-worker.js');
     expect(existsSync(entry), `${entry}: run "npm run build"`).toBe(true);
     const agent = `
@@ -47,8 +50,7 @@ describe('the control process', () => {
       createInterface({ input: parent.stdout! }).once('line', (line) => resolve(Number(line)));
     });
     const lives = () => existsSync(`/proc/${pid}`);
-    // It has loaded Temporal's library, and tries to connect.
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
     expect(lives()).toBe(true);
     parent.kill('SIGKILL');
     const deadline = Date.now() + 15_000;
