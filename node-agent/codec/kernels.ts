@@ -1,9 +1,8 @@
 /** The WebAssembly module of asm/: finding, compiling and instantiating it. */
 
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { packageRoot } from '../package-root.js';
 import { CodecSetupError } from './codec.js';
 
 const MODULE = join('build', 'codec.wasm');
@@ -67,17 +66,6 @@ export interface Kernels {
   readonly at: KernelConstants;
   readonly bytes: Uint8Array;
   readonly view: DataView;
-}
-
-/** The folder with package.json, from sources as from dist/. */
-export function packageRoot(): string {
-  let directory = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(directory, 'package.json'))) {
-    const parent = dirname(directory);
-    if (parent === directory) throw new CodecSetupError('no package.json above the codec: the installation is broken');
-    directory = parent;
-  }
-  return directory;
 }
 
 /** Compiles build/codec.wasm; the module can be handed to worker threads. CodecSetupError if it isn't there. */

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Batch } from '../../core/record.js';
+import { packageRoot } from '../package-root.js';
 import { type CipherEngine, CodecError, CodecSetupError, type VolumeOptions } from './codec.js';
-import { packageRoot } from './kernels.js';
 import { Slab } from './slab.js';
 import {
   type FromWorker,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { bundleWorkflowCode, type Logger } from '@temporalio/worker';
-import { packageRoot } from './bundle.js';
+import { packageRoot } from '../package-root.js';
 
 const silent = (): void => {};
 const complain = (message: string, meta?: unknown): void => console.error(message, meta ?? '');

@@ -5,12 +5,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SupervisedChild } from '../../cluster/child.js';
 import { DataDir, type Layout } from '../../cluster/data-dir.js';
 import { type ClusterFacts, readFacts } from '../../cluster/facts.js';
-import { packageRoot } from '../../cluster/package-root.js';
 import { identifyProcess } from '../../cluster/process-identity.js';
 import { settlePorts, startEtcd, startTemporal } from '../../cluster/servers.js';
 import { freeNetwork, temporaryDirectory } from '../../cluster/site.js';
 import { mountsBelow, noDeviceReason, releaseStaleMounts } from '../../cluster/volumes.js';
 import { waitFor } from '../../cluster/wait.js';
+import { packageRoot } from '../../node-agent/package-root.js';
 import { RunningCommand, runCommandLine } from '../setup/command.js';
 
 const UP = 'The cluster is up';
@@ -270,7 +270,7 @@ describe('npm start in trouble', () => {
   });
 
   const nobody = 65_534;
-  const readable = openToOthers(packageRoot);
+  const readable = openToOthers(packageRoot());
 
   it.skipIf(process.getuid?.() !== 0 || !readable)('without root, has the volume over NBD and says why', async () => {
     const other = temporaryDirectory('start-nobody');

@@ -5,8 +5,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, describe, expect, it } from 'vitest';
-import { packageRoot } from '../../../node-agent/control/bundle.js';
 import { TemporalVolumeController } from '../../../node-agent/control/client.js';
+import { packageRoot } from '../../../node-agent/package-root.js';
 import { SEARCH_ATTRIBUTES } from '../../../workflows/search-attributes.js';
 import { startTestTemporal } from '../../setup/temporal.js';
 

@@ -3,7 +3,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import proto from '@temporalio/proto';
-import { packageRoot } from '../../../node-agent/control/bundle.js';
+import { packageRoot } from '../../../node-agent/package-root.js';
 
 /** In the sources, also for compiled code. */
 const FOLDER = join(packageRoot(), 'test', 'unit', 'workflows', 'histories');
