@@ -10,7 +10,7 @@ import type { NodeId } from './types.js';
 /** Preferred node of the first copy, by name or id; a wish, not a condition. */
 export const HINT_MASTER_LABEL = `${LABEL_PREFIX}hint.master`;
 
-/** Kept free on every node, bytes (CAPACITY_RESERVE_BYTES). */
+/** Free space of every data file system that volumes may not use, bytes (CAPACITY_RESERVE_BYTES). */
 export const DEFAULT_RESERVE_BYTES = 2 ** 30;
 
 /** Free space is compared in this many steps of a node's capacity. */

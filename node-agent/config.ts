@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { parseDurationMs } from '../core/duration.js';
 import { DomainError } from '../core/errors.js';
+import { DEFAULT_RESERVE_BYTES } from '../core/placement.js';
 
 export interface Endpoint {
   readonly host: string;
@@ -112,12 +113,7 @@ const environment = z.object({
   LOG_FORMAT: z.enum(['default', 'json']).default('json'),
   CONTROL_ROLE: bool.default(true),
   REPLACEMENT_GRACE: duration('15s'),
-  CAPACITY_RESERVE_BYTES: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(Number.MAX_SAFE_INTEGER)
-    .default(2 ** 30),
+  CAPACITY_RESERVE_BYTES: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(DEFAULT_RESERVE_BYTES),
   CODEC_WORKERS: z.coerce.number().int().min(0).max(MAX_CODEC_WORKERS).optional(),
   STORAGEOS_CIPHER_ENGINE: z.enum(['auto', 'wasm', 'native']).default('auto'),
 });

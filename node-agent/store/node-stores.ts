@@ -1,5 +1,6 @@
 /** All deployments on a node: which there are, which are open, and the room for them. */
 
+import { DEFAULT_RESERVE_BYTES } from '../../core/placement.js';
 import {
   type Clock,
   type DeploymentState,
@@ -24,8 +25,6 @@ import { HotSegments } from './segment.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 
 const MIB = 1024 * 1024;
-/** Free space of every data file system that volumes may not use. */
-export const DEFAULT_RESERVE_BYTES = 1024 * MIB;
 const DEFAULT_SETTINGS: StoreSettings = {
   segmentBytes: 64 * MIB,
   checkpointBytes: 512 * MIB,
