@@ -58,6 +58,7 @@ const GROUPS = {
     { package: 'qemu-utils', there: () => onPath('qemu-io') },
     { package: 'iproute2', there: () => onPath('ip') },
     { package: 'nftables', there: () => onPath('nft') },
+    { package: 'lz4', there: () => onPath('lz4') },
     { package: 'xfsprogs', there: () => onPath('mkfs.xfs') },
   ],
 };

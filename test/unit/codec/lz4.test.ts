@@ -63,8 +63,7 @@ describe('LZ4 block format', () => {
     }
   });
 
-  const tool = spawnSync('lz4', ['--version']);
-  test.skipIf(tool.error !== undefined)('the lz4 tool reads them', () => {
+  test('the lz4 tool reads them', () => {
     for (const kind of DATA_KINDS) {
       const plain = makeData(kind, 60_000, 9);
       const block = lz4.compress(plain, compressBound(plain.length))!;
