@@ -8,13 +8,13 @@
  * | offset | type | field |
  * |---|---|---|
  * | 0  | u64 | first block number (kind GENERATION: the attachment generation) |
- * | 8  | u32 | number of blocks: 1 for DATA, at least 1 for ZERO, 0 for GENERATION |
+ * | 8  | u32 | number of blocks: 1 for DATA and LOST, at least 1 for ZERO, 0 for GENERATION |
  * | 12 | u8  | kind |
  * | 13 | u8  | encoding flags, DATA only |
  * | 14 | u16 | 0 |
  * | 16 | u32 | stored length of the payload in bytes: 1–65,536 for DATA, else 0 |
  * | 20 | u32 | 0 |
- * | 24 | u64 | XXH3-64 of the stored payload, bound to volume and block number; 0 unless DATA |
+ * | 24 | u64 | XXH3-64 of the stored payload, bound to volume and block number (LOST: of the payload that is lost); else 0 |
  */
 
 export const ENTRY_BYTES = 32;
@@ -29,6 +29,11 @@ export const KIND_DATA = 1;
 export const KIND_ZERO = 2;
 /** A higher attachment generation takes effect at this point of the log. */
 export const KIND_GENERATION = 3;
+/**
+ * A block whose payload no in-sync copy could read when this copy was brought up to date: what it was is known by
+ * order and checksum, so that a copy that has it can mend it; reading it is an error until then. Beside the stream only.
+ */
+export const KIND_LOST = 4;
 
 export const FLAG_LZ4 = 1;
 export const FLAG_XTS = 2;
@@ -91,12 +96,26 @@ export function zeroEntry(block: number, blocks: number): Entry {
   return { block, blocks, kind: KIND_ZERO, flags: 0, storedLength: 0, checksumLow: 0, checksumHigh: 0 };
 }
 
+/** An entry for a block whose payload is lost, with the checksum that it had. */
+export function lostEntry(block: number, checksumLow: number, checksumHigh: number): Entry {
+  return { block, blocks: 1, kind: KIND_LOST, flags: 0, storedLength: 0, checksumLow, checksumHigh };
+}
+
+/** `write`: from a frontend; `stream`: with an order of its own in the log; `blocks`: blocks as a copy has them. */
+export type BatchUse = 'write' | 'stream' | 'blocks';
+
+const KINDS: Readonly<Record<BatchUse, readonly number[]>> = {
+  write: [KIND_DATA, KIND_ZERO],
+  stream: [KIND_DATA, KIND_ZERO, KIND_GENERATION],
+  blocks: [KIND_DATA, KIND_ZERO, KIND_LOST],
+};
+
 /**
- * What is wrong with a batch that came from outside, or undefined if it is sound: sizes within the limits,
- * every field in its range, payload exactly as long as the entries say, all blocks below `volumeBlocks`.
- * The payloads' checksums are not looked at here.
+ * What is wrong with a batch that came from outside, or undefined if it is sound: sizes within the limits, only
+ * kinds that belong into such a batch, every field in its range, payload exactly as long as the entries say, all
+ * blocks below `volumeBlocks`. The payloads' checksums are not looked at here.
  */
-export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: number): string | undefined {
+export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: number, use: BatchUse): string | undefined {
   const { entries, payload } = batch;
   if (entries.length === 0 || entries.length % ENTRY_BYTES !== 0) return `entry table of ${entries.length} bytes`;
   const count = entries.length / ENTRY_BYTES;
@@ -106,6 +125,7 @@ export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: numb
   for (let i = 0; i < count; i++) {
     const entry = readEntry(entries, i);
     const where = `entry ${i}`;
+    if (!KINDS[use].includes(entry.kind)) return `${where}: kind ${entry.kind} where ${use} is expected`;
     switch (entry.kind) {
       case KIND_DATA:
         if (entry.blocks !== 1) return `${where}: ${entry.blocks} blocks in one data entry`;
@@ -119,8 +139,10 @@ export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: numb
         if (entry.blocks !== 0 || entry.storedLength !== 0) return `${where}: malformed generation`;
         if (!Number.isSafeInteger(entry.block)) return `${where}: generation out of range`;
         continue;
-      default:
-        return `${where}: unknown kind ${entry.kind}`;
+      case KIND_LOST:
+        if (entry.blocks !== 1 || entry.storedLength !== 0 || entry.flags !== 0)
+          return `${where}: malformed lost block`;
+        break;
     }
     if (entry.block + entry.blocks > volumeBlocks) return `${where}: beyond the volume's end`;
     stored += entry.storedLength;

@@ -80,7 +80,7 @@ export class Writes {
   write(batch: Batch, fua: boolean, wanted: () => boolean, done: (status: IoStatus) => void): void {
     const { context } = this.#primary;
     const { blocks, blockSize } = context.store.state;
-    if (batchProblem(batch, blocks, blockSize) !== undefined || hasGeneration(batch)) {
+    if (batchProblem(batch, blocks, blockSize, 'write') !== undefined) {
       done('invalid');
       return;
     }
@@ -258,9 +258,4 @@ export class Writes {
     });
     context.background(flushed);
   }
-}
-
-function hasGeneration(batch: Batch): boolean {
-  for (let i = 0; i < entryCount(batch); i++) if (readEntry(batch.entries, i).kind === KIND_GENERATION) return true;
-  return false;
 }

@@ -101,7 +101,7 @@ export class HostedDeployment {
     // An answer to a fetch, or a piece of backfill, may be empty.
     if (batch.entries.length === 0 && type !== 'append') return;
     const { blocks, blockSize } = this.store.state;
-    const problem = batchProblem(batch, blocks, blockSize);
+    const problem = batchProblem(batch, blocks, blockSize, type === 'append' ? 'stream' : 'blocks');
     if (problem !== undefined) throw new WireError('malformed', `${type}: ${problem}`);
   }
 }

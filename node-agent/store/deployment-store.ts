@@ -10,7 +10,7 @@ import {
   type LogBatch,
   type StoredBlocks,
 } from '../../core/ports.js';
-import { type Batch, batchProblem, ENTRY_BYTES, entryCount } from '../../core/record.js';
+import { type Batch, type BatchUse, batchProblem, ENTRY_BYTES, entryCount } from '../../core/record.js';
 import type { BlockNumber, Epoch, Generation, HistoryEntry, Incarnation, Order, Sequence } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import { emptyRecord } from './block-index.js';
@@ -276,7 +276,7 @@ export class LocalDeploymentStore implements DeploymentStore {
 
   append({ epoch, firstSequence, batch }: LogBatch): void {
     this.#check();
-    this.#checkBatch(batch);
+    this.#checkBatch(batch, 'stream');
     const due = this.#image.lastSequence + 1;
     invariant(firstSequence === due, 'the stream has no gaps', () => `${firstSequence} where ${due} is due`);
     const header = this.#describe(BATCH_STREAM, epoch, firstSequence, batch);
@@ -296,7 +296,7 @@ export class LocalDeploymentStore implements DeploymentStore {
 
   backfill(blocks: StoredBlocks): void {
     this.#check();
-    this.#checkBatch(blocks.batch);
+    this.#checkBatch(blocks.batch, 'blocks');
     this.#backfill(blocks, blocks.batch.payload.length > 0 ? 'payload' : 'record');
   }
 
@@ -444,9 +444,9 @@ export class LocalDeploymentStore implements DeploymentStore {
     if (this.failed) throw new StoreFailedError(this.#identity.deployment, { cause: this.#failure });
   }
 
-  #checkBatch(batch: Batch): void {
+  #checkBatch(batch: Batch, use: BatchUse): void {
     const { blocks, blockSize } = this.#superblock;
-    const problem = batchProblem(batch, blocks, blockSize);
+    const problem = batchProblem(batch, blocks, blockSize, use);
     invariant(problem === undefined, 'only sound batches are stored', () => problem ?? '');
   }
 
