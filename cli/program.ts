@@ -2,6 +2,7 @@
 
 import { Command } from 'commander';
 import type { Context } from './context.js';
+import { addDebugCommands } from './debug.js';
 import type { Streams } from './output.js';
 import type { GlobalFlags } from './settings.js';
 import { VERSION } from './version.js';
@@ -199,6 +200,11 @@ export function createProgram(runtime: Runtime): Command {
     withCas(program.command('uncordon <node>').description('use a node again')),
     async () => (await commands.update()).uncordon,
   );
+
+  addDebugCommands(program, {
+    ...runtime,
+    settings: async () => (await import('./settings.js')).readSettings(globalFlags(program), runtime.env),
+  });
 
   program
     .command('version')

@@ -64,10 +64,15 @@ export interface DeploymentReport {
 }
 
 /**
- * All deployments below the disk's root, ascending by directory. `deep` reads every block and every batch, else what
- * opening reads. Errors: DiskError 'locked' while an agent uses the directory.
+ * All deployments below the disk's root, ascending by directory, or those with, or of a volume with, one of the ids
+ * `only`. `deep` reads every block and every batch, else what opening reads. Errors: DiskError 'locked' while an
+ * agent uses the directory.
  */
-export async function* inspect(options: InspectionOptions, deep: boolean): AsyncGenerator<DeploymentReport> {
+export async function* inspect(
+  options: InspectionOptions,
+  deep: boolean,
+  only?: ReadonlySet<string>,
+): AsyncGenerator<DeploymentReport> {
   const { clock, random } = options;
   // Not a data directory: nothing is made in it, not even the lock.
   options.disk.list(DATA_ROOT);
@@ -79,7 +84,9 @@ export async function* inspect(options: InspectionOptions, deep: boolean): Async
       for (const index of devices.indexDirectories()) {
         const names = disk.list(index).filter((name) => /^[1-9]\d{0,14}$/.test(name));
         for (const name of names.sort((a, b) => Number(a) - Number(b))) {
-          yield await new Inspection({ ...options, disk }, devices, `${index}/${name}`).run(deep);
+          const directory = `${index}/${name}`;
+          if (only !== undefined && !isOneOf(only, SuperblockFile.read(disk, directory))) continue;
+          yield await new Inspection({ ...options, disk }, devices, directory).run(deep);
         }
       }
     } finally {
@@ -88,6 +95,10 @@ export async function* inspect(options: InspectionOptions, deep: boolean): Async
   } finally {
     lock.release();
   }
+}
+
+function isOneOf(ids: ReadonlySet<string>, read: ReturnType<typeof SuperblockFile.read>): boolean {
+  return 'superblock' in read && (ids.has(read.superblock.volume) || ids.has(read.superblock.deployment));
 }
 
 class Inspection {
