@@ -8,6 +8,7 @@ import type {
   Incarnation,
   NamespaceId,
   NodeId,
+  PolicyGroupId,
   UserId,
   VolumeId,
 } from './types.js';
@@ -142,9 +143,28 @@ export interface User {
   /** argon2id, PHC string format. */
   readonly passwordHash: string;
   readonly isAdmin: boolean;
-  readonly groups: readonly string[];
+  /** Policy groups that the user is a member of. */
+  readonly groups: readonly PolicyGroupId[];
   /** Tokens issued before this moment are refused. RFC 3339. */
   readonly sessionsValidFrom: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+/** What members of a policy group may do; see core/access.ts. */
+export interface PolicySpec {
+  /** `*`: every namespace, and what belongs to none. */
+  readonly namespaceID: NamespaceId | '*';
+  readonly resourceType: '*' | 'cluster' | 'namespace' | 'node' | 'policy' | 'user' | 'volume';
+  /** Whether only reading is allowed. */
+  readonly readOnly: boolean;
+}
+
+/** Rights under a name, for all users who are members. */
+export interface PolicyGroup {
+  readonly id: PolicyGroupId;
+  readonly name: string;
+  readonly specs: readonly PolicySpec[];
   readonly createdAt: string;
   readonly updatedAt: string;
 }

@@ -23,6 +23,7 @@ export type DeploymentId = Brand<string, 'DeploymentId'>;
 export type NodeId = Brand<string, 'NodeId'>;
 export type NamespaceId = Brand<string, 'NamespaceId'>;
 export type UserId = Brand<string, 'UserId'>;
+export type PolicyGroupId = Brand<string, 'PolicyGroupId'>;
 /** New whenever a deployment's store opens: tells one life of the process from the next. */
 export type Incarnation = Brand<string, 'Incarnation'>;
 

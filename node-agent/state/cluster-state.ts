@@ -7,13 +7,14 @@ import type {
   Namespace,
   NodeLiveness,
   NodeRecord,
+  PolicyGroup,
   Tombstone,
   User,
   Volume,
 } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { Clock, MembershipStore } from '../../core/ports.js';
-import type { DeploymentId, NamespaceId, NodeId, UserId, VolumeId } from '../../core/types.js';
+import type { DeploymentId, NamespaceId, NodeId, PolicyGroupId, UserId, VolumeId } from '../../core/types.js';
 import { encodeValue, revisionOf, versionOf } from './encoding.js';
 import { EtcdConnection, type EtcdOptions, toDomainError } from './etcd.js';
 import { decodeCluster, StateFeed, type Watch, type WatchHandlers } from './feed.js';
@@ -27,6 +28,7 @@ import {
   membershipSchema,
   namespaceSchema,
   nodeSchema,
+  policySchema,
   tombstoneSchema,
   userSchema,
   volumeSchema,
@@ -56,6 +58,7 @@ export class ClusterState {
   readonly nodes: Repository<NodeRecord, NodeId>;
   readonly namespaces: Repository<Namespace, NamespaceId>;
   readonly users: Repository<User, UserId>;
+  readonly policies: Repository<PolicyGroup, PolicyGroupId>;
   readonly tombstones: Repository<Tombstone, DeploymentId>;
   /** For reading; keys are written by `registerLiveness`. */
   readonly liveness: Repository<NodeLiveness, NodeId>;
@@ -129,6 +132,13 @@ export class ClusterState {
       schema: userSchema,
       idOf: (user: User) => user.id,
       uniqueName: (user) => ({ kind: 'users', scope: CLUSTER_SCOPE, name: user.username }),
+    });
+    this.policies = this.#repository({
+      kind: 'policies',
+      noun: 'policy group',
+      schema: policySchema,
+      idOf: (group: PolicyGroup) => group.id,
+      uniqueName: (group) => ({ kind: 'policies', ...named(group) }),
     });
     this.tombstones = this.#repository({
       kind: 'tombstones',

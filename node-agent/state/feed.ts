@@ -7,12 +7,13 @@ import type {
   Namespace,
   NodeLiveness,
   NodeRecord,
+  PolicyGroup,
   Tombstone,
   User,
   Volume,
 } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
-import type { DeploymentId, NamespaceId, NodeId, UserId, VolumeId } from '../../core/types.js';
+import type { DeploymentId, NamespaceId, NodeId, PolicyGroupId, UserId, VolumeId } from '../../core/types.js';
 import { decodeValue, versionOf } from './encoding.js';
 import { type KeyValue, toDomainError } from './etcd.js';
 import { CLUSTER_KEY, KINDS, type Kind, objectKey, parseKey } from './keys.js';
@@ -29,6 +30,7 @@ export interface WatchHandlers {
   liveness?(id: NodeId, value: NodeLiveness | undefined): void;
   namespace?(id: NamespaceId, value: Namespace | undefined): void;
   user?(id: UserId, value: User | undefined): void;
+  policy?(id: PolicyGroupId, value: PolicyGroup | undefined): void;
   tombstone?(id: DeploymentId, value: Tombstone | undefined): void;
   /** Everything that was there when `watch` was called has been told. */
   synced?(): void;
@@ -46,11 +48,12 @@ const HANDLER: Readonly<Record<Kind, Exclude<keyof WatchHandlers, 'synced'>>> = 
   liveness: 'liveness',
   namespaces: 'namespace',
   users: 'user',
+  policies: 'policy',
   tombstones: 'tombstone',
 };
 
 /** The order in which a listing is told: what a volume refers to comes before it. */
-const TOLD_FIRST: readonly Kind[] = ['namespaces', 'users', 'nodes', 'liveness', 'tombstones'];
+const TOLD_FIRST: readonly Kind[] = ['namespaces', 'policies', 'users', 'nodes', 'liveness', 'tombstones'];
 const TELLING_ORDER: readonly Kind[] = [...TOLD_FIRST, ...KINDS.filter((kind) => !TOLD_FIRST.includes(kind))];
 
 export function decodeCluster(item: KeyValue): Versioned<Cluster> {

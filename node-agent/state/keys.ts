@@ -8,6 +8,7 @@ export const KINDS = [
   'liveness',
   'namespaces',
   'users',
+  'policies',
   'tombstones',
 ] as const;
 
@@ -20,7 +21,7 @@ export function objectKey(kind: Kind, id: string): string {
 }
 
 /** Kinds whose objects have a name that is unique within a scope. */
-export type NamedKind = 'volumes' | 'nodes' | 'namespaces' | 'users';
+export type NamedKind = 'volumes' | 'nodes' | 'namespaces' | 'users' | 'policies';
 
 /** Scope of names that are unique in the whole cluster. */
 export const CLUSTER_SCOPE = '-';
@@ -33,6 +34,16 @@ export function nameKey(kind: NamedKind, scope: string, name: string): string {
 /** Prefix of all names of a scope. */
 export function nameScope(kind: NamedKind, scope: string): string {
   return `names/${kind}/${scope}/`;
+}
+
+/** Says that a user is a member of a policy group; its value is the user's id. */
+export function memberKey(group: string, user: string): string {
+  return `${membersOf(group)}${user}`;
+}
+
+/** Prefix of all members of a policy group. */
+export function membersOf(group: string): string {
+  return `members/${group}/`;
 }
 
 /** Kind and id of an object's key; undefined for keys that hold no object. */

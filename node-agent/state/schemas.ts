@@ -1,6 +1,7 @@
 /** One schema for each type that etcd holds; held equal to core/domain.ts by the compiler. */
 
 import { z } from 'zod';
+import { ANY, RESOURCE_TYPES } from '../../core/access.js';
 import type {
   Attachment,
   Cluster,
@@ -9,6 +10,7 @@ import type {
   Namespace,
   NodeLiveness,
   NodeRecord,
+  PolicyGroup,
   Tombstone,
   User,
   Volume,
@@ -21,6 +23,7 @@ import {
   isUuid,
   type NamespaceId,
   type NodeId,
+  type PolicyGroupId,
   type Sequence,
   type UserId,
   type VolumeId,
@@ -35,6 +38,9 @@ export const MAX_LABEL_VALUE_CHARS = 1024;
 export const OBJECT_NAME = /^[a-z0-9.-]{1,253}$/;
 export const MAX_DESCRIPTION_CHARS = 4096;
 export const MAX_USERNAME_CHARS = 253;
+/** Policy groups of one user, and specs of one policy group, at the most. */
+export const MAX_GROUPS_OF_USER = 1000;
+export const MAX_SPECS = 1000;
 /** Entries of a membership's lists at the most: a guard against garbage, far above what the protocol makes. */
 const MAX_MEMBERS = 64;
 const MAX_HISTORY = 1_000_000;
@@ -144,8 +150,25 @@ export const userSchema = z.strictObject({
   username: z.string().min(1).max(MAX_USERNAME_CHARS),
   passwordHash: z.string().min(1).max(1024),
   isAdmin: z.boolean(),
-  groups: z.array(z.string().max(253)).max(1000).readonly(),
+  groups: z.array(id<PolicyGroupId>()).max(MAX_GROUPS_OF_USER).readonly(),
   sessionsValidFrom: time,
+  createdAt: time,
+  updatedAt: time,
+});
+
+export const policySchema = z.strictObject({
+  id: id<PolicyGroupId>(),
+  name,
+  specs: z
+    .array(
+      z.strictObject({
+        namespaceID: z.union([z.literal(ANY), id<NamespaceId>()]),
+        resourceType: z.enum([ANY, ...RESOURCE_TYPES]),
+        readOnly: z.boolean(),
+      }),
+    )
+    .max(MAX_SPECS)
+    .readonly(),
   createdAt: time,
   updatedAt: time,
 });
@@ -193,6 +216,7 @@ type Same<A, B> = [A] extends [B]
   node: true,
   namespace: true,
   user: true,
+  policy: true,
   tombstone: true,
   cluster: true,
   liveness: true,
@@ -205,6 +229,7 @@ type Same<A, B> = [A] extends [B]
   node: Same<z.output<typeof nodeSchema>, NodeRecord>;
   namespace: Same<z.output<typeof namespaceSchema>, Namespace>;
   user: Same<z.output<typeof userSchema>, User>;
+  policy: Same<z.output<typeof policySchema>, PolicyGroup>;
   tombstone: Same<z.output<typeof tombstoneSchema>, Tombstone>;
   cluster: Same<z.output<typeof clusterSchema>, Cluster>;
   liveness: Same<z.output<typeof livenessSchema>, NodeLiveness>;

@@ -1,22 +1,14 @@
-import type { Hono } from 'hono';
 import { z } from 'zod';
 import type { User } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
 import type { UserId } from '../../../core/types.js';
 import type { Versioned } from '../../state/cluster-state.js';
 import { MAX_USERNAME_CHARS } from '../../state/schemas.js';
-import { requireAdmin } from '../access.js';
 import type { ApiServices } from '../context.js';
 import { MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS } from '../passwords.js';
-import {
-  type ApiEnvironment,
-  expectedVersion,
-  noContent,
-  optional,
-  pathId,
-  readBody,
-  versionField,
-} from '../request.js';
+import { id, optional, versionField } from '../request.js';
+import { created, done, ok, type Route, route } from '../route.js';
+import { userSchema } from '../schemas/user.js';
 import { userView } from '../views.js';
 
 const password = z.string().min(MIN_PASSWORD_CHARS).max(MAX_PASSWORD_CHARS);
@@ -28,122 +20,213 @@ const creation = z.object({
   isAdmin: optional(z.boolean()),
   groups,
 });
-
 const change = z.object({
   password: optional(password),
   isAdmin: optional(z.boolean()),
   groups,
   version: versionField,
 });
-const ownChange = z.object({ password: optional(password), version: versionField });
 
-export function userRoutes(app: Hono<ApiEnvironment>, services: ApiServices): void {
-  const { state, random } = services.dependencies;
+const user = { description: 'The user.', body: userSchema };
+const gone = { description: 'The account is gone, and its sessions with it.' };
+const ended = { description: 'All sessions have ended.' };
+const params = { id: id<UserId>('Id of the user.') };
+const OWN_READ = { resource: 'self', action: 'read' } as const;
+const OWN_WRITE = { resource: 'self', action: 'write' } as const;
 
-  async function find(id: UserId): Promise<Versioned<User>> {
-    const found = await state.users.getOrLastSeen(id);
-    if (found === undefined) throw new DomainError('not-found', `user ${id} not found`);
-    return found;
-  }
-
-  /** A new password ends the user's sessions. */
-  async function withPassword(text: string | undefined): Promise<Partial<User>> {
-    if (text === undefined) return {};
-    return { passwordHash: await services.passwords.hash(text), sessionsValidFrom: services.now() };
-  }
-
-  /** The last administrator stays. */
-  function keepAnAdministrator(id: UserId): void {
-    const others = [...state.users.cached.values()].some(({ value }) => value.isAdmin && value.id !== id);
-    if (!others) throw new DomainError('in-use', 'the last administrator can be neither deleted nor demoted');
-  }
-
-  async function remove(user: User, version: string | undefined): Promise<void> {
-    if (user.isAdmin) keepAnAdministrator(user.id);
-    await state.users.remove(user.id, version);
-  }
-
-  app.post('/users', async (c) => {
-    requireAdmin(c.get('user'));
-    const body = await readBody(c, creation);
-    const now = services.now();
-    const created = await state.users.create({
-      id: random.uuid() as UserId,
-      username: body.username,
-      passwordHash: await services.passwords.hash(body.password),
-      isAdmin: body.isAdmin ?? false,
-      groups: body.groups ?? [],
-      sessionsValidFrom: now,
-      createdAt: now,
-      updatedAt: now,
-    });
-    return c.json(userView(created), 201);
-  });
-
-  app.get('/users', async (c) => {
-    const user = c.get('user');
-    const all = await state.users.listOrLastSeen();
-    return c.json(all.filter(({ value }) => user.isAdmin || value.id === user.id).map(userView));
-  });
-
-  app.get('/users/self', async (c) => c.json(userView(await find(c.get('user').id))));
-
-  app.put('/users/self', async (c) => {
-    const body = await readBody(c, ownChange);
-    const version = expectedVersion(c, body.version);
-    const patch = await withPassword(body.password);
-    const updatedAt = services.now();
-    const { id } = c.get('user');
-    return c.json(userView(await state.users.update(id, (user) => ({ ...user, ...patch, updatedAt }), version)));
-  });
-
-  app.delete('/users/self', async (c) => {
-    await remove(c.get('user'), expectedVersion(c, c.req.query('version')));
-    return noContent(c);
-  });
-
-  const endSessions = (id: UserId) =>
-    state.users.update(id, (user) => ({ ...user, sessionsValidFrom: services.now() }));
-
-  app.delete('/users/self/sessions', async (c) => {
-    await endSessions(c.get('user').id);
-    return noContent(c);
-  });
-
-  app.get('/users/:id', async (c) => {
-    const id = pathId<UserId>(c, 'id');
-    if (id !== c.get('user').id) requireAdmin(c.get('user'));
-    return c.json(userView(await find(id)));
-  });
-
-  app.put('/users/:id', async (c) => {
-    requireAdmin(c.get('user'));
-    const id = pathId<UserId>(c, 'id');
-    if (id === c.get('user').id) throw new DomainError('forbidden', 'use /users/self to change your own account');
-    const body = await readBody(c, change);
-    const version = expectedVersion(c, body.version);
-    const patch = await withPassword(body.password);
-    const updatedAt = services.now();
-    const isAdmin = body.isAdmin ?? false;
-    const updated = await state.users.update(
-      id,
-      (user) => ({ ...user, ...patch, isAdmin, groups: body.groups ?? [], updatedAt }),
-      version,
-    );
-    return c.json(userView(updated));
-  });
-
-  app.delete('/users/:id', async (c) => {
-    requireAdmin(c.get('user'));
-    const version = expectedVersion(c, c.req.query('version'));
-    const { value } = await state.users.require(pathId<UserId>(c, 'id'));
-    await remove(value, version);
-    return noContent(c);
-  });
-
-  app.delete('/users/:id/sessions', async (c) => {
-    requireAdmin(c.get('user'));
-    await endSessions(pathId<UserId>(c, 'id'));
-    return noContent(c);
-  });
+async function find({ dependencies }: ApiServices, id: UserId): Promise<Versioned<User>> {
+  const found = await dependencies.state.users.getOrLastSeen(id);
+  if (found === undefined) throw new DomainError('not-found', `user ${id} not found`);
+  return found;
 }
+
+/** A new password ends the user's sessions. */
+async function withPassword(services: ApiServices, text: string | undefined): Promise<Partial<User>> {
+  if (text === undefined) return {};
+  return { passwordHash: await services.passwords.hash(text), sessionsValidFrom: services.now() };
+}
+
+/** The last administrator stays. Errors: 'in-use'. */
+async function remove({ dependencies }: ApiServices, user: User, version: string | undefined): Promise<void> {
+  const { users } = dependencies.state;
+  const others = [...users.cached.values()].some(({ value }) => value.isAdmin && value.id !== user.id);
+  if (user.isAdmin && !others) {
+    throw new DomainError('in-use', 'the last administrator can be neither deleted nor demoted');
+  }
+  await users.remove(user.id, version);
+}
+
+async function endSessions(services: ApiServices, id: UserId): Promise<void> {
+  await services.dependencies.state.users.update(id, (user) => ({ ...user, sessionsValidFrom: services.now() }));
+}
+
+export const userRoutes: readonly Route[] = [
+  route({
+    operationId: 'createUser',
+    method: 'post',
+    path: '/users',
+    summary: 'Make a user',
+    access: { resource: 'user', action: 'write' },
+    body: creation,
+    responses: { 201: user },
+    errors: [409],
+    handler: async ({ body }, services) => {
+      const { state, random } = services.dependencies;
+      const now = services.now();
+      const made = await state.users.create({
+        id: random.uuid() as UserId,
+        username: body.username,
+        passwordHash: await services.passwords.hash(body.password),
+        isAdmin: body.isAdmin ?? false,
+        groups: body.groups ?? [],
+        sessionsValidFrom: now,
+        createdAt: now,
+        updatedAt: now,
+      });
+      return created(userView(made));
+    },
+  }),
+
+  route({
+    operationId: 'listUsers',
+    method: 'get',
+    path: '/users',
+    summary: 'All users; without administrator’s rights the caller alone',
+    access: { resource: 'user', action: 'read' },
+    responses: { 200: { description: 'The users.', body: z.array(userSchema) } },
+    handler: async ({ user }, { dependencies }) => {
+      const all = await dependencies.state.users.listOrLastSeen();
+      return ok(all.filter(({ value }) => user.isAdmin || value.id === user.id).map(userView));
+    },
+  }),
+
+  route({
+    operationId: 'getAuthenticatedUser',
+    method: 'get',
+    path: '/users/self',
+    summary: 'The caller',
+    access: OWN_READ,
+    responses: { 200: user },
+    errors: [404],
+    handler: async (call, services) => ok(userView(await find(services, call.user.id))),
+  }),
+
+  route({
+    operationId: 'updateAuthenticatedUser',
+    method: 'put',
+    path: '/users/self',
+    summary: "Change the caller's password",
+    access: OWN_WRITE,
+    versioned: 'body',
+    body: z.object({ password: optional(password), version: versionField }),
+    responses: { 200: user },
+    errors: [404],
+    handler: async (call, services) => {
+      const patch = await withPassword(services, call.body.password);
+      const updatedAt = services.now();
+      const { users } = services.dependencies.state;
+      const updated = await users.update(
+        call.user.id,
+        (current) => ({ ...current, ...patch, updatedAt }),
+        call.expectedVersion,
+      );
+      return ok(userView(updated));
+    },
+  }),
+
+  route({
+    operationId: 'deleteAuthenticatedUser',
+    method: 'delete',
+    path: '/users/self',
+    summary: "Remove the caller's account",
+    access: OWN_WRITE,
+    versioned: 'query',
+    responses: { 200: gone },
+    errors: [404, 409],
+    handler: async (call, services) => {
+      await remove(services, call.user, call.expectedVersion);
+      return done;
+    },
+  }),
+
+  route({
+    operationId: 'deleteAuthenticatedUserSessions',
+    method: 'delete',
+    path: '/users/self/sessions',
+    summary: 'End all sessions of the caller',
+    access: OWN_WRITE,
+    responses: { 200: ended },
+    errors: [404, 412],
+    handler: async (call, services) => {
+      await endSessions(services, call.user.id);
+      return done;
+    },
+  }),
+
+  route({
+    operationId: 'getUser',
+    method: 'get',
+    path: '/users/{id}',
+    summary: 'A user',
+    access: { resource: 'user', action: 'read' },
+    params,
+    responses: { 200: user },
+    handler: async ({ params }, services) => ok(userView(await find(services, params.id))),
+  }),
+
+  route({
+    operationId: 'updateUser',
+    method: 'put',
+    path: '/users/{id}',
+    summary: "Change another user's password, rights and groups",
+    access: { resource: 'user', action: 'write' },
+    params,
+    versioned: 'body',
+    body: change,
+    responses: { 200: user },
+    handler: async ({ params, body, user: caller, expectedVersion }, services) => {
+      if (params.id === caller.id) throw new DomainError('forbidden', 'use /users/self to change your own account');
+      const patch = await withPassword(services, body.password);
+      const updatedAt = services.now();
+      const { isAdmin = false, groups = [] } = body;
+      const updated = await services.dependencies.state.users.update(
+        params.id,
+        (current) => ({ ...current, ...patch, isAdmin, groups, updatedAt }),
+        expectedVersion,
+      );
+      return ok(userView(updated));
+    },
+  }),
+
+  route({
+    operationId: 'deleteUser',
+    method: 'delete',
+    path: '/users/{id}',
+    summary: 'Remove a user',
+    access: { resource: 'user', action: 'write' },
+    params,
+    versioned: 'query',
+    responses: { 200: gone },
+    errors: [409],
+    handler: async ({ params, expectedVersion }, services) => {
+      const { value } = await services.dependencies.state.users.require(params.id);
+      await remove(services, value, expectedVersion);
+      return done;
+    },
+  }),
+
+  route({
+    operationId: 'deleteSessions',
+    method: 'delete',
+    path: '/users/{id}/sessions',
+    summary: 'End all sessions of a user',
+    access: { resource: 'user', action: 'write' },
+    params,
+    responses: { 200: ended },
+    errors: [412],
+    handler: async ({ params }, services) => {
+      await endSessions(services, params.id);
+      return done;
+    },
+  }),
+];
