@@ -1,4 +1,6 @@
-/** Exit codes of `storageos`, as StorageOS's CLI had them (reference/cli-and-gui.md, "CLI: global"). */
+/** Exit codes of `storageos`, as StorageOS's CLI had them. */
+
+import type { ApiError } from '../client/errors.js';
 
 export const EXIT = {
   ok: 0,
@@ -28,18 +30,8 @@ export class CliError extends Error {
   }
 }
 
-/** The API refused. */
-export class ApiError extends CliError {
-  readonly status: number;
-  constructor(status: number, message: string, creating: boolean) {
-    super(exitCodeOf(status, creating), message);
-    this.name = 'ApiError';
-    this.status = status;
-  }
-}
-
 /** 409 means that the name is taken when something is created, and a state that stands against it otherwise. */
-function exitCodeOf(status: number, creating: boolean): ExitCode {
+function exitCodeOfStatus(status: number, creating: boolean): ExitCode {
   switch (status) {
     case 400:
       return EXIT.invalidInput;
@@ -52,6 +44,7 @@ function exitCodeOf(status: number, creating: boolean): ExitCode {
     case 409:
       return creating ? EXIT.alreadyExists : EXIT.invalidState;
     case 412:
+    case 429:
     case 503:
       return EXIT.transient;
     case 422:
@@ -63,6 +56,19 @@ function exitCodeOf(status: number, creating: boolean): ExitCode {
     case 500:
       return EXIT.internal;
     default:
+      return EXIT.other;
+  }
+}
+
+export function exitCodeOf(error: ApiError): ExitCode {
+  switch (error.failure) {
+    case 'refused':
+      return exitCodeOfStatus(error.status, error.creating);
+    case 'timeout':
+      return EXIT.timedOut;
+    case 'malformed':
+      return EXIT.internal;
+    case 'unreachable':
       return EXIT.other;
   }
 }

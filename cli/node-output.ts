@@ -1,6 +1,6 @@
 /** Nodes as text, JSON and YAML. */
 
-import type { ApiNode } from './api-types.js';
+import type { ApiNode } from '../client/types.js';
 import { formatAge, formatBytes, formatFields, formatTable, formatTime, labelLines } from './format.js';
 import { type NamedVolume, volumeJson } from './volume-output.js';
 

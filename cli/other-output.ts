@@ -1,6 +1,6 @@
 /** Namespaces, users, the cluster and its licence as text and JSON. */
 
-import type { ApiCluster, ApiLicence, ApiNamespace, ApiNode, ApiUser } from './api-types.js';
+import type { ApiCluster, ApiLicence, ApiNamespace, ApiNode, ApiUser } from '../client/types.js';
 import { formatAge, formatBytes, formatFields, formatTable, formatTime, labelLines } from './format.js';
 import { nodeJson } from './node-output.js';
 

@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
-import { CliError, EXIT, type ExitCode } from './errors.js';
+import { ApiError } from '../client/errors.js';
+import { CliError, EXIT, type ExitCode, exitCodeOf } from './errors.js';
 import { rewriteGoFlags } from './go-flags.js';
 import { createProgram, type Runtime } from './program.js';
 
@@ -14,6 +15,10 @@ export async function run(args: readonly string[], runtime: Runtime): Promise<Ex
     if (error instanceof CliError) {
       runtime.streams.err(`Error: ${error.message}\n`);
       return error.exitCode;
+    }
+    if (error instanceof ApiError) {
+      runtime.streams.err(`Error: ${error.reason}\n`);
+      return exitCodeOf(error);
     }
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     runtime.streams.err(`Error: ${message}\n`);

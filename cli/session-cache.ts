@@ -3,11 +3,12 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { SessionStore } from '../client/transport.js';
 
 /** A token counts as expired this long before it is, so that it does not expire on the way. */
 const EARLY_MS = 5000;
 
-export class SessionCache {
+export class SessionCache implements SessionStore {
   readonly #directory: string;
   readonly #file: string;
 
@@ -20,11 +21,11 @@ export class SessionCache {
   }
 
   /** Undefined if there is none that is still good. */
-  load(nowMs: number): string | undefined {
+  load(): string | undefined {
     try {
       const { token, expiresAt } = JSON.parse(readFileSync(this.#file, 'utf8')) as Record<string, unknown>;
       if (typeof token !== 'string' || typeof expiresAt !== 'string') return undefined;
-      return Date.parse(expiresAt) - EARLY_MS > nowMs ? token : undefined;
+      return Date.parse(expiresAt) - EARLY_MS > Date.now() ? token : undefined;
     } catch {
       return undefined;
     }

@@ -1,6 +1,6 @@
 /** Volumes as text, JSON and YAML. */
 
-import type { ApiDeployment, ApiNamespace, ApiNode, ApiVolume } from './api-types.js';
+import type { ApiDeployment, ApiNamespace, ApiNode, ApiVolume } from '../client/types.js';
 import { formatAge, formatBytes, formatFields, formatTable, formatTime, labelLines } from './format.js';
 
 const LABEL_REPLICAS = 'storageos.com/replicas';

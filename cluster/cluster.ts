@@ -5,9 +5,10 @@
 
 import { rmSync } from 'node:fs';
 import type { Server } from 'node:net';
+import type { ApiClient } from '../client/api.js';
 import type { KeyPair } from '../node-agent/pki/authority.js';
 import { type AgentSite, agentEndpoint, agentPaths, checkAgentPorts, startAgent, untilAgentServes } from './agent.js';
-import { ApiClient } from './api-client.js';
+import { clusterApi } from './api.js';
 import { type Binary, type BinaryName, ensureBinaries, type Step } from './binaries.js';
 import { endOrphans, type SupervisedChild } from './child.js';
 import { type Credentials, type DataDir, type Layout, MAX_NODES, newNode, nodeAddress } from './data-dir.js';
@@ -113,7 +114,7 @@ export class Cluster {
       changed: () => this.writeFacts(),
     });
     this.#external = externalServers(options.env ?? process.env);
-    this.api = new ApiClient(() => this.#runningEndpoints(), credentials);
+    this.api = clusterApi(() => this.#runningEndpoints(), credentials);
   }
 
   /**

@@ -1,7 +1,7 @@
 /** The demo volume of `npm start`: made through the HTTP API as a user would, attached to node 1, mounted. */
 
 import { join } from 'node:path';
-import type { ApiVolume } from './api-client.js';
+import type { ApiVolume } from '../client/types.js';
 import type { Step } from './binaries.js';
 import type { Cluster } from './cluster.js';
 import {

@@ -16,10 +16,10 @@ export type ClusterErrorKind =
   | 'node'
   /** The server is not this cluster's, or not in the state that the command needs. */
   | 'server'
+  /** No such volume. */
+  | 'volume'
   /** It was to stop before it was up. */
   | 'stopped'
-  /** The HTTP API refused. */
-  | 'api'
   /** No supervisor is running. */
   | 'not-running';
 

@@ -1,8 +1,7 @@
 /** `npm run cluster -- …`: plays with a running embedded cluster. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { VerifyReport } from '../core/controller.js';
-import { ApiClient } from './api-client.js';
+import { clusterApi } from './api.js';
 import { callControl } from './control.js';
 import type { DataDir } from './data-dir.js';
 import { describeCluster } from './description.js';
@@ -29,10 +28,10 @@ async function stopCluster(dataDir: DataDir): Promise<void> {
 async function verifyVolume(dataDir: DataDir, namespace: string, name: string): Promise<boolean> {
   const facts = readFacts(dataDir.factsFile);
   const running = facts.nodes.filter(({ state }) => state === 'running').map(({ apiEndpoint }) => apiEndpoint);
-  const api = new ApiClient(() => running, await dataDir.credentials());
+  const api = clusterApi(() => running, await dataDir.credentials());
   const volume = (await api.volumes(await api.namespaceId(namespace))).find((candidate) => candidate.name === name);
-  if (volume === undefined) throw new ClusterError('api', `There is no volume ${namespace}/${name}.`);
-  const report = await api.verify<VerifyReport>(volume);
+  if (volume === undefined) throw new ClusterError('volume', `There is no volume ${namespace}/${name}.`);
+  const report = await api.verify(volume);
   const lines = report.deployments.map(({ id, node, blocks, lastOrder }) => {
     const where = facts.nodes.find((known) => known.id === node)?.name ?? node;
     return `${where}  ${id}  ${blocks} blocks, last order ${lastOrder.epoch}.${lastOrder.sequence}`;

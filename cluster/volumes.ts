@@ -2,11 +2,11 @@
 
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ApiVolume } from '../client/types.js';
 import type { FsType } from '../core/domain.js';
 import { formatDevice, mountDevice, unmountPath } from '../node-agent/attach/filesystem.js';
 import { deviceSupport } from '../node-agent/attach/index.js';
 import { run } from '../node-agent/attach/run.js';
-import type { ApiVolume } from './api-client.js';
 import type { Cluster } from './cluster.js';
 import { ClusterError } from './errors.js';
 import type { NodeFacts, VolumeFacts } from './facts.js';

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError } from '../client/errors.js';
 import { ClusterError } from './errors.js';
 
 /**
@@ -19,7 +20,7 @@ export async function waitFor<T>(
       if (answer !== undefined) return answer;
     } catch (error) {
       // A definite failure ends the wait; anything else may pass.
-      if (error instanceof ClusterError) throw error;
+      if (error instanceof ClusterError || error instanceof ApiError) throw error;
       last = error;
     }
     if (performance.now() > deadline) {

@@ -30,7 +30,7 @@ const BUILDS = [
     name: 'TypeScript',
     stamp: 'typescript',
     inputs: [
-      ...['core', 'node-agent', 'workflows', 'activities', 'cli', 'cluster', 'bench', 'test'],
+      ...['core', 'node-agent', 'workflows', 'activities', 'client', 'cli', 'cluster', 'bench', 'test'],
       ...['tsconfig.json', 'vitest.config.ts'],
     ],
     output: 'dist/cluster/start.js',

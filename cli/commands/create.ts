@@ -1,4 +1,4 @@
-import type { ApiNamespace, ApiUser, ApiVolume } from '../api-types.js';
+import type { ApiNamespace, ApiUser, ApiVolume } from '../../client/types.js';
 import { ACCEPTED, asyncQuery, type Context, confirm, show } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 import { parseBytes, parseLabels } from '../format.js';

@@ -1,6 +1,7 @@
-import type { ApiCluster, ApiLicence, ApiNamespace, ApiNode, ApiUser, ApiVolume } from '../api-types.js';
+import { ApiError } from '../../client/errors.js';
+import type { ApiCluster, ApiLicence, ApiNamespace, ApiNode, ApiUser, ApiVolume } from '../../client/types.js';
 import { type Context, show } from '../context.js';
-import { ApiError, CliError, EXIT } from '../errors.js';
+import { CliError, EXIT } from '../errors.js';
 import { matchesSelectors } from '../format.js';
 import { describeNode, nodeJson, nodeTable, nodeYaml } from '../node-output.js';
 import {

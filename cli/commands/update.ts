@@ -1,4 +1,4 @@
-import type { ApiNode, ApiVolume } from '../api-types.js';
+import type { ApiNode, ApiVolume } from '../../client/types.js';
 import { asyncQuery, type Context, show } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 import { parseLabels } from '../format.js';

@@ -4,9 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { VerifyReport } from '../../core/controller.js';
+import { ApiError } from '../../client/errors.js';
+import type { ApiDeployment, ApiVolume } from '../../client/types.js';
 import { DEFAULT_BLOCK_SIZE } from '../../core/domain.js';
-import { type ApiDeployment, ApiError, type ApiVolume } from '../api-client.js';
 import type { Cluster } from '../cluster.js';
 import { ClusterError } from '../errors.js';
 import type { NodeFacts } from '../facts.js';
@@ -265,7 +265,7 @@ export class Story {
       'the volume to be quiet',
       async () => {
         try {
-          return await this.#cluster.api.verify<VerifyReport>(volume);
+          return await this.#cluster.api.verify(volume);
         } catch (error) {
           // 422: still being written to.
           if (error instanceof ApiError && error.status === 422) return undefined;

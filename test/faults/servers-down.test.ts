@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { ApiVolume } from '../../cluster/api-client.js';
+import type { ApiVolume } from '../../client/types.js';
 import { identifyProcess } from '../../cluster/process-identity.js';
 import { runFio } from '../setup/fio.js';
 import { TestCluster } from '../setup/test-cluster.js';

@@ -2,7 +2,8 @@
 
 import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError, type ApiVolume } from '../../cluster/api-client.js';
+import { ApiError } from '../../client/errors.js';
+import type { ApiVolume } from '../../client/types.js';
 import { Cluster, type Hosts } from '../../cluster/cluster.js';
 import { DataDir } from '../../cluster/data-dir.js';
 import type { NodeFacts } from '../../cluster/facts.js';
@@ -106,7 +107,7 @@ export class TestCluster {
       `volume ${volume.name} to be quiet`,
       async () => {
         try {
-          return await this.cluster.api.verify<VerifyReport>(volume);
+          return await this.cluster.api.verify(volume);
         } catch (error) {
           if (error instanceof ApiError && error.status === 422) return undefined;
           throw error;

@@ -11,8 +11,9 @@ const RULES: Readonly<Record<string, { readonly code: readonly string[]; readonl
   'node-agent': { code: ['node-agent', 'core', 'activities'], types: ['workflows'] },
   activities: { code: ['activities', 'core'], types: ['node-agent'] },
   workflows: { code: ['workflows', 'core'], types: ['activities'] },
-  cli: { code: ['cli', 'core'] },
-  cluster: { code: ['cluster', 'core', 'node-agent'] },
+  client: { code: ['client'], types: ['core'] },
+  cli: { code: ['cli', 'client', 'core'] },
+  cluster: { code: ['cluster', 'client', 'core', 'node-agent'] },
 };
 
 /** Names and search attributes of the workflows: constants without code, which starters need too. */

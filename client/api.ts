@@ -1,0 +1,113 @@
+/** The HTTP API, typed. */
+
+import type { VerifyReport } from '../core/controller.js';
+import { ApiError } from './errors.js';
+import { type Answer, ApiTransport, type RequestOptions, type TransportOptions } from './transport.js';
+import type { ApiNamespace, ApiNode, ApiVolume } from './types.js';
+
+/** An operation of a volume may place and fill copies. */
+const OPERATION_TIMEOUT_MS = 120_000;
+/** Comparing copies takes as long as reading their indexes. */
+const VERIFY_TIMEOUT_MS = 600_000;
+
+export interface NewVolume {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly fsType?: string;
+  readonly description?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** What names a volume in paths. */
+export type VolumeKey = Pick<ApiVolume, 'namespaceID' | 'id'>;
+
+export function volumePath({ namespaceID, id }: VolumeKey, rest = ''): string {
+  return `/namespaces/${namespaceID}/volumes/${id}${rest}`;
+}
+
+const ANY_VERSION = { version: '', 'ignore-version': 'true' };
+
+/** Errors of every call: ApiError. */
+export class ApiClient {
+  readonly transport: ApiTransport;
+
+  constructor(options: TransportOptions) {
+    this.transport = new ApiTransport(options);
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return (await this.transport.request<T>('GET', path)).body;
+  }
+
+  request<T>(method: string, path: string, options?: RequestOptions): Promise<Answer<T>> {
+    return this.transport.request<T>(method, path, options);
+  }
+
+  nodes(): Promise<ApiNode[]> {
+    return this.get('/nodes');
+  }
+
+  namespaces(): Promise<ApiNamespace[]> {
+    return this.get('/namespaces');
+  }
+
+  /** Errors: ApiError with status 404 if there is none of this name. */
+  async namespaceId(name: string): Promise<string> {
+    const found = (await this.namespaces()).find((namespace) => namespace.name === name);
+    if (found === undefined) {
+      throw new ApiError('refused', 'GET /namespaces', `namespace "${name}" not found`, { status: 404 });
+    }
+    return found.id;
+  }
+
+  volumes(namespaceId: string): Promise<ApiVolume[]> {
+    return this.get(`/namespaces/${namespaceId}/volumes`);
+  }
+
+  volume(namespaceId: string, id: string): Promise<ApiVolume> {
+    return this.get(`/namespaces/${namespaceId}/volumes/${id}`);
+  }
+
+  async createVolume(namespaceId: string, volume: NewVolume): Promise<ApiVolume> {
+    const { body } = await this.request<ApiVolume>('POST', `/namespaces/${namespaceId}/volumes`, {
+      body: { namespaceID: namespaceId, fsType: 'ext4', labels: {}, ...volume },
+      creating: true,
+      timeoutMs: OPERATION_TIMEOUT_MS,
+    });
+    return body;
+  }
+
+  async attach(volume: VolumeKey, nodeId: string): Promise<void> {
+    await this.request('POST', volumePath(volume, '/attach'), {
+      body: { nodeID: nodeId },
+      timeoutMs: OPERATION_TIMEOUT_MS,
+    });
+  }
+
+  async detach(volume: VolumeKey): Promise<void> {
+    await this.request('DELETE', volumePath(volume, '/attach'), {
+      query: ANY_VERSION,
+      timeoutMs: OPERATION_TIMEOUT_MS,
+    });
+  }
+
+  async deleteVolume(volume: VolumeKey): Promise<void> {
+    await this.request('DELETE', volumePath(volume), { query: ANY_VERSION, timeoutMs: OPERATION_TIMEOUT_MS });
+  }
+
+  async setReplicas(volume: VolumeKey, replicas: number): Promise<void> {
+    await this.request('PUT', volumePath(volume, '/replicas'), {
+      query: { 'ignore-version': 'true' },
+      body: { replicas },
+    });
+  }
+
+  /** Compares all copies of the volume, block by block. */
+  async verify(volume: VolumeKey): Promise<VerifyReport> {
+    const { body } = await this.request<VerifyReport>('PUT', volumePath(volume, '/debug/verify'), {
+      body: {},
+      timeoutMs: VERIFY_TIMEOUT_MS,
+    });
+    return body;
+  }
+}

@@ -1,0 +1,113 @@
+/** What the API answers (reference: GET /v2/openapi), as far as its clients here read it. */
+
+export type ApiLabels = Readonly<Record<string, string>>;
+
+interface Versioned {
+  readonly id: string;
+  /** RFC 3339. */
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  /** Opaque; for compare-and-swap. */
+  readonly version: string;
+}
+
+export interface ApiNamespace extends Versioned {
+  readonly name: string;
+  readonly labels: ApiLabels | null;
+}
+
+export interface ApiNode extends Versioned {
+  readonly name: string;
+  readonly health: string;
+  /** Bytes. */
+  readonly capacity: { readonly total?: number; readonly free?: number; readonly available?: number } | null;
+  /** host:port */
+  readonly ioEndpoint: string;
+  readonly supervisorEndpoint: string;
+  readonly gossipEndpoint: string;
+  readonly clusteringEndpoint: string;
+  readonly cordoned?: boolean;
+  readonly labels: ApiLabels | null;
+}
+
+export interface ApiSyncProgress {
+  readonly bytesRemaining?: number;
+  readonly throughputBytes?: number;
+  readonly estimatedSecondsRemaining?: number;
+}
+
+export interface ApiDeployment {
+  readonly id: string;
+  readonly nodeID: string;
+  readonly hostname?: string;
+  readonly health: string;
+  readonly promotable?: boolean;
+  readonly syncProgress?: ApiSyncProgress | null;
+}
+
+export interface ApiNfsAcl {
+  readonly identity?: { readonly identityType?: string; readonly matcher?: string };
+  readonly squashConfig?: { readonly uid?: number; readonly gid?: number; readonly squash?: string };
+  readonly accessLevel?: string;
+}
+
+export interface ApiNfsExport {
+  readonly exportID?: number;
+  readonly path?: string;
+  readonly pseudoPath?: string;
+  readonly acls?: readonly ApiNfsAcl[] | null;
+}
+
+export interface ApiVolume extends Versioned {
+  readonly name: string;
+  readonly description: string;
+  /** Id of a node; "" when detached. */
+  readonly attachedOn: string;
+  readonly attachmentType: string;
+  readonly nfs: { readonly exports?: readonly ApiNfsExport[] | null; readonly serviceEndpoint?: string | null } | null;
+  readonly namespaceID: string;
+  readonly labels: ApiLabels | null;
+  readonly fsType: string;
+  readonly master: ApiDeployment;
+  readonly replicas: readonly ApiDeployment[] | null;
+  readonly sizeBytes: number;
+}
+
+export interface ApiUser extends Versioned {
+  readonly username: string;
+  readonly isAdmin: boolean;
+  /** Ids of policy groups. */
+  readonly groups: readonly string[] | null;
+}
+
+export interface ApiPolicySpec {
+  /** "*" for all. */
+  readonly namespaceID: string;
+  readonly resourceType: string;
+  readonly readOnly: boolean;
+}
+
+export interface ApiPolicyGroup extends Versioned {
+  readonly name: string;
+  readonly users: readonly { readonly id: string; readonly username: string }[] | null;
+  readonly specs: readonly ApiPolicySpec[] | null;
+}
+
+export interface ApiCluster extends Versioned {
+  readonly disableTelemetry: boolean;
+  readonly disableCrashReporting: boolean;
+  readonly disableVersionCheck: boolean;
+  readonly logLevel: string;
+  readonly logFormat: string;
+}
+
+export interface ApiLicence {
+  readonly clusterID: string;
+  readonly expiresAt: string;
+  readonly clusterCapacityBytes: number;
+  readonly usedBytes: number;
+  readonly kind: string;
+  readonly customerName: string;
+  readonly features: readonly string[] | null;
+  readonly version: string;
+}
