@@ -12,6 +12,7 @@ import {
 import type { BlockNumber, Epoch, Order, Sequence } from '../../core/types.js';
 import { ORDER_ZERO } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
+import type { BadBlocks } from './bad-blocks.js';
 import { type BlockIndex, emptyRecord, type IndexRecord } from './block-index.js';
 import type { FilePool, PooledFile } from './file-pool.js';
 import { writeU64 } from './format.js';
@@ -32,6 +33,8 @@ export interface BlockReaderOptions {
   readonly segments: ReadonlyMap<number, Segment>;
   readonly pool: FilePool;
   readonly checksums: BlockChecksums;
+  /** Told what reads find. */
+  readonly known: BadBlocks;
 }
 
 export class BlockReader {
@@ -64,12 +67,13 @@ export class BlockReader {
     if (waits.length > 0) missing = (await Promise.all(waits)).includes(false) || missing;
     const batch = { entries, payload };
     const bad = missing || length > 0 ? this.#bad(batch) : [];
+    const { deployment, known } = this.#options;
     if (bad.length > 0) {
-      throw new BadBlockError(
-        this.#options.deployment,
-        bad.map((i) => describe(entries, i, orders[i]!)),
-      );
+      const blocks = bad.map((i) => describe(entries, i, orders[i]!));
+      known.found(blocks);
+      throw new BadBlockError(deployment, blocks);
     }
+    if (known.count > 0) known.replaced(batch);
     return { orders, batch };
   }
 

@@ -45,6 +45,8 @@ export class Checkpointer {
   #running: Promise<void> | undefined;
   #notBefore = Number.NEGATIVE_INFINITY;
   #stopped = false;
+  /** Since the opening: checkpoints that are durable, their bytes, the time they took, and the bytes of segments that went with them. */
+  readonly done = { checkpoints: 0, writtenBytes: 0, seconds: 0, reclaimedBytes: 0 };
 
   constructor(options: CheckpointerOptions) {
     this.#options = options;
@@ -104,6 +106,7 @@ export class Checkpointer {
     const { disk, clock, identity, log, image, flush, publish } = this.#options;
     const number = this.#nextNumber++;
     const path = this.#path(number);
+    const began = clock.now();
     const dead = log.dead();
     const head = this.#head(dead);
     this.#batchesBehind = this.#bytesBehind = this.#entriesBehind = 0;
@@ -120,7 +123,13 @@ export class Checkpointer {
     if (this.#published !== null) await this.#unlink(this.#path(this.#published.number));
     this.#published = { number, bytes };
     image.floor = Math.max(image.floor, floorWithout(dead));
-    for (const segment of dead) await log.remove(segment);
+    for (const segment of dead) {
+      this.done.reclaimedBytes += segment.size;
+      await log.remove(segment);
+    }
+    this.done.checkpoints++;
+    this.done.writtenBytes += bytes;
+    this.done.seconds += (clock.now() - began) / 1000;
   }
 
   #head(dead: readonly Segment[]): CheckpointHead {

@@ -13,6 +13,7 @@ import {
 import { type Batch, type BatchUse, batchProblem, ENTRY_BYTES, entryCount } from '../../core/record.js';
 import type { BlockNumber, Epoch, Generation, HistoryEntry, Incarnation, Order, Sequence } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
+import { BadBlocks } from './bad-blocks.js';
 import { emptyRecord } from './block-index.js';
 import { BlockReader } from './block-reader.js';
 import { Checkpointer } from './checkpointer.js';
@@ -61,7 +62,23 @@ export interface ScrubProgress {
   readonly part: number;
   /** Finished passes in the deployment's life. */
   readonly passes: number;
-  /** Since the opening: blocks found bad, each time that they were found. */
+  /** Since the opening: bytes read, and blocks found bad, each time that they were found. */
+  readonly readBytes: number;
+  readonly badBlocks: number;
+}
+
+/** For metrics; counts are since the opening. */
+export interface StoreStatistics {
+  /** In segments, and payload in them that the index refers to. */
+  readonly usedBytes: number;
+  readonly liveBytes: number;
+  readonly segments: number;
+  /** Of segments without live blocks that a checkpoint will give back. */
+  readonly deadBytes: number;
+  readonly unsyncedBytes: number;
+  readonly cleaned: Cleaner['done'];
+  readonly checkpoints: Checkpointer['done'];
+  readonly scrub: ScrubProgress;
   readonly badBlocks: number;
 }
 
@@ -82,6 +99,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #checkpointer: Checkpointer;
   readonly #cleaner: Cleaner;
   readonly #scrubber: Scrubber;
+  readonly #bad = new BadBlocks();
   #cleaning: Promise<boolean> = Promise.resolve(false);
   #scrubbing: Promise<number> = Promise.resolve(0);
   readonly #superblockFile: SuperblockFile;
@@ -135,6 +153,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       segments: log.segments,
       pool: environment.pool,
       checksums: parts.checksums,
+      known: this.#bad,
     });
     this.#checkpointer = new Checkpointer({
       disk: environment.disk,
@@ -161,7 +180,10 @@ export class LocalDeploymentStore implements DeploymentStore {
         this.#backfill(blocks, 'copy');
       },
       flush: () => this.flush(),
-      bad: options.bad,
+      bad: (blocks) => {
+        this.#bad.found(blocks);
+        options.bad(blocks);
+      },
     });
     this.#scrubber = new Scrubber({
       blockSize: parts.superblock.blockSize,
@@ -252,8 +274,27 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   /** What the cleaner has done since the opening. */
-  get cleaned(): { readonly segments: number; readonly copiedBytes: number } {
+  get cleaned(): Cleaner['done'] {
     return this.#cleaner.done;
+  }
+
+  get badBlocks(): number {
+    return this.#bad.count;
+  }
+
+  get statistics(): StoreStatistics {
+    const { usedBytes, deadBytes, unsyncedBytes, segments } = this.#log;
+    return {
+      usedBytes,
+      liveBytes: this.liveBytes,
+      segments: segments.size,
+      deadBytes,
+      unsyncedBytes,
+      cleaned: this.cleaned,
+      checkpoints: this.#checkpointer.done,
+      scrub: this.scrubProgress,
+      badBlocks: this.badBlocks,
+    };
   }
 
   get closed(): boolean {
@@ -283,6 +324,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#write(batch.payload, batch.payload.length > 0 ? 'payload' : 'record', (segment) =>
       this.#image.applyStream(header, batch.entries, segment),
     );
+    if (this.#bad.count > 0) this.#bad.replaced(batch);
   }
 
   position(position: Order): void {
@@ -311,6 +353,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#write(batch.payload, use, (segment) => {
       this.#image.applyBackfill(header, HEAD.subarray(HEADER_BYTES, at), segment);
     });
+    this.#bad.replaced(batch);
   }
 
   async flush(): Promise<void> {
@@ -388,8 +431,8 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   get scrubProgress(): ScrubProgress {
-    const { position, badBlocks } = this.#scrubber;
-    return { part: position.next / this.#superblock.blocks, passes: position.passes, badBlocks };
+    const { position, readBytes, badBlocks } = this.#scrubber;
+    return { part: position.next / this.#superblock.blocks, passes: position.passes, readBytes, badBlocks };
   }
 
   /** Bytes of payload that the index refers to. */

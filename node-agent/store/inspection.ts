@@ -5,6 +5,7 @@ import { BadBlockError, DiskError } from '../../core/ports.js';
 import { MAX_BATCH_ENTRIES, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
 import type { VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
+import { BadBlocks } from './bad-blocks.js';
 import { BlockReader } from './block-reader.js';
 import { DATA_ROOT, Devices } from './devices.js';
 import { type Damage, StoreCorruptError } from './errors.js';
@@ -171,7 +172,15 @@ class Inspection {
       if (deep) {
         for (const segment of segments) await this.#scan(segment, pool, identity);
         const { deployment } = identity;
-        const reader = new BlockReader({ deployment, index: image.index, segments: log.segments, pool, checksums });
+        const known = new BadBlocks();
+        const reader = new BlockReader({
+          deployment,
+          index: image.index,
+          segments: log.segments,
+          pool,
+          checksums,
+          known,
+        });
         await this.#read(image, reader, superblock.blockSize);
       } else for (const damage of damages) this.#note(damage);
       return {

@@ -1,9 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import type { Clock, IndexedBlock } from '../../../core/ports.js';
+import { BadBlockError, type Clock, type IndexedBlock } from '../../../core/ports.js';
 import type { LocalDeploymentStore } from '../../../node-agent/store/deployment-store.js';
 import type { StoreSettings } from '../../../node-agent/store/environment.js';
 import { SimDisk } from '../../sim/sim-disk.js';
-import { batchOf, DEPLOYMENT, data, epoch, newDeployment, openStores, order, seeded, sequence } from './support.js';
+import {
+  batchOf,
+  block,
+  DEPLOYMENT,
+  data,
+  epoch,
+  newDeployment,
+  openStores,
+  order,
+  seeded,
+  sequence,
+} from './support.js';
 
 const BLOCKS = 600;
 
@@ -59,7 +70,7 @@ describe('a scrub', () => {
     const { store, bad } = await bench();
     expect(await pass(store)).toBe(BLOCKS * 1000);
     expect(bad).toEqual([]);
-    expect(store.scrubProgress).toEqual({ part: 0, passes: 1, badBlocks: 0 });
+    expect(store.scrubProgress).toEqual({ part: 0, passes: 1, readBytes: BLOCKS * 1000, badBlocks: 0 });
   });
 
   it('reports bad blocks with their orders, every time until they are healed or overwritten', async () => {
@@ -76,6 +87,25 @@ describe('a scrub', () => {
     store.backfill({ orders: [order(1, 101)], batch: batchOf(data(300, 1, 1000)) });
     await pass(store);
     expect(bad).toMatchObject(found.slice(1));
+  });
+
+  it('tells how many blocks are known to be bad, until they are replaced or read intact', async () => {
+    const { sim, store } = await bench();
+    for (const number of [300, 600, 1500]) damage(sim, `block ${number} version 1`);
+    expect(store.badBlocks).toBe(0);
+    await expect(store.read(block(300), 1)).rejects.toThrow(BadBlockError);
+    expect(store.badBlocks).toBe(1);
+    await pass(store);
+    expect(store.badBlocks).toBe(3);
+    store.backfill({ orders: [order(1, 101)], batch: batchOf(data(300, 1, 1000)) });
+    expect(store.badBlocks).toBe(2);
+    store.append({ epoch: epoch(1), firstSequence: sequence(BLOCKS + 1), batch: batchOf({ block: 590, zero: 20 }) });
+    expect(store.badBlocks).toBe(1);
+    // It was the reading that went wrong, and not for good.
+    damage(sim, 'clock 1500 version 1');
+    await store.read(block(1500), 1);
+    expect(store.badBlocks).toBe(0);
+    expect(store.statistics).toMatchObject({ badBlocks: 0, scrub: { badBlocks: 3 } });
   });
 
   it('replaces a checkpoint that has rotted, which the next opening could not do without', async () => {
