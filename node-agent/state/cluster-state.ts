@@ -15,6 +15,7 @@ import type {
 import { DomainError } from '../../core/errors.js';
 import type { Clock, MembershipStore } from '../../core/ports.js';
 import type { DeploymentId, NamespaceId, NodeId, PolicyGroupId, UserId, VolumeId } from '../../core/types.js';
+import { Accounts } from './accounts.js';
 import { encodeValue, revisionOf, versionOf } from './encoding.js';
 import { EtcdConnection, type EtcdOptions, toDomainError } from './etcd.js';
 import { decodeCluster, StateFeed, type Watch, type WatchHandlers } from './feed.js';
@@ -59,6 +60,8 @@ export class ClusterState {
   readonly namespaces: Repository<Namespace, NamespaceId>;
   readonly users: Repository<User, UserId>;
   readonly policies: Repository<PolicyGroup, PolicyGroupId>;
+  /** For writing users, and for deleting policy groups. */
+  readonly accounts: Accounts;
   readonly tombstones: Repository<Tombstone, DeploymentId>;
   /** For reading; keys are written by `registerLiveness`. */
   readonly liveness: Repository<NodeLiveness, NodeId>;
@@ -140,6 +143,7 @@ export class ClusterState {
       idOf: (group: PolicyGroup) => group.id,
       uniqueName: (group) => ({ kind: 'policies', ...named(group) }),
     });
+    this.accounts = new Accounts({ etcd, users: this.users, policies: this.policies });
     this.tombstones = this.#repository({
       kind: 'tombstones',
       noun: 'tombstone',

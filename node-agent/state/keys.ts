@@ -15,6 +15,8 @@ export const KINDS = [
 export type Kind = (typeof KINDS)[number];
 
 export const CLUSTER_KEY = 'cluster';
+/** Written by every change that rests on what accounts there are; see accounts.ts. */
+export const ACCOUNTS_KEY = 'accounts';
 
 export function objectKey(kind: Kind, id: string): string {
   return `${kind}/${id}`;
@@ -34,16 +36,6 @@ export function nameKey(kind: NamedKind, scope: string, name: string): string {
 /** Prefix of all names of a scope. */
 export function nameScope(kind: NamedKind, scope: string): string {
   return `names/${kind}/${scope}/`;
-}
-
-/** Says that a user is a member of a policy group; its value is the user's id. */
-export function memberKey(group: string, user: string): string {
-  return `${membersOf(group)}${user}`;
-}
-
-/** Prefix of all members of a policy group. */
-export function membersOf(group: string): string {
-  return `members/${group}/`;
 }
 
 /** Kind and id of an object's key; undefined for keys that hold no object. */

@@ -147,13 +147,21 @@ export class Repository<T extends object, Id extends string> {
     throw this.#stale(id);
   }
 
-  /** Writes the object if its version is still this one; undefined if not. Unique names do not change. */
-  async replace(value: T, version: string): Promise<Versioned<T> | undefined> {
+  /**
+   * Writes the object if its version is still this one and the conditions hold; undefined if not. `conditions` and
+   * `operations` join the transaction. Unique names do not change.
+   */
+  async replace(
+    value: T,
+    version: string,
+    conditions: readonly Condition[] = [],
+    operations: readonly Operation[] = [],
+  ): Promise<Versioned<T> | undefined> {
     const key = this.keyOf(this.#options.idOf(value));
     const revision = revisionOf(version);
     if (revision === undefined) return undefined;
     const outcome = await this.#options.etcd
-      .transaction([{ key, revision }], [{ put: key, value: this.#encode(value) }])
+      .transaction([{ key, revision }, ...conditions], [{ put: key, value: this.#encode(value) }, ...operations])
       .catch((error) => Promise.reject(this.#uncertain(error, `writing ${key}`)));
     return outcome.succeeded ? { value, version: versionOf(outcome.revision) } : undefined;
   }

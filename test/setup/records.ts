@@ -1,8 +1,17 @@
 /** Records of the domain for tests; every field can be replaced. */
 
 import { randomUUID } from 'node:crypto';
-import type { Membership, Namespace, NodeRecord, User, Volume } from '../../core/domain.js';
-import type { DeploymentId, Epoch, Incarnation, NamespaceId, NodeId, UserId, VolumeId } from '../../core/types.js';
+import type { Membership, Namespace, NodeRecord, PolicyGroup, User, Volume } from '../../core/domain.js';
+import type {
+  DeploymentId,
+  Epoch,
+  Incarnation,
+  NamespaceId,
+  NodeId,
+  PolicyGroupId,
+  UserId,
+  VolumeId,
+} from '../../core/types.js';
 
 const NOW = '2026-01-02T03:04:05.678Z';
 
@@ -66,6 +75,11 @@ export function aUser(patch: Partial<User> = {}): User {
     updatedAt: NOW,
     ...patch,
   };
+}
+
+export function aPolicyGroup(patch: Partial<PolicyGroup> = {}): PolicyGroup {
+  const id = randomUUID() as PolicyGroupId;
+  return { id, name: `group-${id}`, specs: [], createdAt: NOW, updatedAt: NOW, ...patch };
 }
 
 export function aMembership(volume: VolumeId, patch: Partial<Membership> = {}): Membership {
