@@ -1,21 +1,12 @@
 /** The HTTP API: `/v2` as StorageOS documents it, `/healthz` and `/metrics` beside it. */
 
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { DomainError } from '../../core/errors.js';
 import { ApiServices } from './context.js';
-import { httpError } from './http-errors.js';
+import { failed, serveRoutes } from './dispatch.js';
 import type { ApiDependencies } from './ports.js';
-import { type ApiContext, type ApiEnvironment, MAX_BODY_BYTES } from './request.js';
-import { authenticate, authRoutes } from './routes/auth.js';
-import { clusterRoutes } from './routes/cluster.js';
-import { namespaceRoutes } from './routes/namespaces.js';
-import { nodeRoutes } from './routes/nodes.js';
-import { userRoutes } from './routes/users.js';
-import { volumeRoutes } from './routes/volumes.js';
-
-const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
-const WITHOUT_LOGIN: ReadonlySet<string> = new Set(['/v2/auth/login']);
+import type { ApiEnvironment } from './request.js';
+import { ROUTES } from './routes/index.js';
 
 export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   const services = new ApiServices(dependencies);
@@ -23,12 +14,6 @@ export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   // JSON has no Infinity: null means that nothing goes to worker threads.
   const offloadBytes = Number.isFinite(codec.offloadBytes) ? codec.offloadBytes : null;
   const app = new Hono<ApiEnvironment>();
-
-  const failed = (c: ApiContext, error: unknown) => {
-    const { status, message } = httpError(error);
-    if (status === 500) logger.error({ requestId: c.get('requestId'), err: error }, 'request failed by a defect');
-    return c.json({ error: message }, status);
-  };
 
   app.use(async (c, next) => {
     c.set('requestId', random.uuid());
@@ -45,8 +30,8 @@ export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
       'request',
     );
   });
-  app.onError((error, c) => failed(c, error));
-  app.notFound((c) => failed(c, new DomainError('not-found', `there is no ${c.req.method} ${c.req.path}`)));
+  app.onError((error, c) => failed(services, c, error));
+  app.notFound((c) => failed(services, c, new DomainError('not-found', `there is no ${c.req.method} ${c.req.path}`)));
 
   app.get('/healthz', (c) => {
     const etcd = state.reachable;
@@ -57,28 +42,7 @@ export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   app.get('/metrics', async (c) => c.body(await metrics.metrics(), 200, { 'Content-Type': metrics.contentType }));
 
   const v2 = new Hono<ApiEnvironment>();
-  v2.use(
-    bodyLimit({
-      maxSize: MAX_BODY_BYTES,
-      onError: (c) => failed(c, new DomainError('invalid', `the request body is larger than ${MAX_BODY_BYTES} bytes`)),
-    }),
-  );
-  v2.use(async (c, next) => {
-    if (!WITHOUT_LOGIN.has(c.req.path)) c.set('user', (await authenticate(services, c)).value);
-    await next();
-  });
-  v2.use(async (c, next) => {
-    if (!READING.has(c.req.method) && !c.req.path.startsWith('/v2/auth/') && !state.reachable) {
-      throw new DomainError('store-unavailable', 'etcd does not answer: nothing can be changed now, data is served on');
-    }
-    await next();
-  });
-  authRoutes(v2, services);
-  userRoutes(v2, services);
-  namespaceRoutes(v2, services);
-  nodeRoutes(v2, services);
-  clusterRoutes(v2, services);
-  volumeRoutes(v2, services);
+  serveRoutes(v2, services, ROUTES);
   app.route('/v2', v2);
   return app;
 }

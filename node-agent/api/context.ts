@@ -1,13 +1,9 @@
 /** What the routes share. */
 
-import type { Namespace, User } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
-import type { NamespaceId } from '../../core/types.js';
-import type { Versioned } from '../state/cluster-state.js';
-import { requireNamespace } from './access.js';
 import { PasswordHasher } from './passwords.js';
 import type { ApiDependencies } from './ports.js';
-import { type ApiContext, asyncMaxMs } from './request.js';
+import type { Accepted } from './route.js';
 import { TokenService } from './tokens.js';
 import { VolumeViews } from './volume-views.js';
 
@@ -19,12 +15,12 @@ const MAX_BACKGROUND = 1024;
 /** An operation that the client waits for or, with `async-max`, that goes on behind its back. */
 export interface Execution {
   readonly waits: boolean;
-  /** `answer` makes the response for a client that waited. */
-  run(
+  /** `answer` makes the reply for a client that waited. */
+  run<R>(
     what: string,
     operation: (waitMs: number) => Promise<void>,
-    answer: () => Promise<Response> | Response,
-  ): Promise<Response>;
+    answer: () => Promise<R> | R,
+  ): Promise<R | Accepted>;
 }
 
 export class ApiServices {
@@ -44,17 +40,9 @@ export class ApiServices {
     return this.dependencies.clock.timestamp();
   }
 
-  /** The namespace of the request, if the user may use it. Errors: 'not-found', 'forbidden'. */
-  async namespace(user: User, id: NamespaceId): Promise<Versioned<Namespace>> {
-    const found = await this.dependencies.state.namespaces.getOrLastSeen(id);
-    if (found === undefined) throw new DomainError('not-found', `namespace ${id} not found`);
-    requireNamespace(user, found.value);
-    return found;
-  }
-
   /** How the client of this request wants its operation. Errors: 'invalid'; 'controller-unavailable' if too many run. */
-  execution(c: ApiContext): Execution {
-    const asyncMs = asyncMaxMs(c);
+  execution(call: { readonly requestId: string; readonly asyncMs: number | undefined }): Execution {
+    const { requestId, asyncMs } = call;
     if (asyncMs !== undefined && this.#background >= MAX_BACKGROUND) {
       throw new DomainError('controller-unavailable', 'too many asynchronous operations are in progress; try again');
     }
@@ -68,19 +56,17 @@ export class ApiServices {
         }
         this.#background++;
         operation(asyncMs)
-          .catch((error) =>
-            logger.warn({ requestId: c.get('requestId'), what, err: error }, 'asynchronous operation failed'),
-          )
+          .catch((error) => logger.warn({ requestId, what, err: error }, 'asynchronous operation failed'))
           .finally(() => {
             this.#background--;
           });
-        return this.accepted(c, asyncMs);
+        return this.accepted(asyncMs);
       },
     };
   }
 
-  accepted(c: ApiContext, withinMs?: number): Response {
+  accepted(withinMs?: number): Accepted {
     const timeout = withinMs === undefined ? '' : `, with a timeout of ${withinMs / 1000}s`;
-    return c.json({ msg: `request accepted${timeout}` }, 202);
+    return { status: 202, body: { msg: `request accepted${timeout}` } };
   }
 }

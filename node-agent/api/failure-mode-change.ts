@@ -6,11 +6,12 @@ import { DomainError } from '../../core/errors.js';
 import { mayChoose } from '../../core/failure-mode.js';
 import { checkFailureMode, failureModeText, LABEL_FAILURE_MODE } from './labels.js';
 import { optional, versionField, wholeNumber } from './request.js';
+import { failureModeIntent } from './schemas/volume.js';
 
 /** One of both; neither is a threshold of 0, which clients leave out. */
 export const failureModeChange = z
   .object({
-    mode: optional(z.enum(['hard', 'soft', 'alwayson'])),
+    mode: optional(failureModeIntent),
     failureThreshold: optional(wholeNumber.max(MAX_REPLICAS)),
     version: versionField,
   })

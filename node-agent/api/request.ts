@@ -2,7 +2,6 @@
 
 import type { Context } from 'hono';
 import { z } from 'zod';
-import type { User } from '../../core/domain.js';
 import { parseDurationMs } from '../../core/duration.js';
 import { DomainError } from '../../core/errors.js';
 import { isUuid } from '../../core/types.js';
@@ -10,8 +9,6 @@ import { isUuid } from '../../core/types.js';
 export interface ApiEnvironment {
   Variables: {
     requestId: string;
-    /** Who asks; set on all endpoints that need a login. */
-    user: User;
   };
 }
 
@@ -30,6 +27,36 @@ export const optional = <S extends z.ZodType>(schema: S) => schema.nullish().tra
 /** A whole number that JSON carried without loss. */
 export const wholeNumber = z.number().refine(Number.isSafeInteger, 'must be a whole number below 2^53').min(0);
 
+/** The id of an object in a path or in a body: an RFC 4122 UUID. */
+export const id = <T extends string>(description: string) =>
+  z
+    .string()
+    .refine(isUuid, 'is not an id')
+    .transform((text) => text as T)
+    .meta({ description, format: 'uuid' });
+
+const TRUE = /^(1|t|T|TRUE|true|True)$/;
+const BOOLEAN = /^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)?$/;
+
+/** A boolean of the query in the forms of Go's strconv.ParseBool; false if it is absent or empty. */
+export const flag = (description: string) =>
+  z
+    .string()
+    .regex(BOOLEAN, 'is not a boolean')
+    .default('')
+    .transform((text) => TRUE.test(text))
+    .meta({ description });
+
+/** What the schema makes of the value. Errors: 'invalid' that names up to five problems. */
+export function check<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues
+    .slice(0, 5)
+    .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
+  throw new DomainError('invalid', problems.join('; '));
+}
+
 /** An empty body is an empty object. Errors: 'invalid'. */
 export async function readBody<S extends z.ZodType>(c: ApiContext, schema: S): Promise<z.output<S>> {
   const text = await c.req.text();
@@ -41,28 +68,10 @@ export async function readBody<S extends z.ZodType>(c: ApiContext, schema: S): P
       throw new DomainError('invalid', 'the request body is not JSON', { cause });
     }
   }
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues
-    .slice(0, 5)
-    .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
-  throw new DomainError('invalid', problems.join('; '));
+  return check(schema, json);
 }
 
-/** Errors: 'invalid' if the path's parameter is no UUID. */
-export function pathId<T extends string>(c: ApiContext, name: string): T {
-  const text = c.req.param(name) ?? '';
-  if (!isUuid(text)) throw new DomainError('invalid', `"${text.slice(0, 64)}" is not an id`);
-  return text as T;
-}
-
-/** A boolean of the query in the forms of Go's strconv.ParseBool; false if it is absent or empty. */
-export function queryFlag(c: ApiContext, name: string): boolean {
-  const text = c.req.query(name) ?? '';
-  if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
-  if (/^(0|f|F|FALSE|false|False)?$/.test(text)) return false;
-  throw new DomainError('invalid', `${name}: "${text.slice(0, 64)}" is not a boolean`);
-}
+const ignoreVersion = flag('carry the request out whatever version the object has');
 
 /**
  * The version that the object must have for the request to be carried out; undefined: any.
@@ -70,7 +79,7 @@ export function queryFlag(c: ApiContext, name: string): boolean {
  * `ignore-version` is not set.
  */
 export function expectedVersion(c: ApiContext, version: string | undefined): string | undefined {
-  if (queryFlag(c, 'ignore-version')) return undefined;
+  if (check(ignoreVersion, c.req.query('ignore-version'))) return undefined;
   if (version === undefined || version === '') {
     throw new DomainError('invalid', 'version is required unless ignore-version is true');
   }
@@ -89,9 +98,4 @@ export function asyncMaxMs(c: ApiContext): number | undefined {
   const duration = parseDurationMs(text);
   if (duration <= 0) throw new DomainError('invalid', 'async-max must be a positive duration');
   return Math.min(duration, MAX_ASYNC_MS);
-}
-
-/** Success without a body; the content type is there nevertheless, as some clients insist on one. */
-export function noContent(c: ApiContext): Response {
-  return c.body(null, 200, { 'Content-Type': 'application/json' });
 }

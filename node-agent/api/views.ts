@@ -143,7 +143,7 @@ export function volumeView({ value, version }: Versioned<Volume>, around: Volume
     namespaceID: value.namespace,
     labels: value.labels,
     fsType: value.fsType,
-    attachmentType: attachedOn === undefined ? 'detached' : 'host',
+    attachmentType: attachedOn === undefined ? ('detached' as const) : ('host' as const),
     master:
       membership === undefined || primary === undefined
         ? { id: '', nodeID: '', hostname: '', promotable: false, health: 'unknown' as const }

@@ -8,6 +8,7 @@ import { MAX_DESCRIPTION_CHARS, OBJECT_NAME } from '../state/schemas.js';
 import { labelsField, volumeSettings } from './labels.js';
 import type { ApiDependencies } from './ports.js';
 import { optional, wholeNumber } from './request.js';
+import { fsType } from './schemas/volume.js';
 
 /** Bytes of a volume at the most: 64 TiB. */
 export const MAX_VOLUME_BYTES = 2 ** 46;
@@ -20,7 +21,7 @@ export const volumeCreation = z.object({
   name: nameField,
   namespaceID: optional(z.string()),
   sizeBytes: wholeNumber.min(MIN_VOLUME_BYTES).max(MAX_VOLUME_BYTES),
-  fsType: z.enum(['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'block']),
+  fsType,
   description: optional(z.string().max(MAX_DESCRIPTION_CHARS)),
   labels: labelsField,
 });

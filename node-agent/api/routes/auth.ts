@@ -1,4 +1,3 @@
-import type { Hono } from 'hono';
 import { z } from 'zod';
 import type { User } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
@@ -6,7 +5,8 @@ import type { Versioned } from '../../state/cluster-state.js';
 import { MAX_USERNAME_CHARS } from '../../state/schemas.js';
 import type { ApiServices } from '../context.js';
 import { MAX_PASSWORD_CHARS } from '../passwords.js';
-import { type ApiContext, type ApiEnvironment, readBody } from '../request.js';
+import { type Route, route } from '../route.js';
+import { userSessionSchema } from '../schemas/user.js';
 import { SESSION_SECONDS } from '../tokens.js';
 import { userView } from '../views.js';
 
@@ -15,49 +15,68 @@ const credentials = z.object({
   password: z.string().min(1).max(MAX_PASSWORD_CHARS),
 });
 
+const sessionBegun = {
+  description: 'The user, and a token in the body and in the headers.',
+  body: userSessionSchema,
+  headers: {
+    Authorization: '`Bearer`, a space, and the token.',
+    'Authorization-Expires-Seconds': 'Life of the token in seconds.',
+    'Authorization-Expires-In': 'The same under another name.',
+  },
+};
+
 /**
  * The token is in the body and in the header, whose form some clients split at the space; both names that
  * clients know for the header with its life are sent.
  */
-async function session(services: ApiServices, c: ApiContext, user: Versioned<User>): Promise<Response> {
+async function session(services: ApiServices, user: Versioned<User>) {
   const token = await services.tokens.issue(user.value, Date.parse(services.now()));
-  c.header('Authorization', `Bearer ${token}`);
-  c.header('Authorization-Expires-Seconds', String(SESSION_SECONDS));
-  c.header('Authorization-Expires-In', String(SESSION_SECONDS));
-  return c.json({ ...userView(user), session: { expiresInSeconds: SESSION_SECONDS, token } });
+  const seconds = String(SESSION_SECONDS);
+  return {
+    status: 200,
+    headers: {
+      Authorization: `Bearer ${token}`,
+      'Authorization-Expires-Seconds': seconds,
+      'Authorization-Expires-In': seconds,
+    },
+    body: { ...userView(user), session: { expiresInSeconds: SESSION_SECONDS, token } },
+  } as const;
 }
 
-/** The token with or without the word "Bearer" before it. */
-function bearer(c: ApiContext): string {
-  const text = c.req.header('authorization')?.trim() ?? '';
-  return text.replace(/^bearer +/i, '');
-}
+export const authRoutes: readonly Route[] = [
+  route({
+    operationId: 'authenticateUser',
+    method: 'post',
+    path: '/auth/login',
+    summary: 'Begin a session',
+    access: 'public',
+    body: credentials,
+    responses: { 200: sessionBegun },
+    errors: [401, 503],
+    handler: async ({ body }, services) => {
+      const { username, password } = body;
+      const { users } = services.dependencies.state;
+      const named = [...users.cached.values()].find(({ value }) => value.username === username);
+      // The watch may be behind a creation or a change of the password.
+      const user = named === undefined ? await users.findByName(username) : await users.getOrLastSeen(named.value.id);
+      if (!(await services.passwords.verify(user?.value.passwordHash, password)) || user === undefined) {
+        throw new DomainError('unauthenticated', 'unknown user or wrong password');
+      }
+      return session(services, user);
+    },
+  }),
 
-/** The user whose valid token the request carries. Errors: 'unauthenticated'. */
-export async function authenticate(services: ApiServices, c: ApiContext): Promise<Versioned<User>> {
-  const token = bearer(c);
-  if (token === '') throw new DomainError('unauthenticated', 'authentication required');
-  const { user: id, issuedAtMs } = await services.tokens.verify(token, Date.parse(services.now()));
-  const user = await services.dependencies.state.users.getOrLastSeen(id);
-  if (user === undefined || issuedAtMs < Date.parse(user.value.sessionsValidFrom)) {
-    throw new DomainError('unauthenticated', 'authentication required');
-  }
-  return user;
-}
-
-export function authRoutes(app: Hono<ApiEnvironment>, services: ApiServices): void {
-  const { users } = services.dependencies.state;
-
-  app.post('/auth/login', async (c) => {
-    const { username, password } = await readBody(c, credentials);
-    const named = [...users.cached.values()].find(({ value }) => value.username === username);
-    // The watch may be behind a creation or a change of the password.
-    const user = named === undefined ? await users.findByName(username) : await users.getOrLastSeen(named.value.id);
-    if (!(await services.passwords.verify(user?.value.passwordHash, password)) || user === undefined) {
-      throw new DomainError('unauthenticated', 'unknown user or wrong password');
-    }
-    return session(services, c, user);
-  });
-
-  app.post('/auth/refresh', async (c) => session(services, c, await authenticate(services, c)));
-}
+  route({
+    operationId: 'refreshJwt',
+    method: 'post',
+    path: '/auth/refresh',
+    summary: 'Get another token for a session that has not expired',
+    access: { resource: 'self', action: 'read' },
+    responses: { 200: sessionBegun },
+    handler: async ({ user }, services) => {
+      const found = await services.dependencies.state.users.getOrLastSeen(user.id);
+      if (found === undefined) throw new DomainError('unauthenticated', 'authentication required');
+      return session(services, found);
+    },
+  }),
+];

@@ -1,45 +1,71 @@
-import type { Hono } from 'hono';
 import { z } from 'zod';
-import { requireAdmin } from '../access.js';
-import type { ApiServices } from '../context.js';
-import { type ApiEnvironment, expectedVersion, optional, readBody, versionField } from '../request.js';
+import { optional, versionField } from '../request.js';
+import { ok, type Route, route } from '../route.js';
+import { clusterSchema, licenceSchema, logFormat, logLevel } from '../schemas/cluster.js';
 import { clusterView, licenceView } from '../views.js';
 
 const change = z.object({
   disableTelemetry: optional(z.boolean()),
   disableCrashReporting: optional(z.boolean()),
   disableVersionCheck: optional(z.boolean()),
-  logLevel: optional(z.enum(['debug', 'info', 'warn', 'error'])),
-  logFormat: optional(z.enum(['default', 'json'])),
+  logLevel: optional(logLevel),
+  logFormat: optional(logFormat),
   version: versionField,
 });
 
-export function clusterRoutes(app: Hono<ApiEnvironment>, services: ApiServices): void {
-  const { state } = services.dependencies;
+const cluster = { description: 'The settings.', body: clusterSchema };
 
-  app.get('/cluster', async (c) => c.json(clusterView(await state.cluster())));
+export const clusterRoutes: readonly Route[] = [
+  route({
+    operationId: 'getCluster',
+    method: 'get',
+    path: '/cluster',
+    summary: "The cluster's settings",
+    access: { resource: 'cluster', action: 'read' },
+    responses: { 200: cluster },
+    handler: async (_, { dependencies }) => ok(clusterView(await dependencies.state.cluster())),
+  }),
 
-  app.put('/cluster', async (c) => {
-    requireAdmin(c.get('user'));
-    const body = await readBody(c, change);
-    const updated = await state.updateCluster(
-      (cluster) => ({
-        ...cluster,
-        disableTelemetry: body.disableTelemetry ?? false,
-        disableCrashReporting: body.disableCrashReporting ?? false,
-        disableVersionCheck: body.disableVersionCheck ?? false,
-        logLevel: body.logLevel ?? cluster.logLevel,
-        logFormat: body.logFormat ?? cluster.logFormat,
-        updatedAt: services.now(),
-      }),
-      expectedVersion(c, body.version),
-    );
-    return c.json(clusterView(updated));
-  });
+  route({
+    operationId: 'updateCluster',
+    method: 'put',
+    path: '/cluster',
+    summary: "Change the cluster's settings",
+    description: 'A switch that is left out is turned off; level and format of the log that are left out stay.',
+    access: { resource: 'cluster', action: 'write' },
+    versioned: 'body',
+    body: change,
+    responses: { 200: cluster },
+    handler: async ({ body, expectedVersion }, services) => {
+      const updated = await services.dependencies.state.updateCluster(
+        (current) => ({
+          ...current,
+          disableTelemetry: body.disableTelemetry ?? false,
+          disableCrashReporting: body.disableCrashReporting ?? false,
+          disableVersionCheck: body.disableVersionCheck ?? false,
+          logLevel: body.logLevel ?? current.logLevel,
+          logFormat: body.logFormat ?? current.logFormat,
+          updatedAt: services.now(),
+        }),
+        expectedVersion,
+      );
+      return ok(clusterView(updated));
+    },
+  }),
+];
 
-  app.get('/cluster/licence', async (c) => {
-    const volumes = await state.volumes.listOrLastSeen();
-    const usedBytes = volumes.reduce((sum, { value }) => sum + value.sizeBytes, 0);
-    return c.json(licenceView(await state.cluster(), usedBytes));
-  });
-}
+export const licenceRoutes: readonly Route[] = [
+  route({
+    operationId: 'getLicence',
+    method: 'get',
+    path: '/cluster/licence',
+    summary: 'The licence and how much of it is used',
+    access: { resource: 'licence', action: 'read' },
+    responses: { 200: { description: 'The licence.', body: licenceSchema } },
+    handler: async (_, { dependencies: { state } }) => {
+      const volumes = await state.volumes.listOrLastSeen();
+      const usedBytes = volumes.reduce((sum, { value }) => sum + value.sizeBytes, 0);
+      return ok(licenceView(await state.cluster(), usedBytes));
+    },
+  }),
+];

@@ -1,58 +1,100 @@
-import type { Hono } from 'hono';
 import { z } from 'zod';
 import { DomainError } from '../../../core/errors.js';
 import type { NamespaceId } from '../../../core/types.js';
-
-import { DEFAULT_NAMESPACE, mayUseNamespace, requireAdmin } from '../access.js';
-import type { ApiServices } from '../context.js';
+import { DEFAULT_NAMESPACE, mayUseNamespace } from '../access.js';
 import { labelsField } from '../labels.js';
-import { type ApiEnvironment, expectedVersion, noContent, pathId, readBody, versionField } from '../request.js';
+import { id, versionField } from '../request.js';
+import { created, done, ok, type Route, route } from '../route.js';
+import { namespaceSchema } from '../schemas/namespace.js';
 import { namespaceView } from '../views.js';
 import { nameField } from '../volume-creation.js';
 
-const creation = z.object({ name: nameField, labels: labelsField });
-const change = z.object({ labels: labelsField, version: versionField });
+const namespace = { description: 'The namespace.', body: namespaceSchema };
+const params = { id: id<NamespaceId>('Id of the namespace.') };
 
-export function namespaceRoutes(app: Hono<ApiEnvironment>, services: ApiServices): void {
-  const { state, random } = services.dependencies;
+export const namespaceRoutes: readonly Route[] = [
+  route({
+    operationId: 'createNamespace',
+    method: 'post',
+    path: '/namespaces',
+    summary: 'Make a namespace',
+    access: { resource: 'namespace', action: 'write' },
+    body: z.object({ name: nameField, labels: labelsField }),
+    responses: { 201: namespace },
+    errors: [409],
+    handler: async ({ body }, services) => {
+      const { state, random } = services.dependencies;
+      const now = services.now();
+      const made = await state.createNamespace({
+        id: random.uuid() as NamespaceId,
+        name: body.name,
+        labels: body.labels ?? {},
+        createdAt: now,
+        updatedAt: now,
+      });
+      return created(namespaceView(made));
+    },
+  }),
 
-  app.post('/namespaces', async (c) => {
-    requireAdmin(c.get('user'));
-    const { name, labels } = await readBody(c, creation);
-    const now = services.now();
-    const id = random.uuid() as NamespaceId;
-    const created = await state.createNamespace({ id, name, labels: labels ?? {}, createdAt: now, updatedAt: now });
-    return c.json(namespaceView(created), 201);
-  });
+  route({
+    operationId: 'listNamespaces',
+    method: 'get',
+    path: '/namespaces',
+    summary: 'The namespaces that the caller may use',
+    access: { resource: 'namespace', action: 'read' },
+    responses: { 200: { description: 'The namespaces.', body: z.array(namespaceSchema) } },
+    handler: async ({ user }, { dependencies }) => {
+      const all = await dependencies.state.namespaces.listOrLastSeen();
+      return ok(all.filter(({ value }) => mayUseNamespace(user, value)).map(namespaceView));
+    },
+  }),
 
-  app.get('/namespaces', async (c) => {
-    const all = await state.namespaces.listOrLastSeen();
-    return c.json(all.filter(({ value }) => mayUseNamespace(c.get('user'), value)).map(namespaceView));
-  });
+  route({
+    operationId: 'getNamespace',
+    method: 'get',
+    path: '/namespaces/{id}',
+    summary: 'A namespace',
+    access: { resource: 'namespace', action: 'read', namespaced: true },
+    params,
+    responses: { 200: namespace },
+    handler: async (call) => ok(namespaceView(call.namespace)),
+  }),
 
-  app.get('/namespaces/:id', async (c) =>
-    c.json(namespaceView(await services.namespace(c.get('user'), pathId<NamespaceId>(c, 'id')))),
-  );
+  route({
+    operationId: 'updateNamespace',
+    method: 'put',
+    path: '/namespaces/{id}',
+    summary: "Replace a namespace's labels",
+    access: { resource: 'namespace', action: 'write' },
+    params,
+    versioned: 'body',
+    body: z.object({ labels: labelsField, version: versionField }),
+    responses: { 200: namespace },
+    handler: async ({ params, body, expectedVersion }, services) => {
+      const updated = await services.dependencies.state.namespaces.update(
+        params.id,
+        (current) => ({ ...current, labels: body.labels ?? {}, updatedAt: services.now() }),
+        expectedVersion,
+      );
+      return ok(namespaceView(updated));
+    },
+  }),
 
-  app.put('/namespaces/:id', async (c) => {
-    requireAdmin(c.get('user'));
-    const id = pathId<NamespaceId>(c, 'id');
-    const { labels, version } = await readBody(c, change);
-    const updated = await state.namespaces.update(
-      id,
-      (namespace) => ({ ...namespace, labels: labels ?? {}, updatedAt: services.now() }),
-      expectedVersion(c, version),
-    );
-    return c.json(namespaceView(updated));
-  });
-
-  app.delete('/namespaces/:id', async (c) => {
-    requireAdmin(c.get('user'));
-    const id = pathId<NamespaceId>(c, 'id');
-    const version = expectedVersion(c, c.req.query('version'));
-    const { value } = await state.namespaces.require(id);
-    if (value.name === DEFAULT_NAMESPACE) throw new DomainError('in-use', 'the default namespace stays');
-    await state.deleteNamespace(id, version);
-    return noContent(c);
-  });
-}
+  route({
+    operationId: 'deleteNamespace',
+    method: 'delete',
+    path: '/namespaces/{id}',
+    summary: 'Remove a namespace that has no volumes',
+    access: { resource: 'namespace', action: 'write' },
+    params,
+    versioned: 'query',
+    responses: { 200: { description: 'It is gone.' } },
+    errors: [409],
+    handler: async ({ params, expectedVersion }, { dependencies: { state } }) => {
+      const { value } = await state.namespaces.require(params.id);
+      if (value.name === DEFAULT_NAMESPACE) throw new DomainError('in-use', 'the default namespace stays');
+      await state.deleteNamespace(params.id, expectedVersion);
+      return done;
+    },
+  }),
+];

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { Hono } from 'hono';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
+import { vi } from 'vitest';
 import type { VerifyReport, VolumeController } from '../../../core/controller.js';
 import { DomainError } from '../../../core/errors.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
@@ -129,6 +130,8 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
     const { value } = await state.registerNode(aNode({ name }));
     nodes.push(value.id);
   }
+  // Names of nodes come from what the watch has seen.
+  await vi.waitUntil(() => state.nodes.cached.size === nodes.length);
   const controller = new TestController(state, () => nodes.filter((node) => !offline.has(node)));
   const statuses = new Map<DeploymentId, DeploymentStatus>();
   const health = (node: NodeId): NodeHealth => (offline.has(node) ? 'offline' : 'online');

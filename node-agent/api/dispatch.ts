@@ -1,0 +1,99 @@
+/** From the list of endpoints to a server: login, access, checked input, the handler, the answer. */
+
+import { getConnInfo } from '@hono/node-server/conninfo';
+import type { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status';
+import { z } from 'zod';
+import { DomainError } from '../../core/errors.js';
+import { authorise, isChange } from './access.js';
+import { authenticate } from './authentication.js';
+import type { ApiServices } from './context.js';
+import { httpError } from './http-errors.js';
+import {
+  type ApiContext,
+  type ApiEnvironment,
+  asyncMaxMs,
+  check,
+  expectedVersion,
+  MAX_BODY_BYTES,
+  readBody,
+} from './request.js';
+import type { AnyReply, Call, Route, Shape } from './route.js';
+
+/** The error as its JSON answer; a defect is logged, the client is not told of it. */
+export function failed(services: ApiServices, c: ApiContext, error: unknown): Response {
+  const { status, message } = httpError(error);
+  if (status === 500) {
+    const requestId = c.get('requestId');
+    services.dependencies.logger.error({ requestId, err: error }, 'request failed by a defect');
+  }
+  return c.json({ error: message }, status);
+}
+
+/** Adds all routes to the app, whose paths begin where theirs do. */
+export function serveRoutes(app: Hono<ApiEnvironment>, services: ApiServices, routes: readonly Route[]): void {
+  for (const route of routes) {
+    const maxSize = route.maxBodyBytes ?? MAX_BODY_BYTES;
+    const tooLarge = new DomainError('invalid', `the request body is larger than ${maxSize} bytes`);
+    const limit = bodyLimit({ maxSize, onError: (c) => failed(services, c, tooLarge) });
+    const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1');
+    app.on(route.method.toUpperCase(), path, limit, handlerOf(route, services));
+  }
+}
+
+function handlerOf(route: Route, services: ApiServices): (c: ApiContext) => Promise<Response> {
+  const { access } = route;
+  const params = z.object(route.params as Record<string, z.ZodType>);
+  const query = z.object(route.query as Record<string, z.ZodType>);
+  return async (c) => {
+    const user = access === 'public' ? undefined : (await authenticate(services, c)).value;
+    if (isChange(access)) requireStore(services);
+    const given = check(params, c.req.param());
+    const namespace =
+      access === 'public' || user === undefined ? undefined : await authorise(services, user, access, given);
+    const asked = check(query, c.req.query());
+    const body = route.body === undefined ? undefined : await readBody(c, route.body);
+    const version = route.versioned === 'query' ? c.req.query('version') : versionOfBody(body);
+    // Only this function knows that a route's call has what its definition promises to its handler.
+    const call = {
+      requestId: c.get('requestId'),
+      signal: c.req.raw.signal,
+      user,
+      namespace,
+      params: given,
+      query: asked,
+      header: (name: string) => c.req.header(name),
+      remoteAddress: remoteAddress(c),
+      body,
+      expectedVersion: route.versioned === undefined ? undefined : expectedVersion(c, version),
+      asyncMs: route.async ? asyncMaxMs(c) : undefined,
+    } as Call<{ resource: 'self'; action: 'read' }, Shape, Shape, z.ZodType | undefined>;
+    const reply = await route.handler(call, services);
+    return answer(c, reply, route.responses[reply.status]?.media);
+  };
+}
+
+function versionOfBody(body: unknown): string | undefined {
+  return (body as { readonly version?: string } | undefined)?.version;
+}
+
+/** Errors: 'store-unavailable'. */
+function requireStore(services: ApiServices): void {
+  if (services.dependencies.state.reachable) return;
+  throw new DomainError('store-unavailable', 'etcd does not answer: nothing can be changed now, data is served on');
+}
+
+function remoteAddress(c: ApiContext): string | undefined {
+  const overSocket = typeof c.env === 'object' && c.env !== null && 'incoming' in c.env;
+  return overSocket ? getConnInfo(c).remote.address : undefined;
+}
+
+function answer(c: ApiContext, reply: AnyReply, media: string | undefined): Response {
+  if (media !== undefined) c.header('Content-Type', media);
+  for (const [name, value] of Object.entries(reply.headers ?? {})) c.header(name, value);
+  if (reply.raw !== undefined) return c.body(reply.raw, reply.status as ContentfulStatusCode);
+  if (reply.body !== undefined) return c.json(reply.body as object, reply.status as ContentfulStatusCode);
+  // The content type is there nevertheless, as some clients insist on one.
+  return c.body(null, reply.status as StatusCode, { 'Content-Type': 'application/json' });
+}

@@ -1,0 +1,25 @@
+/** Every endpoint below `/v2`. */
+
+import type { Route } from '../route.js';
+import { authRoutes } from './auth.js';
+import { clusterRoutes, licenceRoutes } from './cluster.js';
+import { namespaceRoutes } from './namespaces.js';
+import { nodeRoutes } from './nodes.js';
+import { userRoutes } from './users.js';
+import { volumeAttachmentRoutes } from './volume-attachment.js';
+import { volumeDebugRoutes } from './volume-debug.js';
+import { volumeSettingsRoutes } from './volume-settings.js';
+import { volumeRoutes } from './volumes.js';
+
+export const ROUTES: readonly Route[] = [
+  ...authRoutes,
+  ...userRoutes,
+  ...namespaceRoutes,
+  ...nodeRoutes,
+  ...clusterRoutes,
+  ...licenceRoutes,
+  ...volumeRoutes,
+  ...volumeAttachmentRoutes,
+  ...volumeSettingsRoutes,
+  ...volumeDebugRoutes,
+];

@@ -1,0 +1,62 @@
+import { z } from 'zod';
+import { changes, labels, uint64 } from './common.js';
+import { nodeHealth } from './node.js';
+
+export const fsType = z.enum(['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'block']).meta({
+  id: 'FsType',
+  description: '`block`: no file system, the consumer gets the device.',
+});
+
+export const failureModeIntent = z.enum(['hard', 'soft', 'alwayson']).meta({ id: 'FailureModeIntent' });
+
+const deployment = {
+  id: z.string(),
+  nodeID: z.string(),
+  hostname: z.string(),
+  promotable: z.boolean().meta({ description: 'Holds every acknowledged write.' }),
+};
+
+const replica = z
+  .object({
+    ...deployment,
+    health: z
+      .enum(['recovering', 'provisioning', 'provisioned', 'syncing', 'ready', 'deleted', 'failed', 'unknown'])
+      .meta({ id: 'ReplicaHealth' }),
+    syncProgress: z
+      .object({
+        bytesRemaining: uint64('Bytes that are still to be copied.'),
+        throughputBytes: uint64('Bytes per second, on average.'),
+        estimatedSecondsRemaining: uint64('0 if no estimate can be made.'),
+      })
+      .meta({ id: 'SyncProgress', description: 'Only of a replica that is being filled.' })
+      .optional(),
+  })
+  .meta({ id: 'ReplicaDeploymentInfo' });
+
+const master = z.object({ ...deployment, health: nodeHealth }).meta({ id: 'MasterDeploymentInfo' });
+
+const nfs = z
+  .object({
+    exports: z.array(z.object({})).meta({ description: 'Empty: this version does not export volumes.' }),
+    serviceEndpoint: z.string(),
+  })
+  .meta({ id: 'NfsConfig' });
+
+export const volumeSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    description: z.string(),
+    attachedOn: z.string().meta({ description: 'Id of the node that shows the device; empty if there is none.' }),
+    attachedOnHost: z.string().meta({ description: 'Name of that node.' }),
+    nfs,
+    namespaceID: z.string(),
+    labels,
+    fsType,
+    attachmentType: z.enum(['unknown', 'detached', 'nfs', 'host']).meta({ id: 'AttachType' }),
+    master,
+    replicas: z.array(replica),
+    sizeBytes: uint64('Size of the device.'),
+    ...changes,
+  })
+  .meta({ id: 'Volume' });
