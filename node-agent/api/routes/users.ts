@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { User } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
-import type { UserId } from '../../../core/types.js';
+import type { PolicyGroupId, UserId } from '../../../core/types.js';
 import type { Versioned } from '../../state/cluster-state.js';
 import { MAX_USERNAME_CHARS } from '../../state/schemas.js';
 import type { ApiServices } from '../context.js';
@@ -12,7 +12,7 @@ import { userSchema } from '../schemas/user.js';
 import { userView } from '../views.js';
 
 const password = z.string().min(MIN_PASSWORD_CHARS).max(MAX_PASSWORD_CHARS);
-const groups = optional(z.array(z.string().min(1).max(253)).max(1000));
+const groups = optional(z.array(id<PolicyGroupId>('Id of a policy group.')).max(1000));
 
 const creation = z.object({
   username: z.string().min(1).max(MAX_USERNAME_CHARS),
