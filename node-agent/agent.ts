@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
-import type { NodeId } from '../core/types.js';
+import type { NamespaceId, NodeId, VolumeId } from '../core/types.js';
 import { DEFAULT_PLAN_SETTINGS } from '../core/volume-plan.js';
 import { createApi } from './api/app.js';
 import { bootstrapCluster } from './api/bootstrap.js';
@@ -22,6 +22,7 @@ import { establishIdentity } from './identity.js';
 import { FileKeyStore, loadClusterKey } from './keys/index.js';
 import type { Logger } from './log.js';
 import { registerMetrics } from './metrics/index.js';
+import { registerStoreMetrics } from './metrics/store.js';
 import { loadIdentity } from './pki/index.js';
 import { NodeRegistration } from './registration.js';
 import { ReplicationHost } from './replication/index.js';
@@ -259,14 +260,23 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
   );
 
   const metrics = new Registry();
+  const volumes = {
+    volume: (id: VolumeId) => state.volumes.cached.get(id)?.value,
+    namespaceName: (id: NamespaceId) => state.namespaces.cached.get(id)?.value.name ?? '',
+  };
   registerMetrics(metrics, {
-    volume: (id) => state.volumes.cached.get(id)?.value,
-    namespaceName: (id) => state.namespaces.cached.get(id)?.value.name ?? '',
+    ...volumes,
     attached: () => frontends.list(),
     deployments: () => replication.statuses(),
     capacity: () => stores.capacity(),
     stateReachable: () => state.reachable,
     codec,
+  });
+  registerStoreMetrics(metrics, {
+    ...volumes,
+    capacity: () => stores.capacity(),
+    devices: () => stores.devices(),
+    statistics: () => stores.statistics(),
   });
   const app = createApi({
     state,

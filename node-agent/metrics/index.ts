@@ -27,12 +27,16 @@ export interface MetricSources {
   readonly codec: Pick<Codec, 'engine' | 'offloadBytes'>;
 }
 
-const LABELS = ['namespace', 'pool', 'type', 'volume_id', 'volume_name'] as const;
-type VolumeLabels = Readonly<Record<(typeof LABELS)[number], string>>;
+export const VOLUME_LABELS = ['namespace', 'pool', 'type', 'volume_id', 'volume_name'] as const;
+type VolumeLabels = Readonly<Record<(typeof VOLUME_LABELS)[number], string>>;
 
 const KINDS: readonly OperationKind[] = ['read', 'write', 'trim', 'flush'];
 
-function volumeLabels(sources: MetricSources, id: VolumeId, type: 'presentation' | 'deployment'): VolumeLabels {
+export function volumeLabels(
+  sources: Pick<MetricSources, 'volume' | 'namespaceName'>,
+  id: VolumeId,
+  type: 'presentation' | 'deployment',
+): VolumeLabels {
   const volume = sources.volume(id);
   return {
     namespace: volume === undefined ? '' : sources.namespaceName(volume.namespace),
@@ -48,7 +52,7 @@ function frontendMetrics(registry: Registry, sources: MetricSources): void {
     new Counter({
       name: `storageos_volume_frontend_${name}`,
       help,
-      labelNames: LABELS,
+      labelNames: VOLUME_LABELS,
       registers: [registry],
       collect() {
         this.reset();
@@ -75,7 +79,7 @@ function deploymentMetrics(registry: Registry, sources: MetricSources): void {
     new Gauge({
       name: `storageos_volume_${name}`,
       help,
-      labelNames: LABELS,
+      labelNames: VOLUME_LABELS,
       registers: [registry],
       collect() {
         this.reset();

@@ -31,6 +31,17 @@ export interface Capacity {
   readonly freeBytes: number;
   /** Free and not reserved. */
   readonly availableBytes: number;
+  /** What is to stay free of all file systems together. */
+  readonly reservedBytes: number;
+}
+
+/** One `data/dev<N>`, for metrics. */
+export interface DeviceSpace {
+  readonly path: string;
+  /** Of its file system, when it was last asked. */
+  readonly freeBytes: number;
+  /** Of segments there. */
+  readonly segmentBytes: number;
 }
 
 /** One `data/dev<N>`. */
@@ -91,6 +102,10 @@ export class Device {
     this.#free -= bytes;
     this.#sinceLook += bytes;
     return true;
+  }
+
+  get freeBytes(): number {
+    return this.#free;
   }
 
   /** Less than twice the reserve is free: whatever can be freed should be. */
@@ -198,7 +213,7 @@ export class Devices {
       freeBytes += space.freeBytes;
       availableBytes += Math.max(0, space.freeBytes - this.#reserveBytes);
     }
-    return { totalBytes, freeBytes, availableBytes };
+    return { totalBytes, freeBytes, availableBytes, reservedBytes: systems.size * this.#reserveBytes };
   }
 
   close(): void {

@@ -14,8 +14,8 @@ import {
 import { MAX_BLOCK_BYTES, MIN_BLOCK_BYTES } from '../../core/record.js';
 import type { DeploymentId, Epoch, HistoryEntry, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
-import { LocalDeploymentStore, type ScrubProgress } from './deployment-store.js';
-import { type Capacity, DATA_ROOT, Devices } from './devices.js';
+import { LocalDeploymentStore, type ScrubProgress, type StoreStatistics } from './deployment-store.js';
+import { type Capacity, DATA_ROOT, type DeviceSpace, Devices } from './devices.js';
 import type { StoreEnvironment, StoreSettings } from './environment.js';
 import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.js';
 import { FilePool } from './file-pool.js';
@@ -286,6 +286,18 @@ export class NodeStores {
 
   capacity(): Capacity {
     return this.#environment.devices.capacity();
+  }
+
+  /** The `dev<N>` directories in use. */
+  devices(): DeviceSpace[] {
+    return this.#environment.devices
+      .all()
+      .map(({ path, freeBytes, segmentBytes }) => ({ path, freeBytes, segmentBytes }));
+  }
+
+  /** Of the deployments that are open. */
+  statistics(): { readonly volume: VolumeId; readonly statistics: StoreStatistics }[] {
+    return [...this.#openStores()].map(({ state, statistics }) => ({ volume: state.volume, statistics }));
   }
 
   /** Stops the scrub where it is, or lets it go on from there; it is not paused when the stores are opened. */
