@@ -124,7 +124,13 @@ export interface NodeRecord {
   readonly computeOnly: boolean;
   readonly cordoned: boolean;
   readonly cordonedAt?: string;
-  readonly capacity: { readonly totalBytes: number; readonly freeBytes: number; readonly availableBytes: number };
+  readonly capacity: {
+    readonly totalBytes: number;
+    readonly freeBytes: number;
+    /** Free and not reserved. */
+    readonly availableBytes: number;
+    readonly reservedBytes: number;
+  };
   readonly createdAt: string;
   readonly updatedAt: string;
 }

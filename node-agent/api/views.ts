@@ -48,6 +48,7 @@ export function nodeView({ value, version }: Versioned<NodeRecord>, health: Node
       total: value.capacity.totalBytes,
       free: value.capacity.freeBytes,
       available: value.capacity.availableBytes,
+      reserved: value.capacity.reservedBytes,
     },
     ioEndpoint: value.ioEndpoint,
     supervisorEndpoint: withPort(value.ioEndpoint, SUPERVISOR_PORT),

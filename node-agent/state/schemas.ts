@@ -132,7 +132,13 @@ export const nodeSchema = z.strictObject({
   computeOnly: z.boolean(),
   cordoned: z.boolean(),
   cordonedAt: time.exactOptional(),
-  capacity: z.strictObject({ totalBytes: count, freeBytes: count, availableBytes: count }),
+  capacity: z.strictObject({
+    totalBytes: count,
+    freeBytes: count,
+    availableBytes: count,
+    // Records of older agents have none; each writes its own anew when it starts.
+    reservedBytes: count.default(0),
+  }),
   createdAt: time,
   updatedAt: time,
 });

@@ -55,7 +55,7 @@ export function aNode(patch: Partial<NodeRecord> = {}): NodeRecord {
     labels: {},
     computeOnly: false,
     cordoned: false,
-    capacity: { totalBytes: 10 ** 12, freeBytes: 9 * 10 ** 11, availableBytes: 8 * 10 ** 11 },
+    capacity: { totalBytes: 10 ** 12, freeBytes: 9 * 10 ** 11, availableBytes: 8 * 10 ** 11, reservedBytes: 10 ** 11 },
     createdAt: NOW,
     updatedAt: NOW,
     ...patch,

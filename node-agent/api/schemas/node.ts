@@ -15,6 +15,7 @@ export const nodeSchema = z
         total: uint64('Bytes of the file systems that hold volumes.'),
         free: uint64('Bytes of them that are not in use.'),
         available: uint64('Bytes of them that volumes may still use.'),
+        reserved: uint64('Bytes of them that stay free, for what frees space and must not fail.'),
       })
       .meta({ id: 'CapacityStats' }),
     ioEndpoint: endpoint('Where the data plane listens'),

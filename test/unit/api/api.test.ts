@@ -217,7 +217,7 @@ describe('nodes', () => {
       supervisorEndpoint: '127.0.0.9:5704',
       clusteringEndpoint: '127.0.0.9:5710',
       gossipEndpoint: '127.0.0.9:5711',
-      capacity: { total: 10 ** 12, free: 9 * 10 ** 11, available: 8 * 10 ** 11 },
+      capacity: { total: 10 ** 12, free: 9 * 10 ** 11, available: 8 * 10 ** 11, reserved: 10 ** 11 },
       cordoned: false,
     });
     expect(one.body).not.toHaveProperty('cordonedAt');
