@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { parseDurationMs } from '../../core/duration.js';
 import { DomainError } from '../../core/errors.js';
 import { isUuid } from '../../core/types.js';
+import { parseJson } from './json.js';
 
 export interface ApiEnvironment {
   Variables: {
@@ -25,7 +26,7 @@ const MAX_ASYNC_MS = 24 * 3_600_000;
 export const optional = <S extends z.ZodType>(schema: S) => schema.nullish().transform((value) => value ?? undefined);
 
 /** A whole number that JSON carried without loss. */
-export const wholeNumber = z.number().refine(Number.isSafeInteger, 'must be a whole number below 2^53').min(0);
+export const wholeNumber = z.number().int('must be a whole number below 2^53').min(0);
 
 /** The id of an object in a path or in a body: an RFC 4122 UUID. */
 export const id = <T extends string>(description: string) =>
@@ -45,7 +46,7 @@ export const flag = (description: string) =>
     .regex(BOOLEAN, 'is not a boolean')
     .default('')
     .transform((text) => TRUE.test(text))
-    .meta({ description });
+    .meta({ description, wire: { type: 'boolean', default: false } });
 
 /** What the schema makes of the value. Errors: 'invalid' that names up to five problems. */
 export function check<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
@@ -63,7 +64,7 @@ export async function readBody<S extends z.ZodType>(c: ApiContext, schema: S): P
   let json: unknown = {};
   if (text !== '') {
     try {
-      json = JSON.parse(text);
+      json = parseJson(text);
     } catch (cause) {
       throw new DomainError('invalid', 'the request body is not JSON', { cause });
     }

@@ -5,6 +5,7 @@ import { authRoutes } from './auth.js';
 import { clusterRoutes, licenceRoutes } from './cluster.js';
 import { namespaceRoutes } from './namespaces.js';
 import { nodeRoutes } from './nodes.js';
+import { openApiRoute } from './openapi.js';
 import { userRoutes } from './users.js';
 import { volumeAttachmentRoutes } from './volume-attachment.js';
 import { volumeDebugRoutes } from './volume-debug.js';
@@ -22,4 +23,5 @@ export const ROUTES: readonly Route[] = [
   ...volumeAttachmentRoutes,
   ...volumeSettingsRoutes,
   ...volumeDebugRoutes,
+  openApiRoute(() => ROUTES),
 ];

@@ -17,6 +17,7 @@ import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import type { TestEtcd } from '../../setup/etcd.js';
 import { aMembership, aNode } from '../../setup/records.js';
+import { routeOf, violation } from './conformance.js';
 
 export const ADMIN = { username: 'storageos', password: 'storageos-secret' };
 
@@ -157,7 +158,11 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
     const response = await app.request(path, { method, headers, ...(text !== undefined && { body: text }) });
     const content = await response.text();
     const json = response.headers.get('content-type')?.includes('json') === true && content !== '';
-    return { status: response.status, headers: response.headers, body: json ? JSON.parse(content) : content };
+    const answered = json ? JSON.parse(content) : content;
+    const route = routeOf(method, path);
+    const wrong = route && violation(route, response.status, content === '' ? undefined : answered);
+    if (wrong !== undefined) throw new Error(wrong);
+    return { status: response.status, headers: response.headers, body: answered };
   };
   const login = async (username: string, password: string) => {
     const answer = await send('POST', '/v2/auth/login', { username, password }, {});
