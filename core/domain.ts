@@ -151,8 +151,8 @@ export interface User {
   readonly isAdmin: boolean;
   /** Policy groups that the user is a member of. */
   readonly groups: readonly PolicyGroupId[];
-  /** Tokens issued before this moment are refused. RFC 3339. */
-  readonly sessionsValidFrom: string;
+  /** Rises when all sessions are ended: tokens that were issued under another number are refused. */
+  readonly sessionGeneration: number;
   readonly createdAt: string;
   readonly updatedAt: string;
 }

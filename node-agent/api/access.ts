@@ -1,45 +1,35 @@
-/** Who may do what; every endpoint says what it needs, and is asked for here and nowhere else. */
+/** What endpoints say about who may call them, and the one place where that is enforced. The rules: core/access.ts. */
 
+import { type AccessRequest, type Action, type Caller, callerOf, mayAccess, type Resource } from '../../core/access.js';
 import type { Namespace, User } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { NamespaceId } from '../../core/types.js';
-import type { Versioned } from '../state/cluster-state.js';
-import type { ApiServices } from './context.js';
+import type { ClusterState, Versioned } from '../state/cluster-state.js';
 
-export const DEFAULT_NAMESPACE = 'default';
+export type Access = 'public' | Restricted;
 
-/** What an endpoint is about. `self`: the caller's own account and session. */
-export type Resource =
-  | 'cluster'
-  | 'diagnostics'
-  | 'licence'
-  | 'namespace'
-  | 'node'
-  | 'policy'
-  | 'pool'
-  | 'self'
-  | 'user'
-  | 'volume';
-
-/** `public`: without login. `namespaced`: within the namespace of the path. */
-export type Access =
-  | 'public'
-  | { readonly resource: Resource; readonly action: 'read' | 'write'; readonly namespaced?: true };
+/** `public`: without login. */
+export interface Restricted {
+  readonly resource: Resource;
+  readonly action: Action;
+  /** Within the namespace of the path, or that namespace itself. */
+  readonly namespaced?: true;
+  /** A list that every login may ask for; its handler shows what `call.may` allows. */
+  readonly listed?: true;
+}
 
 /** Whether the endpoint changes what etcd holds. */
 export function isChange(access: Access): boolean {
   return access !== 'public' && access.action === 'write';
 }
 
-/** Users without administrator's rights may work in the default namespace. */
-export function mayUseNamespace(user: User, namespace: Namespace): boolean {
-  return user.isAdmin || namespace.name === DEFAULT_NAMESPACE;
-}
-
-/** The parameter of the path that names the namespace of a namespaced endpoint. */
-function namespaceId(access: Access, params: Readonly<Record<string, unknown>>): NamespaceId {
-  const isItself = access !== 'public' && access.resource === 'namespace';
-  return (isItself ? params.id : params.namespaceID) as NamespaceId;
+/** The user with what policies say at this moment; what was last seen of them while etcd does not answer. */
+export async function resolveCaller({ policies }: Pick<ClusterState, 'policies'>, user: User): Promise<Caller> {
+  // Nothing that a policy says counts for administrators.
+  if (user.isAdmin) return { user, specs: [] };
+  const groups = await Promise.all(user.groups.map(async (id) => [id, await policies.getOrLastSeen(id)] as const));
+  const known = new Map(groups);
+  return callerOf(user, (id) => known.get(id)?.value);
 }
 
 /**
@@ -47,19 +37,23 @@ function namespaceId(access: Access, params: Readonly<Record<string, unknown>>):
  * Errors: 'forbidden'; 'not-found' if there is no such namespace.
  */
 export async function authorise(
-  services: ApiServices,
-  user: User,
-  access: Exclude<Access, 'public'>,
+  { namespaces }: Pick<ClusterState, 'namespaces'>,
+  caller: Caller,
+  access: Restricted,
   params: Readonly<Record<string, unknown>>,
 ): Promise<Versioned<Namespace> | undefined> {
-  const { resource, action, namespaced } = access;
-  const open = resource === 'self' || resource === 'volume' || (action === 'read' && resource !== 'diagnostics');
-  const ofAnother = resource === 'user' && params.id !== undefined && params.id !== user.id;
-  if ((!open || ofAnother) && !user.isAdmin) throw new DomainError('forbidden', 'unauthorised');
-  if (!namespaced) return undefined;
-  const id = namespaceId(access, params);
-  const found = await services.dependencies.state.namespaces.getOrLastSeen(id);
-  if (found === undefined) throw new DomainError('not-found', `namespace ${id} not found`);
-  if (!mayUseNamespace(user, found.value)) throw new DomainError('forbidden', 'unauthorised');
-  return found;
+  const { resource, action, namespaced, listed } = access;
+  const item = typeof params.id === 'string' ? params.id : undefined;
+  let namespace: Versioned<Namespace> | undefined;
+  if (namespaced) {
+    const id = (resource === 'namespace' ? params.id : params.namespaceID) as NamespaceId;
+    namespace = await namespaces.getOrLastSeen(id);
+    if (namespace === undefined) throw new DomainError('not-found', `namespace ${id} not found`);
+  }
+  const request: AccessRequest = { resource, action, namespace: namespace?.value, item };
+  if (!listed && !mayAccess(caller, request)) throw new DomainError('forbidden', 'unauthorised');
+  if (resource === 'user' && action === 'write' && item === caller.user.id) {
+    throw new DomainError('forbidden', 'use /users/self to change your own account');
+  }
+  return namespace;
 }

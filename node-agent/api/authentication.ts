@@ -16,9 +16,9 @@ function bearer(c: ApiContext): string {
 export async function authenticate(services: ApiServices, c: ApiContext): Promise<Versioned<User>> {
   const token = bearer(c);
   if (token === '') throw new DomainError('unauthenticated', 'authentication required');
-  const { user: id, issuedAtMs } = await services.tokens.verify(token, Date.parse(services.now()));
+  const { user: id, generation } = await services.tokens.verify(token, Date.parse(services.now()));
   const user = await services.dependencies.state.users.getOrLastSeen(id);
-  if (user === undefined || issuedAtMs < Date.parse(user.value.sessionsValidFrom)) {
+  if (user === undefined || generation !== user.value.sessionGeneration) {
     throw new DomainError('unauthenticated', 'authentication required');
   }
   return user;

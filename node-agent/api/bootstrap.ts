@@ -1,11 +1,11 @@
 /** What a new cluster has from the beginning: its settings, the default namespace, the first administrator. */
 
+import { DEFAULT_NAMESPACE } from '../../core/access.js';
 import type { Cluster } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { Clock, Random } from '../../core/ports.js';
 import type { NamespaceId, UserId } from '../../core/types.js';
 import type { ClusterState, Versioned } from '../state/cluster-state.js';
-import { DEFAULT_NAMESPACE } from './access.js';
 import { PasswordHasher } from './passwords.js';
 
 export interface BootstrapOptions {
@@ -51,14 +51,14 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Versi
   );
   if (user === undefined || (await state.users.list()).length > 0) return cluster;
   await unlessThere(
-    state.users.create(
+    state.accounts.create(
       {
         id: random.uuid() as UserId,
         username: user.username,
         passwordHash: await new PasswordHasher().hash(user.password),
         isAdmin: true,
         groups: [],
-        sessionsValidFrom: now,
+        sessionGeneration: 0,
         createdAt: now,
         updatedAt: now,
       },

@@ -5,11 +5,13 @@ import type { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status';
 import { z } from 'zod';
+import { type AccessRequest, mayAccess } from '../../core/access.js';
 import { DomainError } from '../../core/errors.js';
-import { authorise, isChange } from './access.js';
+import { authorise, isChange, resolveCaller } from './access.js';
 import { authenticate } from './authentication.js';
 import type { ApiServices } from './context.js';
 import { httpError } from './http-errors.js';
+import { formatJson } from './json.js';
 import {
   type ApiContext,
   type ApiEnvironment,
@@ -47,11 +49,13 @@ function handlerOf(route: Route, services: ApiServices): (c: ApiContext) => Prom
   const params = z.object(route.params as Record<string, z.ZodType>);
   const query = z.object(route.query as Record<string, z.ZodType>);
   return async (c) => {
-    const user = access === 'public' ? undefined : (await authenticate(services, c)).value;
+    const { state } = services.dependencies;
+    const caller =
+      access === 'public' ? undefined : await resolveCaller(state, (await authenticate(services, c)).value);
     if (isChange(access)) requireStore(services);
     const given = check(params, c.req.param());
     const namespace =
-      access === 'public' || user === undefined ? undefined : await authorise(services, user, access, given);
+      access === 'public' || caller === undefined ? undefined : await authorise(state, caller, access, given);
     const asked = check(query, c.req.query());
     const body = route.body === undefined ? undefined : await readBody(c, route.body);
     const version = route.versioned === 'query' ? c.req.query('version') : versionOfBody(body);
@@ -59,7 +63,8 @@ function handlerOf(route: Route, services: ApiServices): (c: ApiContext) => Prom
     const call = {
       requestId: c.get('requestId'),
       signal: c.req.raw.signal,
-      user,
+      user: caller?.user,
+      may: (request: AccessRequest) => caller !== undefined && mayAccess(caller, request),
       namespace,
       params: given,
       query: asked,
@@ -93,7 +98,8 @@ function answer(c: ApiContext, reply: AnyReply, media: string | undefined): Resp
   if (media !== undefined) c.header('Content-Type', media);
   for (const [name, value] of Object.entries(reply.headers ?? {})) c.header(name, value);
   if (reply.raw !== undefined) return c.body(reply.raw, reply.status as ContentfulStatusCode);
-  if (reply.body !== undefined) return c.json(reply.body as object, reply.status as ContentfulStatusCode);
-  // The content type is there nevertheless, as some clients insist on one.
-  return c.body(null, reply.status as StatusCode, { 'Content-Type': 'application/json' });
+  // Also where there is no body: some clients insist on a content type.
+  c.header('Content-Type', 'application/json');
+  if (reply.body === undefined) return c.body(null, reply.status as StatusCode);
+  return c.body(formatJson(reply.body), reply.status as ContentfulStatusCode);
 }

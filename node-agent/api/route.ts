@@ -7,6 +7,7 @@
  */
 
 import type { z } from 'zod';
+import type { AccessRequest } from '../../core/access.js';
 import type { Namespace, User } from '../../core/domain.js';
 import type { Versioned } from '../state/cluster-state.js';
 import type { Access } from './access.js';
@@ -70,6 +71,8 @@ export interface Call<A extends Access, P extends Shape, Q extends Shape, B exte
   readonly signal: AbortSignal;
   /** Who asks. */
   readonly user: A extends 'public' ? undefined : User;
+  /** Whether the caller may do something else than this request; for what a list shows. */
+  readonly may: (request: AccessRequest) => boolean;
   /** That of the path, which the user may use. */
   readonly namespace: A extends { readonly namespaced: true } ? Versioned<Namespace> : undefined;
   readonly params: Output<P>;

@@ -1,6 +1,15 @@
 /** How objects of the cluster look in the API (reference/http-api.md, "Schemas"). */
 
-import type { Attachment, Cluster, Membership, Namespace, NodeRecord, User, Volume } from '../../core/domain.js';
+import type {
+  Attachment,
+  Cluster,
+  Membership,
+  Namespace,
+  NodeRecord,
+  PolicyGroup,
+  User,
+  Volume,
+} from '../../core/domain.js';
 import type { NodeId } from '../../core/types.js';
 import type { Versioned } from '../state/cluster-state.js';
 import { LABEL_COMPUTE_ONLY } from './labels.js';
@@ -29,6 +38,12 @@ export function userView({ value, version }: Versioned<User>) {
     updatedAt: value.updatedAt,
     version,
   };
+}
+
+/** `users`: those that the reader may see. */
+export function policyGroupView({ value, version }: Versioned<PolicyGroup>, users: readonly User[]) {
+  const members = users.filter(({ groups }) => groups.includes(value.id));
+  return { ...value, users: members.map(({ id, username }) => ({ id, username })), version };
 }
 
 export function namespaceView({ value, version }: Versioned<Namespace>) {

@@ -38,6 +38,7 @@ export const MAX_LABEL_VALUE_CHARS = 1024;
 export const OBJECT_NAME = /^[a-z0-9.-]{1,253}$/;
 export const MAX_DESCRIPTION_CHARS = 4096;
 export const MAX_USERNAME_CHARS = 253;
+export const MAX_GROUP_NAME_CHARS = 253;
 /** Policy groups of one user, and specs of one policy group, at the most. */
 export const MAX_GROUPS_OF_USER = 1000;
 export const MAX_SPECS = 1000;
@@ -151,20 +152,24 @@ export const namespaceSchema = z.strictObject({
   updatedAt: time,
 });
 
-export const userSchema = z.strictObject({
-  id: id<UserId>(),
-  username: z.string().min(1).max(MAX_USERNAME_CHARS),
-  passwordHash: z.string().min(1).max(1024),
-  isAdmin: z.boolean(),
-  groups: z.array(id<PolicyGroupId>()).max(MAX_GROUPS_OF_USER).readonly(),
-  sessionsValidFrom: time,
-  createdAt: time,
-  updatedAt: time,
-});
+export const userSchema = z
+  .strictObject({
+    id: id<UserId>(),
+    username: z.string().min(1).max(MAX_USERNAME_CHARS),
+    passwordHash: z.string().min(1).max(1024),
+    isAdmin: z.boolean(),
+    groups: z.array(id<PolicyGroupId>()).max(MAX_GROUPS_OF_USER).readonly(),
+    sessionGeneration: count.default(0),
+    /** What clusters of version 0.1 have in place of a generation. */
+    sessionsValidFrom: time.optional(),
+    createdAt: time,
+    updatedAt: time,
+  })
+  .transform(({ sessionsValidFrom: _, ...user }) => user);
 
 export const policySchema = z.strictObject({
   id: id<PolicyGroupId>(),
-  name,
+  name: z.string().min(1).max(MAX_GROUP_NAME_CHARS),
   specs: z
     .array(
       z.strictObject({

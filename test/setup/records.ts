@@ -70,7 +70,7 @@ export function aUser(patch: Partial<User> = {}): User {
     passwordHash: '$argon2id$none',
     isAdmin: false,
     groups: [],
-    sessionsValidFrom: NOW,
+    sessionGeneration: 0,
     createdAt: NOW,
     updatedAt: NOW,
     ...patch,

@@ -6,6 +6,7 @@ import { clusterRoutes, licenceRoutes } from './cluster.js';
 import { namespaceRoutes } from './namespaces.js';
 import { nodeRoutes } from './nodes.js';
 import { openApiRoute } from './openapi.js';
+import { policyRoutes } from './policies.js';
 import { userRoutes } from './users.js';
 import { volumeAttachmentRoutes } from './volume-attachment.js';
 import { volumeDebugRoutes } from './volume-debug.js';
@@ -15,6 +16,7 @@ import { volumeRoutes } from './volumes.js';
 export const ROUTES: readonly Route[] = [
   ...authRoutes,
   ...userRoutes,
+  ...policyRoutes,
   ...namespaceRoutes,
   ...nodeRoutes,
   ...clusterRoutes,

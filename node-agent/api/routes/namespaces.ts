@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { DEFAULT_NAMESPACE } from '../../../core/access.js';
 import { DomainError } from '../../../core/errors.js';
 import type { NamespaceId } from '../../../core/types.js';
-import { DEFAULT_NAMESPACE, mayUseNamespace } from '../access.js';
 import { labelsField } from '../labels.js';
 import { id, versionField } from '../request.js';
 import { created, done, ok, type Route, route } from '../route.js';
@@ -41,11 +41,12 @@ export const namespaceRoutes: readonly Route[] = [
     method: 'get',
     path: '/namespaces',
     summary: 'The namespaces that the caller may use',
-    access: { resource: 'namespace', action: 'read' },
+    access: { resource: 'namespace', action: 'read', listed: true },
     responses: { 200: { description: 'The namespaces.', body: z.array(namespaceSchema) } },
-    handler: async ({ user }, { dependencies }) => {
+    handler: async ({ may }, { dependencies }) => {
       const all = await dependencies.state.namespaces.listOrLastSeen();
-      return ok(all.filter(({ value }) => mayUseNamespace(user, value)).map(namespaceView));
+      const seen = all.filter(({ value }) => may({ resource: 'namespace', action: 'read', namespace: value }));
+      return ok(seen.map(namespaceView));
     },
   }),
 
@@ -65,7 +66,7 @@ export const namespaceRoutes: readonly Route[] = [
     method: 'put',
     path: '/namespaces/{id}',
     summary: "Replace a namespace's labels",
-    access: { resource: 'namespace', action: 'write' },
+    access: { resource: 'namespace', action: 'write', namespaced: true },
     params,
     versioned: 'body',
     body: z.object({ labels: labelsField, version: versionField }),
@@ -85,7 +86,7 @@ export const namespaceRoutes: readonly Route[] = [
     method: 'delete',
     path: '/namespaces/{id}',
     summary: 'Remove a namespace that has no volumes',
-    access: { resource: 'namespace', action: 'write' },
+    access: { resource: 'namespace', action: 'write', namespaced: true },
     params,
     versioned: 'query',
     responses: { 200: { description: 'It is gone.' } },

@@ -3,7 +3,7 @@ import type { User } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
 import type { PolicyGroupId, UserId } from '../../../core/types.js';
 import type { Versioned } from '../../state/cluster-state.js';
-import { MAX_USERNAME_CHARS } from '../../state/schemas.js';
+import { MAX_GROUPS_OF_USER, MAX_USERNAME_CHARS } from '../../state/schemas.js';
 import type { ApiServices } from '../context.js';
 import { MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS } from '../passwords.js';
 import { id, optional, versionField } from '../request.js';
@@ -12,7 +12,7 @@ import { userSchema } from '../schemas/user.js';
 import { userView } from '../views.js';
 
 const password = z.string().min(MIN_PASSWORD_CHARS).max(MAX_PASSWORD_CHARS);
-const groups = optional(z.array(id<PolicyGroupId>('Id of a policy group.')).max(1000));
+const groups = optional(z.array(id<PolicyGroupId>('Id of a policy group.')).max(MAX_GROUPS_OF_USER));
 
 const creation = z.object({
   username: z.string().min(1).max(MAX_USERNAME_CHARS),
@@ -40,24 +40,19 @@ async function find({ dependencies }: ApiServices, id: UserId): Promise<Versione
   return found;
 }
 
-/** A new password ends the user's sessions. */
-async function withPassword(services: ApiServices, text: string | undefined): Promise<Partial<User>> {
-  if (text === undefined) return {};
-  return { passwordHash: await services.passwords.hash(text), sessionsValidFrom: services.now() };
+const unique = <T>(items: readonly T[]): T[] => [...new Set(items)];
+
+const withoutSessions = (user: User): User => ({ ...user, sessionGeneration: user.sessionGeneration + 1 });
+
+/** Gives a user another password, which ends all sessions; the same user without one. */
+async function passwordChange(services: ApiServices, text: string | undefined): Promise<(user: User) => User> {
+  if (text === undefined) return (user) => user;
+  const passwordHash = await services.passwords.hash(text);
+  return (user) => withoutSessions({ ...user, passwordHash });
 }
 
-/** The last administrator stays. Errors: 'in-use'. */
-async function remove({ dependencies }: ApiServices, user: User, version: string | undefined): Promise<void> {
-  const { users } = dependencies.state;
-  const others = [...users.cached.values()].some(({ value }) => value.isAdmin && value.id !== user.id);
-  if (user.isAdmin && !others) {
-    throw new DomainError('in-use', 'the last administrator can be neither deleted nor demoted');
-  }
-  await users.remove(user.id, version);
-}
-
-async function endSessions(services: ApiServices, id: UserId): Promise<void> {
-  await services.dependencies.state.users.update(id, (user) => ({ ...user, sessionsValidFrom: services.now() }));
+async function endSessions({ dependencies }: ApiServices, id: UserId): Promise<void> {
+  await dependencies.state.accounts.update(id, withoutSessions);
 }
 
 export const userRoutes: readonly Route[] = [
@@ -73,13 +68,13 @@ export const userRoutes: readonly Route[] = [
     handler: async ({ body }, services) => {
       const { state, random } = services.dependencies;
       const now = services.now();
-      const made = await state.users.create({
+      const made = await state.accounts.create({
         id: random.uuid() as UserId,
         username: body.username,
         passwordHash: await services.passwords.hash(body.password),
         isAdmin: body.isAdmin ?? false,
-        groups: body.groups ?? [],
-        sessionsValidFrom: now,
+        groups: unique(body.groups ?? []),
+        sessionGeneration: 0,
         createdAt: now,
         updatedAt: now,
       });
@@ -91,12 +86,13 @@ export const userRoutes: readonly Route[] = [
     operationId: 'listUsers',
     method: 'get',
     path: '/users',
-    summary: 'All users; without administrator’s rights the caller alone',
-    access: { resource: 'user', action: 'read' },
+    summary: 'The users that the caller may see: all, or itself',
+    access: { resource: 'user', action: 'read', listed: true },
     responses: { 200: { description: 'The users.', body: z.array(userSchema) } },
-    handler: async ({ user }, { dependencies }) => {
+    handler: async ({ may }, { dependencies }) => {
       const all = await dependencies.state.users.listOrLastSeen();
-      return ok(all.filter(({ value }) => user.isAdmin || value.id === user.id).map(userView));
+      const seen = all.filter(({ value }) => may({ resource: 'user', action: 'read', item: value.id }));
+      return ok(seen.map(userView));
     },
   }),
 
@@ -122,12 +118,11 @@ export const userRoutes: readonly Route[] = [
     responses: { 200: user },
     errors: [404],
     handler: async (call, services) => {
-      const patch = await withPassword(services, call.body.password);
+      const changed = await passwordChange(services, call.body.password);
       const updatedAt = services.now();
-      const { users } = services.dependencies.state;
-      const updated = await users.update(
+      const updated = await services.dependencies.state.accounts.update(
         call.user.id,
-        (current) => ({ ...current, ...patch, updatedAt }),
+        (current) => ({ ...changed(current), updatedAt }),
         call.expectedVersion,
       );
       return ok(userView(updated));
@@ -144,7 +139,7 @@ export const userRoutes: readonly Route[] = [
     responses: { 200: gone },
     errors: [404, 409],
     handler: async (call, services) => {
-      await remove(services, call.user, call.expectedVersion);
+      await services.dependencies.state.accounts.remove(call.user.id, call.expectedVersion);
       return done;
     },
   }),
@@ -184,14 +179,14 @@ export const userRoutes: readonly Route[] = [
     versioned: 'body',
     body: change,
     responses: { 200: user },
-    handler: async ({ params, body, user: caller, expectedVersion }, services) => {
-      if (params.id === caller.id) throw new DomainError('forbidden', 'use /users/self to change your own account');
-      const patch = await withPassword(services, body.password);
+    errors: [409],
+    handler: async ({ params, body, expectedVersion }, services) => {
+      const changed = await passwordChange(services, body.password);
       const updatedAt = services.now();
       const { isAdmin = false, groups = [] } = body;
-      const updated = await services.dependencies.state.users.update(
+      const updated = await services.dependencies.state.accounts.update(
         params.id,
-        (current) => ({ ...current, ...patch, isAdmin, groups, updatedAt }),
+        (current) => ({ ...changed(current), isAdmin, groups: unique(groups), updatedAt }),
         expectedVersion,
       );
       return ok(userView(updated));
@@ -208,9 +203,8 @@ export const userRoutes: readonly Route[] = [
     versioned: 'query',
     responses: { 200: gone },
     errors: [409],
-    handler: async ({ params, expectedVersion }, services) => {
-      const { value } = await services.dependencies.state.users.require(params.id);
-      await remove(services, value, expectedVersion);
+    handler: async ({ params, expectedVersion }, { dependencies: { state } }) => {
+      await state.accounts.remove(params.id, expectedVersion);
       return done;
     },
   }),

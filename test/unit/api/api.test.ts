@@ -99,7 +99,7 @@ describe('sessions', () => {
     const service = new TokenService(new Uint8Array(32).fill(7), systemRandom);
     const [fresh, old] = [
       await service.issue(user, Date.now() - (SESSION_SECONDS - 20) * 1000),
-      await service.issue({ ...user, sessionsValidFrom: '2020-01-01T00:00:00Z' }, Date.now() - SESSION_SECONDS * 1000),
+      await service.issue(user, Date.now() - SESSION_SECONDS * 1000),
     ];
     const refreshed = await api.request('POST', '/auth/refresh', undefined, { authorization: fresh });
     expect(refreshed.status).toBe(200);
