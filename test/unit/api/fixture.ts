@@ -8,11 +8,12 @@ import { vi } from 'vitest';
 import type { VerifyReport, VolumeController } from '../../../core/controller.js';
 import { DomainError } from '../../../core/errors.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
-import type { DeploymentId, Generation, NodeId, VolumeId } from '../../../core/types.js';
+import type { DeploymentId, Generation, NodeId, UserId, VolumeId } from '../../../core/types.js';
 import { createApi } from '../../../node-agent/api/app.js';
 import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
 import type { NodeHealth } from '../../../node-agent/api/ports.js';
 import type { ApiEnvironment } from '../../../node-agent/api/request.js';
+import { TokenService } from '../../../node-agent/api/tokens.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import type { TestEtcd } from '../../setup/etcd.js';
@@ -20,6 +21,9 @@ import { aMembership, aNode } from '../../setup/records.js';
 import { routeOf, violation } from './conformance.js';
 
 export const ADMIN = { username: 'storageos', password: 'storageos-secret' };
+
+/** The cluster key of all fixtures. */
+export const SECRET = new Uint8Array(32).fill(7);
 
 export class TestController implements VolumeController {
   readonly calls: string[] = [];
@@ -114,6 +118,8 @@ export interface Fixture {
   readonly namespace: string;
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
   login(username: string, password: string): Promise<string>;
+  /** A token as that of a login now, without the time that one takes. */
+  tokenOf(user: UserId): Promise<string>;
   close(): void;
 }
 
@@ -139,7 +145,7 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
   const app = createApi({
     state,
     controller,
-    secret: new Uint8Array(32).fill(7),
+    secret: SECRET,
     self: { node: nodes[0] as NodeId },
     deploymentStatus: async ({ deployment }) => {
       const status = statuses.get(deployment);
@@ -168,9 +174,12 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
     const answer = await send('POST', '/v2/auth/login', { username, password }, {});
     return answer.body.session?.token as string;
   };
+  const tokens = new TokenService(SECRET, systemRandom);
+  const tokenOf = async (user: UserId) => tokens.issue((await state.users.require(user)).value, Date.now());
   const token = await login(ADMIN.username, ADMIN.password);
   const request: Fixture['request'] = (method, path, body, headers = { authorization: `Bearer ${token}` }) =>
     send(method, `/v2${path}`, body, headers);
   const namespace = (await request('GET', '/namespaces')).body[0].id;
-  return { app, state, controller, nodes, offline, statuses, namespace, request, login, close: () => state.close() };
+  const close = () => state.close();
+  return { app, state, controller, nodes, offline, statuses, namespace, request, login, tokenOf, close };
 }
