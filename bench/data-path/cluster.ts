@@ -1,0 +1,163 @@
+/** Nodes in processes of their own; this process stands for etcd and its watches. */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Membership, NodeRecord, Volume } from '../../core/domain.js';
+import { initialMembership } from '../../core/membership.js';
+import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
+import { type CipherEngine, XTS_KEY_BYTES } from '../../node-agent/codec/index.js';
+import { createAuthority, issueNodeCertificate, type KeyPair } from '../../node-agent/pki/index.js';
+import type { DataNode, MembershipMethods } from './node.js';
+import { connect, type Remote } from './rpc.js';
+
+const PROGRAM = fileURLToPath(new URL('./node.js', import.meta.url));
+const CLUSTER_ID = '99999999-2222-4333-8444-555555555555';
+const ETCD_ID = 'abcdef';
+const READY_MS = 20_000;
+const POLL_MS = 10;
+
+export interface ClusterOptions {
+  /** Where the nodes' data and sockets are. */
+  readonly directory: string;
+  readonly nodes: number;
+  readonly engine?: CipherEngine;
+  /** For all of its processes. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface VolumeShape {
+  readonly sizeBytes: number;
+  readonly replicas: number;
+  readonly encryption: boolean;
+  readonly compression: boolean;
+}
+
+interface Running {
+  readonly id: NodeId;
+  readonly process: ChildProcess;
+  readonly remote: Remote<DataNode>;
+}
+
+export class Cluster {
+  readonly #options: ClusterOptions;
+  readonly #authority: KeyPair;
+  readonly #nodes: Running[] = [];
+  readonly #addresses: NodeRecord[] = [];
+  readonly #records = new Map<VolumeId, Membership>();
+
+  private constructor(options: ClusterOptions, authority: KeyPair) {
+    this.#options = options;
+    this.#authority = authority;
+  }
+
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const cluster = new Cluster(options, await createAuthority({ cluster: CLUSTER_ID }));
+    const ids = Array.from({ length: options.nodes }, () => randomUUID() as string as NodeId).sort();
+    for (const [i, id] of ids.entries()) await cluster.#startNode(id, i);
+    return cluster;
+  }
+
+  async #startNode(id: NodeId, number: number): Promise<void> {
+    const directory = join(this.#options.directory, `node${number}`);
+    const socketDir = join(directory, 'sockets');
+    mkdirSync(socketDir, { recursive: true });
+    const child = fork(PROGRAM, [], { serialization: 'advanced', env: { ...process.env, ...this.#options.env } });
+    const memberships: MembershipMethods = {
+      read: (volume) => this.#records.get(volume),
+      swap: (expected, next) => {
+        if (this.#records.get(expected.volume)?.epoch !== expected.epoch) return 'conflict';
+        this.#put(next);
+        return 'applied';
+      },
+    };
+    const remote = connect<DataNode>(child, memberships);
+    const subject = { node: id, name: `node${number}`, addresses: ['127.0.0.1'] };
+    const issued = await issueNodeCertificate(this.#authority, subject);
+    const record = await remote.start({
+      id,
+      cluster: CLUSTER_ID,
+      etcdClusterId: ETCD_ID,
+      identity: { node: id, ca: this.#authority.certificate, cert: issued.certificate, key: issued.key, notAfter: '' },
+      dataDir: directory,
+      socketDir,
+      engine: this.#options.engine ?? 'wasm',
+      reserveBytes: 0,
+    });
+    this.#nodes.push({ id, process: child, remote });
+    this.#addresses.push(record);
+    for (const node of this.#nodes) for (const address of this.#addresses) await node.remote.onNode(address);
+  }
+
+  #put(record: Membership): void {
+    this.#records.set(record.volume, record);
+    for (const { remote } of this.#nodes) void remote.onMembership(record);
+  }
+
+  /** Node `number`, the first is 0. */
+  node(number: number): Remote<DataNode> {
+    return this.#nodes[number]!.remote;
+  }
+
+  get nodes(): readonly Remote<DataNode>[] {
+    return this.#nodes.map(({ remote }) => remote);
+  }
+
+  /** A volume whose primary is on node `primary` and is attached there; resolves to its NBD URI when it serves. */
+  async createVolume(shape: VolumeShape, primary = 0): Promise<string> {
+    const hosts = [...this.#nodes.slice(primary), ...this.#nodes.slice(0, primary)].slice(0, shape.replicas + 1);
+    const placements = hosts.map(({ id }) => ({ deployment: randomUUID() as string as DeploymentId, node: id }));
+    const volume = {
+      id: randomUUID() as string as VolumeId,
+      ...shape,
+      blockSize: 4096,
+      failureMode: { kind: 'alwayson' },
+      durability: 'writeback',
+      placements,
+    } as unknown as Volume;
+    for (const { remote } of this.#nodes) await remote.onVolume(volume);
+    const incarnations = await Promise.all(
+      hosts.map(({ remote }, i) => remote.create(volume, placements[i]!.deployment)),
+    );
+    const [first, ...others] = hosts;
+    for (const { id } of others) await until(() => first!.remote.isPeerUp(id), 'the copies are connected');
+    this.#put(
+      initialMembership({
+        volume: volume.id,
+        primary: { ...placements[0]!, incarnation: incarnations[0]! },
+        inSync: placements.map(({ deployment }) => deployment),
+        etcdClusterId: ETCD_ID,
+      }),
+    );
+    await until(() => first!.remote.serves(placements[0]!.deployment), 'the primary serves');
+    return first!.remote.attach(volume, shape.encryption ? randomBytes(XTS_KEY_BYTES) : undefined);
+  }
+
+  /** Copies of the volumes that are in sync must be all of them, or a comparison would be of something else. */
+  get complete(): boolean {
+    return [...this.#records.values()].every(({ outOfSync, inSync }) => outOfSync.length === 0 && inSync.length > 0);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.#nodes.map(async ({ remote, process: child }) => {
+        if (child.exitCode !== null) return;
+        const ended = once(child, 'exit');
+        await remote.stop().catch(() => child.kill('SIGKILL'));
+        await ended;
+      }),
+    );
+  }
+}
+
+async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + READY_MS;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`not in time: ${what}`);
+    await sleep(POLL_MS);
+  }
+}
