@@ -36,7 +36,12 @@ export interface ChildOptions {
   readonly runDir: string;
   /** Opens an IPC channel, whose closing tells the child that its supervisor is gone. */
   readonly ipc?: boolean;
+  /** For programs that don't look after that themselves: SIGTERM when this process ends, however it ends. */
+  readonly endsWithParent?: boolean;
 }
+
+/** util-linux's setpriv asks the kernel for a signal at the parent's death (prctl PR_SET_PDEATHSIG) and becomes the program. */
+const WITH_PARENT = ['setpriv', '--pdeathsig', 'TERM', '--'] as const;
 
 export interface ChildExit {
   readonly code: number | null;
@@ -73,7 +78,8 @@ export class SupervisedChild {
     rotate(options.logFile);
     const log = openSync(options.logFile, 'a', 0o600);
     try {
-      const child = spawn(options.command, options.args, {
+      const line = [...(options.endsWithParent === true ? WITH_PARENT : []), options.command, ...options.args];
+      const child = spawn(line[0]!, line.slice(1), {
         env: options.env,
         stdio: options.ipc === true ? ['ignore', log, log, 'ipc'] : ['ignore', log, log],
         detached: true,

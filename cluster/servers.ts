@@ -88,6 +88,7 @@ export async function startEtcd(
     env: { PATH: process.env.PATH, GOMAXPROCS: '2' },
     logFile: join(dataDir.etcdDir, 'log'),
     runDir: dataDir.runDir,
+    endsWithParent: true,
   });
   started(child);
   await untilServing(child, () => etcdHealthy(`${HOST}:${layout.ports.etcdClient}`));
@@ -153,6 +154,7 @@ export async function startTemporal(
     env: { PATH: process.env.PATH, HOME: dataDir.temporalDir },
     logFile: join(dataDir.temporalDir, 'log'),
     runDir: dataDir.runDir,
+    endsWithParent: true,
   });
   started(child);
   await untilServing(child, () => temporalHealthy(`${HOST}:${layout.ports.temporal}`));

@@ -6,8 +6,8 @@ import { checkAgentPorts } from './agent.js';
 import { nodeAddress } from './data-dir.js';
 import { ClusterError } from './errors.js';
 
-/** On a disk, not in memory, and open to the database's user. */
-const TEMPORARY = '/var/tmp';
+/** On a disk, not in memory, and open to the database's user. Tests have one that goes with them. */
+const TEMPORARY = process.env.STORAGEOS_SCRATCH || '/var/tmp';
 const FIRST_NETWORK = 100;
 const NETWORKS = 100;
 

@@ -63,8 +63,10 @@ export class TestEtcd {
     const tls = this.#tls;
     const client = `${tls === undefined ? 'http' : 'https'}://${this.endpoint}`;
     const child = spawn(
-      process.env.ETCD_PATH ?? 'etcd',
+      'setpriv',
       [
+        // An interrupted runner does not come to `destroy`.
+        ...['--pdeathsig', 'KILL', '--', process.env.ETCD_PATH ?? 'etcd'],
         ...['--name', 'test', '--data-dir', join(this.#directory, 'data'), '--log-level', 'error'],
         ...['--listen-client-urls', client, '--advertise-client-urls', client],
         ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `test=${peer}`],

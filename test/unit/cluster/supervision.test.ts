@@ -3,12 +3,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkAgentPorts } from '../../../cluster/agent.js';
 import { endOrphans, SupervisedChild } from '../../../cluster/child.js';
 import { callControl, serveControl } from '../../../cluster/control.js';
 import { DataDir } from '../../../cluster/data-dir.js';
-import { endProcess, identifyProcess, isRunning } from '../../../cluster/process-identity.js';
+import { endProcess, identifyProcess, isRunning, processIdentitySchema } from '../../../cluster/process-identity.js';
 import { waitFor } from '../../../cluster/wait.js';
 
 let scratch: string;
@@ -46,6 +47,29 @@ describe('processes', () => {
     const child = await startChild("process.on('SIGTERM', () => {}); console.log('up'); setInterval(() => {}, 1000)");
     await waitFor('the child to be up', () => child.logTail().includes('up') || undefined, { timeoutMs: 10_000 });
     expect((await child.stop(200)).signal).toBe('SIGKILL');
+  });
+
+  it('that are to end with their supervisor do, though it is killed', async () => {
+    const options = { name: 'server', command: 'sleep', args: ['600'], env: { PATH: process.env.PATH } };
+    const where = { logFile: join(scratch, 'log'), runDir: join(scratch, 'run'), endsWithParent: true };
+    const module = JSON.stringify(fileURLToPath(new URL('../../../cluster/child.ts', import.meta.url)));
+    const script = `import('vite').then(({ runnerImport }) => runnerImport(${module}, { configFile: false }))
+      .then(({ module }) => module.SupervisedChild.start(${JSON.stringify({ ...options, ...where })}))
+      .then(() => setInterval(() => {}, 1000))`;
+    const supervisor = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'ignore', 'inherit'] });
+    try {
+      const record = join(scratch, 'run', 'server.json');
+      await waitFor('the server', () => existsSync(record) || undefined, { timeoutMs: 20_000 });
+      const server = processIdentitySchema.parse(JSON.parse(readFileSync(record, 'utf8')));
+      // It is the program once it is no longer setpriv.
+      const name = () => readFileSync(`/proc/${server.pid}/comm`, 'utf8').trim();
+      await waitFor('the program', () => name() === 'sleep' || undefined, { timeoutMs: 5_000 });
+      expect(isRunning(server)).toBe(true);
+      supervisor.kill('SIGKILL');
+      await waitFor('its end', () => !isRunning(server) || undefined, { timeoutMs: 5_000 });
+    } finally {
+      supervisor.kill('SIGKILL');
+    }
   });
 
   it('write to their log, and leave no record when they have ended', async () => {
