@@ -6,6 +6,7 @@ import type { Placement } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { DeploymentStatus } from '../core/messages.js';
 import { sameOrder } from '../core/order.js';
+import { KIND_LOST, KIND_ZERO } from '../core/record.js';
 import { type BlockNumber, type Epoch, ORDER_ZERO, type Sequence, type VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps, InventoryBlock, InventoryPage } from './deps.js';
@@ -133,17 +134,14 @@ class Cursor {
   }
 }
 
+/** A copy that knows a block to be lost holds the same block as one that has it, or has it damaged. */
 function sameBlock(a: InventoryBlock | undefined, b: InventoryBlock | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
-  return (
-    a.epoch === b.epoch &&
-    a.sequence === b.sequence &&
-    a.kind === b.kind &&
-    a.flags === b.flags &&
-    a.storedLength === b.storedLength &&
-    a.checksumLow === b.checksumLow &&
-    a.checksumHigh === b.checksumHigh
-  );
+  const sameWrite = a.epoch === b.epoch && a.sequence === b.sequence;
+  const sameChecksum = a.checksumLow === b.checksumLow && a.checksumHigh === b.checksumHigh;
+  if (!sameWrite || !sameChecksum) return false;
+  if ([a.kind, b.kind].includes(KIND_LOST)) return ![a.kind, b.kind].includes(KIND_ZERO);
+  return a.kind === b.kind && a.flags === b.flags && a.storedLength === b.storedLength;
 }
 
 function described(copy: Placement, found: InventoryBlock | undefined): VerifyDifference['copies'][number] {

@@ -6,6 +6,7 @@
  * their own order as their identity (design/replication.md).
  */
 
+import type { IndexedBlock } from './ports.js';
 import type { Batch } from './record.js';
 import type {
   BlockNumber,
@@ -20,6 +21,12 @@ import type {
   SessionNumber,
   VolumeId,
 } from './types.js';
+
+/**
+ * The version of the protocol that first had lost blocks in backfill (`KIND_LOST`) and `mend` with its answer: nothing
+ * of that is said to a peer of an older one.
+ */
+export const VERSION_WITH_MENDING = 2;
 
 /* ---- primary → member or sync target ---- */
 
@@ -110,7 +117,8 @@ export interface Fetch {
   readonly blocks: readonly BlockNumber[];
 }
 
-export type PrimaryMessage =
+/** What a primary asks of another copy: answered or refused. */
+export type PrimaryRequest =
   | PromiseEpoch
   | Append
   | Flush
@@ -120,6 +128,19 @@ export type PrimaryMessage =
   | Backfill
   | SyncFinish
   | Fetch;
+
+/** The blocks of a `mend` that the primary has intact, with the asked orders and checksums; perhaps none. */
+export interface Mended {
+  readonly type: 'mended';
+  readonly epoch: Epoch;
+  /** Of the copy that asked. */
+  readonly incarnation: Incarnation;
+  readonly request: number;
+  readonly orders: readonly Order[];
+  readonly batch: Batch;
+}
+
+export type PrimaryMessage = PrimaryRequest | Mended;
 
 /* ---- member or target → primary ---- */
 
@@ -227,10 +248,24 @@ export interface Refused {
   readonly type: 'refused';
   readonly epoch: Epoch;
   readonly incarnation: Incarnation;
-  readonly of: PrimaryMessage['type'];
+  readonly of: PrimaryRequest['type'];
   readonly reason: RefusalReason;
   readonly last: Order;
 }
+
+/** What tells a stored block from every other one. */
+export type BlockIdentity = Pick<IndexedBlock, 'block' | 'order' | 'checksumLow' | 'checksumHigh'>;
+
+/** Asks the primary for blocks whose stored bytes have gone bad here; at most MAX_MEND_BLOCKS. */
+export interface Mend {
+  readonly type: 'mend';
+  readonly epoch: Epoch;
+  readonly incarnation: Incarnation;
+  readonly request: number;
+  readonly blocks: readonly BlockIdentity[];
+}
+
+export const MAX_MEND_BLOCKS = 256;
 
 export type MemberMessage =
   | Promised
@@ -242,7 +277,8 @@ export type MemberMessage =
   | Backfilled
   | SyncFinished
   | Fetched
-  | Refused;
+  | Refused
+  | Mend;
 
 export type PeerMessage = PrimaryMessage | MemberMessage;
 

@@ -138,6 +138,9 @@ export interface IndexedBlock {
   readonly checksumHigh: number;
 }
 
+/** What the index has of a block; undefined: it was never written. */
+export type Lookup = (block: BlockNumber) => IndexedBlock | undefined;
+
 /** Blocks as stored, with their orders; a block never written comes as ZERO with ORDER_ZERO. */
 export interface StoredBlocks {
   readonly orders: readonly Order[];
@@ -179,7 +182,11 @@ export interface DeploymentStore {
   backfill(blocks: StoredBlocks): void;
   /** Everything appended before the call is durable when it resolves. Calls coalesce. */
   flush(): Promise<void>;
-  lookup(block: BlockNumber): IndexedBlock | undefined;
+  /**
+   * Brings what the index has of these blocks into memory and calls `act` once: what `lookup` answers there for
+   * them is true until `act` returns, so that comparing and appending are one step.
+   */
+  look<T>(blocks: readonly BlockNumber[], act: (lookup: Lookup) => T): Promise<T>;
   /** Reads a range as stored. Verifies checksums: BadBlockError. */
   read(first: BlockNumber, blocks: number): Promise<StoredBlocks>;
   /** Like `read` for scattered blocks, at most MAX_BATCH_ENTRIES. */
@@ -190,9 +197,9 @@ export interface DeploymentStore {
    */
   readLog(from: Sequence, maxBytes: number): Promise<LogBatch[] | undefined>;
   /** Ascending block numbers ≥ `from` whose order's sequence is > `after`; at most `limit`. */
-  newerThan(after: Sequence, from: BlockNumber, limit: number): BlockNumber[];
+  newerThan(after: Sequence, from: BlockNumber, limit: number): Promise<BlockNumber[]>;
   /** Ascending block numbers ≥ `from` whose order is dead under `history`; at most `limit`. */
-  deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): BlockNumber[];
+  deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): Promise<BlockNumber[]>;
   /** Clean shutdown: flushed, checkpointed, marked clean. */
   close(): Promise<void>;
 }
@@ -207,6 +214,8 @@ export interface DeploymentStore {
 export interface PeerLinks {
   send(to: { readonly deployment: DeploymentId; readonly node: NodeId }, message: PeerMessage): void;
   isUp(node: NodeId): boolean;
+  /** Of the protocol that both nodes speak; 0 while there is no connection. */
+  version(node: NodeId): number;
 }
 
 /** The primary's end of a frontend's session. */

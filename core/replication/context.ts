@@ -38,6 +38,8 @@ export interface ReplicationCounters {
   flushesServed: number;
   blocksHealed: number;
   blocksUnhealed: number;
+  /** Sent to a sync's target as lost, as no copy could read them. */
+  blocksLost: number;
   membersRemoved: number;
   activations: number;
   syncsCompleted: number;
@@ -79,6 +81,7 @@ export function newCounters(): ReplicationCounters {
     flushesServed: 0,
     blocksHealed: 0,
     blocksUnhealed: 0,
+    blocksLost: 0,
     membersRemoved: 0,
     activations: 0,
     syncsCompleted: 0,

@@ -3,12 +3,12 @@
  * same block with the same order and checksum sends it, and it is written again under its own order.
  */
 
-import type { Fetched } from '../messages.js';
+import type { Fetched, Mend } from '../messages.js';
 import { sameOrder } from '../order.js';
 import type { IndexedBlock, Timer } from '../ports.js';
-import { entryCount } from '../record.js';
-import type { DeploymentId, Order } from '../types.js';
-import { blocksPerBatch, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
+import type { BlockNumber, DeploymentId } from '../types.js';
+import { blocksPerBatch } from './batches.js';
+import { readIntact, rewriteDamaged, sameChecksum, stillPresent } from './damage.js';
 import type { PeerStream } from './peer-stream.js';
 import type { Primary } from './primary.js';
 
@@ -22,6 +22,10 @@ export class Healing {
   readonly #primary: Primary;
   readonly #requests = new Map<number, Request>();
   #number = 0;
+  /** What could not be mended so far; at most `maxDamagedBlocks`. */
+  readonly #unmended = new Map<BlockNumber, IndexedBlock>();
+  /** Copies whose requests are being answered. */
+  readonly #mending = new Set<DeploymentId>();
   /** Until the primary is ready; one for all that wait. */
   #waiting: Promise<void> | undefined;
   #release: () => void = () => {};
@@ -31,19 +35,21 @@ export class Healing {
   }
 
   /**
-   * True if every block was mended, or overwritten meanwhile; false if no in-sync copy has it, or this primary was
-   * deposed. Who is away for a moment is waited for, as every read waits for the leases of all members.
+   * True if every block was mended, or overwritten meanwhile; false if no in-sync copy has it, nor the `target` of a
+   * sync, or this primary was deposed. Who is away for a moment is waited for, as every read waits for the leases of
+   * all members.
    */
-  async heal(blocks: readonly IndexedBlock[]): Promise<boolean> {
+  async heal(blocks: readonly IndexedBlock[], target?: PeerStream): Promise<boolean> {
     const { context } = this.#primary;
-    let bad = this.#stillBad(blocks);
+    let bad = await stillPresent(context.store, blocks);
     for (let askedAll = false; bad.length > 0 && !askedAll; ) {
       await this.#untilReady();
       if (this.#primary.stopped) return false;
-      askedAll = await this.#askMembers(bad);
+      askedAll = await this.#ask(bad, target);
+      bad = await this.#notMended(bad);
       if (this.#primary.stopped) return false;
-      bad = this.#unmended(bad);
     }
+    this.#remember(blocks, bad);
     const healed = blocks.length - bad.length;
     context.counters.blocksHealed += healed;
     context.counters.blocksUnhealed += bad.length;
@@ -54,23 +60,71 @@ export class Healing {
     return bad.length === 0;
   }
 
+  #remember(asked: readonly IndexedBlock[], unmended: readonly IndexedBlock[]): void {
+    for (const { block } of asked) this.#unmended.delete(block);
+    for (const block of unmended) {
+      if (this.#unmended.size < this.#primary.context.settings.maxDamagedBlocks) this.#unmended.set(block.block, block);
+    }
+  }
+
+  /** A copy that has joined may have what was missing. */
+  memberJoined(): void {
+    if (this.#unmended.size > 0) this.#primary.context.background(this.heal([...this.#unmended.values()]));
+  }
+
+  /** Sends a copy what it lacks and this one, or another one, has; one request of a copy at a time. */
+  async mend(from: DeploymentId, message: Mend): Promise<void> {
+    const { context } = this.#primary;
+    const { store } = context;
+    if (this.#mending.has(from) || this.#primary.streams.get(from)?.incarnation !== message.incarnation) return;
+    this.#mending.add(from);
+    try {
+      const blocks = await this.#sameHere(message);
+      let found = await readIntact(store, blocks);
+      if (found.bad.length > 0 && (await this.heal(found.bad))) found = await readIntact(store, blocks);
+      if (this.#primary.stopped) return;
+      const { request, incarnation } = message;
+      context.send(from, { type: 'mended', epoch: this.#primary.epoch, incarnation, request, ...found.stored });
+    } finally {
+      this.#mending.delete(from);
+    }
+  }
+
+  /** The asked blocks that this copy holds, too, as far as they fit into an answer. */
+  #sameHere({ blocks }: Mend): Promise<BlockNumber[]> {
+    const { store } = this.#primary.context;
+    const asked = blocks
+      .filter(({ block }) => block < store.state.blocks)
+      .slice(0, blocksPerBatch(store.state.blockSize));
+    return store.look(
+      asked.map(({ block }) => block),
+      (lookup) => {
+        const same = asked.filter((block) => {
+          const present = lookup(block.block);
+          return present !== undefined && sameOrder(present.order, block.order) && sameChecksum(present, block);
+        });
+        return same.map(({ block }) => block);
+      },
+    );
+  }
+
   /** Asks one member after the other, until all is mended; whether none was away and could be asked again. */
-  async #askMembers(blocks: readonly IndexedBlock[]): Promise<boolean> {
+  async #ask(blocks: readonly IndexedBlock[], target: PeerStream | undefined): Promise<boolean> {
     const chunk = blocksPerBatch(this.#primary.context.store.state.blockSize);
     const asked = new Set<PeerStream>();
     let bad = blocks;
-    for (const member of [...this.#primary.members]) {
+    for (const member of target === undefined ? [...this.#primary.members] : [...this.#primary.members, target]) {
       if (!member.current) continue;
       let answer: Fetched | undefined;
       for (let at = 0; at < bad.length; at += chunk) {
         answer = await this.#fetch(member.deployment, bad.slice(at, at + chunk));
         if (answer === undefined) break;
-        this.#rewrite(answer, bad);
+        await this.#rewrite(answer, bad);
       }
       if (this.#primary.stopped) return false;
       // Who is connected and does not send them in time has not got them.
       if (answer !== undefined || member.current) asked.add(member);
-      bad = this.#unmended(bad);
+      bad = await this.#notMended(bad);
       if (bad.length === 0) break;
     }
     return this.#primary.members.every((member) => asked.has(member));
@@ -93,40 +147,16 @@ export class Healing {
     this.#release();
   }
 
-  #unmended(blocks: readonly IndexedBlock[]): IndexedBlock[] {
-    return this.#stillBad(blocks).filter((block) => !this.#mended.has(block));
+  async #notMended(blocks: readonly IndexedBlock[]): Promise<IndexedBlock[]> {
+    const present = await stillPresent(this.#primary.context.store, blocks);
+    return present.filter((block) => !this.#mended.has(block));
   }
 
   /** Blocks that were rewritten; the same objects are asked for once only. */
   readonly #mended = new WeakSet<IndexedBlock>();
 
-  #stillBad(blocks: readonly IndexedBlock[]): IndexedBlock[] {
-    const { store } = this.#primary.context;
-    return blocks.filter((block) => {
-      const present = store.lookup(block.block);
-      return present !== undefined && sameOrder(present.order, block.order);
-    });
-  }
-
-  #rewrite(answer: Fetched, bad: readonly IndexedBlock[]): void {
-    const { store, verify } = this.#primary.context;
-    if (answer.orders.length !== entryCount(answer.batch) || !verify(answer.batch)) return;
-    const wanted = new Map(bad.map((block) => [block.block as number, block]));
-    const parts: EntryWithPayload[] = [];
-    const orders: Order[] = [];
-    let i = 0;
-    for (const part of entriesOf(answer.batch)) {
-      const order = answer.orders[i++]!;
-      const block = wanted.get(part.entry.block);
-      if (block === undefined || !sameOrder(order, block.order)) continue;
-      if (part.entry.checksumLow !== block.checksumLow || part.entry.checksumHigh !== block.checksumHigh) continue;
-      const present = store.lookup(block.block);
-      if (present === undefined || !sameOrder(present.order, order)) continue;
-      parts.push(part);
-      orders.push(order);
-      this.#mended.add(block);
-    }
-    if (parts.length > 0) store.backfill({ orders, batch: makeBatch(parts) });
+  async #rewrite(answer: Fetched, bad: readonly IndexedBlock[]): Promise<void> {
+    for (const block of await rewriteDamaged(this.#primary.context, answer, bad)) this.#mended.add(block);
   }
 
   #fetch(from: DeploymentId, blocks: readonly IndexedBlock[]): Promise<Fetched | undefined> {

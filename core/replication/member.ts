@@ -4,12 +4,13 @@
  * nothing reaches it but what a newer primary sends.
  */
 
-import type { Append, MemberMessage, PrimaryMessage, PromiseEpoch, RefusalReason } from '../messages.js';
-import { BadBlockError, DiskError, invariant, type StoredBlocks } from '../ports.js';
+import type { Append, MemberMessage, PrimaryRequest, PromiseEpoch, RefusalReason } from '../messages.js';
+import { DiskError, type IndexedBlock, invariant } from '../ports.js';
 import { entryCount } from '../record.js';
 import type { BlockNumber, DeploymentId, Epoch, HistoryEntry, Sequence } from '../types.js';
-import { blocksPerBatch, dropEntries, EMPTY_BATCH } from './batches.js';
+import { blocksPerBatch, dropEntries } from './batches.js';
 import type { Context } from './context.js';
+import { readIntact } from './damage.js';
 import { SyncTarget } from './sync-target.js';
 
 export class Member {
@@ -22,8 +23,12 @@ export class Member {
   /** The same for leases that an earlier life may have granted. */
   readonly #assumedUntil: number;
 
-  constructor(context: Context) {
+  readonly #damaged: (blocks: readonly IndexedBlock[]) => void;
+
+  /** `damaged` is told of blocks of this copy that were found bad. */
+  constructor(context: Context, damaged: (blocks: readonly IndexedBlock[]) => void) {
     this.#context = context;
+    this.#damaged = damaged;
     this.#sync = new SyncTarget(context, this);
     this.#floor = context.store.state.promised;
     this.#assumedUntil = context.clock.now() + context.settings.leaseMs;
@@ -47,7 +52,7 @@ export class Member {
     return this.#sync.active;
   }
 
-  onMessage(from: DeploymentId, message: PrimaryMessage): void {
+  onMessage(from: DeploymentId, message: PrimaryRequest): void {
     const { store } = this.#context;
     if (message.epoch < this.#floor) {
       this.refuse(from, message, 'stale-epoch');
@@ -170,28 +175,17 @@ export class Member {
   /** Sends what it has intact of the asked blocks. */
   async #fetch(from: DeploymentId, request: number, asked: readonly BlockNumber[]): Promise<void> {
     const { store } = this.#context;
-    let blocks = asked.filter((block) => block < store.state.blocks).slice(0, blocksPerBatch(store.state.blockSize));
-    let found: StoredBlocks = { orders: [], batch: EMPTY_BATCH };
-    while (blocks.length > 0) {
-      try {
-        found = await store.readBlocks(blocks);
-        break;
-      } catch (error) {
-        if (!(error instanceof BadBlockError) || error.blocks.length === 0) throw error;
-        const bad = new Set(error.blocks.map((block) => block.block));
-        const intact = blocks.filter((block) => !bad.has(block));
-        if (intact.length === blocks.length) throw error;
-        blocks = intact;
-      }
-    }
-    this.reply(from, { type: 'fetched', epoch: store.state.promised, request, ...found });
+    const blocks = asked.filter((block) => block < store.state.blocks).slice(0, blocksPerBatch(store.state.blockSize));
+    const { stored, bad } = await readIntact(store, blocks);
+    this.reply(from, { type: 'fetched', epoch: store.state.promised, request, ...stored });
+    if (bad.length > 0) this.#damaged(bad);
   }
 
   reply(to: DeploymentId, message: MemberMessage): void {
     if (!this.#context.halted) this.#context.send(to, message);
   }
 
-  refuse(to: DeploymentId, message: PrimaryMessage, reason: RefusalReason): void {
+  refuse(to: DeploymentId, message: PrimaryRequest, reason: RefusalReason): void {
     const { store } = this.#context;
     this.reply(to, {
       type: 'refused',

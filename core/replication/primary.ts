@@ -261,6 +261,9 @@ export class Primary implements StreamOwner {
       case 'fetched':
         this.healing.onFetched(from, message);
         return;
+      case 'mend':
+        this.context.background(this.healing.mend(from, message));
+        return;
       case 'sync-ready':
       case 'sync-dead-blocks':
       case 'backfilled':

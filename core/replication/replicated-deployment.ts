@@ -12,7 +12,7 @@ import type {
   OpenSession,
   PeerEnvelope,
   PeerMessage,
-  PrimaryMessage,
+  PrimaryRequest,
   SyncProgress,
 } from '../messages.js';
 import type {
@@ -36,6 +36,7 @@ import {
   type VolumeSpec,
 } from './context.js';
 import { Member } from './member.js';
+import { Mending } from './mending.js';
 import { Primary, type PrimaryHost } from './primary.js';
 import { reject } from './sessions.js';
 import type { ReplicationSettings } from './settings.js';
@@ -72,6 +73,7 @@ const MEMBER_MESSAGES: Record<MemberMessage['type'], true> = {
   'sync-finished': true,
   fetched: true,
   refused: true,
+  mend: true,
 };
 
 function isMemberMessage(message: PeerMessage): message is MemberMessage {
@@ -92,6 +94,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   spec: VolumeSpec | undefined;
   record: Membership | undefined;
   readonly #member: Member;
+  readonly #mending: Mending;
   #primary: Primary | undefined;
   #state: 'running' | 'failed' | 'stopped' = 'running';
   readonly #nodes = new Map<DeploymentId, NodeId>();
@@ -109,7 +112,8 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.settings = options.settings;
     this.events = options.events;
     this.verify = options.verify ?? (() => true);
-    this.#member = new Member(this);
+    this.#mending = new Mending(this);
+    this.#member = new Member(this, (blocks) => this.heal(blocks));
   }
 
   get halted(): boolean {
@@ -159,6 +163,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
 
   #end(): void {
     this.#suspectTimer?.cancel();
+    this.#mending.stop();
     this.#primary?.stepDown();
   }
 
@@ -206,6 +211,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.#primary?.onRecord(record);
     this.#takeUp(record);
     this.#watchPrimary();
+    this.#mending.advance();
   }
 
   /** Opens, if the record names this incarnation and nobody has activated it yet [2]. */
@@ -218,6 +224,8 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     const oldLeasesEnd = this.#soleMember(record) ? 0 : this.#member.leasesEnd(!this.#servedItself(record));
     this.#primary = new Primary(this, this, record, oldLeasesEnd);
     this.#primary.start();
+    const damaged = this.#mending.take();
+    if (damaged.length > 0) this.heal(damaged);
   }
 
   /** Without other copies, nobody else can have been the primary. */
@@ -257,11 +265,12 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
         this.#primary?.onMessage(from, message);
         return;
       }
-      this.#onPrimaryMessage(from, message);
+      if (message.type === 'mended') this.#mending.onMended(from, message);
+      else this.#onRequest(from, message);
     });
   }
 
-  #onPrimaryMessage(from: DeploymentId, message: PrimaryMessage): void {
+  #onRequest(from: DeploymentId, message: PrimaryRequest): void {
     const primary = this.#primary;
     if (primary !== undefined) {
       if (message.epoch <= primary.epoch) {
@@ -276,6 +285,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   onPeerUp(node: NodeId): void {
     this.guard(() => {
       this.#primary?.onPeerUp(node);
+      this.#mending.advance();
     });
   }
 
@@ -375,17 +385,13 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   }
 
   /**
-   * The store has found blocks whose bytes are not what was written. As the primary, mends them from other copies;
-   * a member's are never shown to anybody, and are mended when it has become the primary and finds them again.
+   * The store has found blocks whose bytes are not what was written: the primary mends them from other copies, a
+   * member from its primary.
    */
   heal(blocks: readonly IndexedBlock[]): void {
     this.guard(() => {
-      if (this.#primary !== undefined) {
-        this.background(this.#primary.healing.heal(blocks));
-        return;
-      }
-      const lost = blocks.slice(0, 10).map((block) => block.block);
-      this.events.log('error', 'bad blocks found', { healed: 0, count: blocks.length, lost });
+      if (this.#primary === undefined) this.#mending.add(blocks);
+      else this.background(this.#primary.healing.heal(blocks));
     });
   }
 

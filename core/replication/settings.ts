@@ -55,6 +55,12 @@ export interface ReplicationSettings {
   readonly healAttempts: number;
   /** Another copy must send a good block within. */
   readonly fetchTimeoutMs: number;
+  /** A member asks its primary for blocks that have gone bad no more often. */
+  readonly mendIntervalMs: number;
+  /** A primary that mends others has to ask around for what it has not got itself; after this it is asked again. */
+  readonly mendTimeoutMs: number;
+  /** Bad blocks that one copy remembers until they are mended. */
+  readonly maxDamagedBlocks: number;
 }
 
 export const DEFAULT_SETTINGS: ReplicationSettings = {
@@ -85,4 +91,7 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   removalTimeoutMs: 5_000,
   healAttempts: 3,
   fetchTimeoutMs: 2_000,
+  mendIntervalMs: 1_000,
+  mendTimeoutMs: 15_000,
+  maxDamagedBlocks: 4_096,
 };

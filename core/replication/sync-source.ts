@@ -4,19 +4,21 @@
  * "Delta sync"). The cost is in proportion to what changed.
  */
 
-import type {
-  Backfilled,
-  IoStatus,
-  MemberMessage,
-  SyncDeadBlocks,
-  SyncFinished,
-  SyncProgress,
-  SyncReady,
+import {
+  type Backfilled,
+  type IoStatus,
+  type MemberMessage,
+  type SyncDeadBlocks,
+  type SyncFinished,
+  type SyncProgress,
+  type SyncReady,
+  VERSION_WITH_MENDING,
 } from '../messages.js';
-import { BadBlockError, type StoredBlocks } from '../ports.js';
+import type { StoredBlocks } from '../ports.js';
 import type { BlockNumber, DeploymentId, Epoch, Sequence } from '../types.js';
 import { blocksPerBatch, generationBatch } from './batches.js';
 import { ReplicationError } from './context.js';
+import { type Intact, readIntact, withLost } from './damage.js';
 import { PeerStream } from './peer-stream.js';
 import type { Primary } from './primary.js';
 import { addTarget } from './sync-join.js';
@@ -127,7 +129,7 @@ export class SyncSource {
     }
     const chunk = 4 * blocksPerBatch(store.state.blockSize);
     for (let from = 0 as BlockNumber; ; ) {
-      const blocks = store.newerThan(after, from, chunk);
+      const blocks = await this.orAborted(store.newerThan(after, from, chunk));
       await this.#send(blocks, streamAfter);
       const last = blocks[blocks.length - 1];
       if (last === undefined || blocks.length < chunk) break;
@@ -146,7 +148,7 @@ export class SyncSource {
     const chunk = 65_536;
     let count = 0;
     for (let from = 0 as BlockNumber; ; ) {
-      const blocks = store.newerThan(after, from, chunk);
+      const blocks = await this.orAborted(store.newerThan(after, from, chunk));
       count += blocks.length;
       const last = blocks[blocks.length - 1];
       if (last === undefined || blocks.length < chunk) return count;
@@ -174,7 +176,9 @@ export class SyncSource {
     const chunk = blocksPerBatch(store.state.blockSize);
     for (let at = 0; at < blocks.length; at += chunk) {
       const part = blocks.slice(at, at + chunk);
-      const wanted = part.filter((block) => (store.lookup(block)?.order.sequence ?? 0) <= liveAfter);
+      const wanted = await this.orAborted(
+        store.look(part, (lookup) => part.filter((block) => (lookup(block)?.order.sequence ?? 0) <= liveAfter)),
+      );
       if (wanted.length > 0) {
         const stored = await this.orAborted(this.#read(wanted));
         await this.untilNot(
@@ -201,19 +205,33 @@ export class SyncSource {
     context.counters.backfilledBytes += bytes;
   }
 
+  /** As stored; what neither a member nor the target can read, as lost. */
   async #read(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
     const { context, healing } = this.primary;
-    let bad: BlockNumber | undefined;
-    for (let attempt = 0; attempt < context.settings.healAttempts; attempt++) {
-      try {
-        return await context.store.readBlocks(blocks);
-      } catch (error) {
-        if (!(error instanceof BadBlockError)) throw error;
-        bad = error.blocks[0]?.block;
-        if (!(await healing.heal(error.blocks))) break;
-      }
+    let found = await readIntact(context.store, blocks);
+    for (let attempt = 0; found.bad.length > 0 && attempt < context.settings.healAttempts; attempt++) {
+      const healed = await healing.heal(found.bad, this.stream);
+      found = await readIntact(context.store, blocks);
+      if (!healed) break;
     }
-    throw new ReplicationError('bad-block', `no in-sync copy can read block ${bad}: it has to be overwritten`);
+    return found.bad.length > 0 ? this.#giveUp(found) : found.stored;
+  }
+
+  #giveUp(found: Intact): StoredBlocks {
+    const { context } = this.primary;
+    const node = context.nodeOf(this.target);
+    if (node === undefined || context.links.version(node) < VERSION_WITH_MENDING) {
+      const block = found.bad[0]?.block;
+      const what = `no copy can read block ${block}, and ${this.target} has no notion of lost blocks: update its node`;
+      throw new ReplicationError('bad-block', what);
+    }
+    context.counters.blocksLost += found.bad.length;
+    context.events.log('error', 'a copy is brought up to date without blocks that nobody can read', {
+      target: this.target,
+      blocksLost: found.bad.length,
+      blocks: found.bad.slice(0, 10).map(({ block }) => block),
+    });
+    return withLost(found);
   }
 
   #note(change: Partial<SyncProgress>): void {
@@ -315,6 +333,7 @@ export class SyncSources {
       () => {
         end();
         context.counters.syncsCompleted++;
+        this.#primary.healing.memberJoined();
         context.events.attention('in-sync');
       },
       (error: unknown) => {

@@ -5,10 +5,12 @@
 
 import type { Backfill, PromiseEpoch, SyncBegin, SyncDead, SyncFinish } from '../messages.js';
 import { commonEnd, compareOrders, isDead } from '../order.js';
-import { DiskError } from '../ports.js';
-import type { BlockNumber, DeploymentId, Incarnation, Order } from '../types.js';
+import { DiskError, type IndexedBlock, type Lookup } from '../ports.js';
+import { type Entry, KIND_DATA, KIND_LOST } from '../record.js';
+import type { BlockNumber, DeploymentId, HistoryEntry, Incarnation, Order } from '../types.js';
 import { type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
 import type { Context } from './context.js';
+import { sameChecksum } from './damage.js';
 import type { Member } from './member.js';
 
 interface Sync {
@@ -16,6 +18,8 @@ interface Sync {
   readonly sourceIncarnation: Incarnation;
   readonly number: number;
   ready: boolean;
+  /** Resolves when all blocks that have come are written: their index is read from the disk first. */
+  written: Promise<unknown>;
 }
 
 export class SyncTarget {
@@ -47,6 +51,7 @@ export class SyncTarget {
       sourceIncarnation: message.primaryIncarnation,
       number: message.sync,
       ready: false,
+      written: Promise.resolve(),
     };
     this.#sync = sync;
     this.#context.background(this.#begin(sync, message));
@@ -70,15 +75,10 @@ export class SyncTarget {
       this.#member.refuse(sync.source, message, 'no-space');
       return;
     }
+    const dead = await this.#dead(0 as BlockNumber);
+    if (!this.#goesOn(sync)) return;
     sync.ready = true;
-    this.#member.reply(sync.source, {
-      type: 'sync-ready',
-      epoch: store.state.promised,
-      incarnation: store.incarnation,
-      sync: sync.number,
-      base,
-      ...this.#dead(0 as BlockNumber),
-    });
+    this.#member.reply(sync.source, { type: 'sync-ready', ...this.#header(sync), base, ...dead });
   }
 
   onMessage(from: DeploymentId, message: SyncDead | Backfill | SyncFinish): void {
@@ -88,24 +88,17 @@ export class SyncTarget {
       this.#member.refuse(from, message, 'no-sync');
       return;
     }
-    const header = { epoch: store.state.promised, incarnation: store.incarnation, sync: sync.number };
     switch (message.type) {
       case 'sync-dead':
-        this.#member.reply(from, { type: 'sync-dead-blocks', ...header, ...this.#dead(message.from) });
+        this.#context.background(this.#listDead(sync, message));
         return;
       case 'backfill':
         if (!this.#context.verify(message.batch)) {
           this.#member.refuse(from, message, 'bad-checksum');
           return;
         }
-        try {
-          this.#write(message);
-        } catch (error) {
-          if (!this.#noSpace(error)) throw error;
-          this.#member.refuse(from, message, 'no-space');
-          return;
-        }
-        this.#member.reply(from, { type: 'backfilled', ...header, number: message.number });
+        sync.written = Promise.all([sync.written, this.#backfill(sync, message)]);
+        this.#context.background(sync.written);
         return;
       case 'sync-finish':
         if (store.last.sequence !== message.last.sequence) {
@@ -117,8 +110,38 @@ export class SyncTarget {
     }
   }
 
-  /** Writes a block where the present order is dead or lower [4]; a hole takes the place of a dead one only. */
-  #write(message: Backfill): void {
+  /** Another primary's promise, or another begin, ends a sync at any await. */
+  #goesOn(sync: Sync): boolean {
+    return !this.#context.halted && this.#sync === sync;
+  }
+
+  async #listDead(sync: Sync, message: SyncDead): Promise<void> {
+    const dead = await this.#dead(message.from);
+    if (this.#goesOn(sync))
+      this.#member.reply(sync.source, { type: 'sync-dead-blocks', ...this.#header(sync), ...dead });
+  }
+
+  async #backfill(sync: Sync, message: Backfill): Promise<void> {
+    const { store } = this.#context;
+    const blocks = [...entriesOf(message.batch)].map(({ entry }) => entry.block as BlockNumber);
+    try {
+      await store.look(blocks, (lookup) => {
+        if (this.#goesOn(sync)) this.#write(message, lookup);
+      });
+    } catch (error) {
+      if (!this.#noSpace(error)) throw error;
+      if (this.#goesOn(sync)) this.#member.refuse(sync.source, message, 'no-space');
+      return;
+    }
+    if (!this.#goesOn(sync)) return;
+    this.#member.reply(sync.source, { type: 'backfilled', ...this.#header(sync), number: message.number });
+  }
+
+  /**
+   * Writes a block where the present order is dead or lower [4], or where the same block was lost; a hole takes the
+   * place of a dead one only.
+   */
+  #write(message: Backfill, lookup: Lookup): void {
     const { store } = this.#context;
     const { history } = store.state;
     const parts: EntryWithPayload[] = [];
@@ -127,8 +150,8 @@ export class SyncTarget {
     for (const part of entriesOf(message.batch)) {
       const order = message.orders[i++];
       if (order === undefined) break;
-      const present = store.lookup(part.entry.block as BlockNumber)?.order;
-      if (present !== undefined && !isDead(present, history) && compareOrders(present, order) >= 0) continue;
+      const present = lookup(part.entry.block as BlockNumber);
+      if (present !== undefined && !isReplacedBy(present, part.entry, order, history)) continue;
       if (present === undefined && order.sequence === 0) continue;
       parts.push(part);
       orders.push(order);
@@ -139,22 +162,23 @@ export class SyncTarget {
   /** Goes on while its primary raises the epoch; another primary's promise ends the sync. */
   async #finish(sync: Sync): Promise<void> {
     const { store } = this.#context;
+    await sync.written;
+    if (!this.#goesOn(sync)) return;
     // Flushed before it may become a member [8], and before it forgets the base and the unclean mark [9].
     await store.flush();
-    if (this.#context.halted || this.#sync !== sync) return;
+    if (!this.#goesOn(sync)) return;
     await store.update({ syncBase: null, unclean: false });
-    if (this.#context.halted || this.#sync !== sync) return;
-    this.#member.reply(sync.source, {
-      type: 'sync-finished',
-      epoch: store.state.promised,
-      incarnation: store.incarnation,
-      sync: sync.number,
-    });
+    if (this.#goesOn(sync)) this.#member.reply(sync.source, { type: 'sync-finished', ...this.#header(sync) });
   }
 
-  #dead(from: BlockNumber): { dead: BlockNumber[]; nextDead?: BlockNumber } {
+  #header(sync: Sync) {
+    const { store } = this.#context;
+    return { epoch: store.state.promised, incarnation: store.incarnation, sync: sync.number };
+  }
+
+  async #dead(from: BlockNumber): Promise<{ dead: BlockNumber[]; nextDead?: BlockNumber }> {
     const { store, settings } = this.#context;
-    const dead = store.deadBlocks(store.state.history, from, settings.deadBlocksPerMessage);
+    const dead = await store.deadBlocks(store.state.history, from, settings.deadBlocksPerMessage);
     const lastDead = dead[dead.length - 1];
     if (lastDead === undefined || dead.length < settings.deadBlocksPerMessage) return { dead };
     return { dead, nextDead: (lastDead + 1) as BlockNumber };
@@ -163,4 +187,11 @@ export class SyncTarget {
   #noSpace(error: unknown): boolean {
     return error instanceof DiskError && error.code === 'no-space';
   }
+}
+
+function isReplacedBy(present: IndexedBlock, entry: Entry, order: Order, history: readonly HistoryEntry[]): boolean {
+  if (isDead(present.order, history)) return true;
+  const difference = compareOrders(present.order, order);
+  const mends = present.kind === KIND_LOST && entry.kind === KIND_DATA && sameChecksum(present, entry);
+  return difference < 0 || (difference === 0 && mends);
 }

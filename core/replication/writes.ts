@@ -6,7 +6,7 @@
 import { enoughCopies } from '../failure-mode.js';
 import type { IoStatus } from '../messages.js';
 import { DiskError, invariant } from '../ports.js';
-import { type Batch, batchProblem, entryCount, KIND_DATA, KIND_GENERATION, readEntry } from '../record.js';
+import { type Batch, batchProblem, entryCount, readEntry } from '../record.js';
 import type { BlockNumber, Sequence } from '../types.js';
 import type { Flight } from './in-flight.js';
 import type { Primary } from './primary.js';
@@ -17,6 +17,8 @@ interface Queued {
   readonly done: (status: IoStatus) => void;
   /** False: its session is over, it must not be ordered any more [14]. */
   readonly wanted: () => boolean;
+  /** Whether it changes anything; undefined until that is known. */
+  changes: boolean | undefined;
 }
 
 interface Waiting {
@@ -27,6 +29,8 @@ interface Waiting {
 export class Writes {
   readonly #primary: Primary;
   #queue: Queued[] = [];
+  /** Of which it is being found out whether it changes anything. */
+  #examined: Queued | undefined;
   #queuedBytes = 0;
   /** All members have everything up to here, and it was acknowledged. */
   #committed: Sequence;
@@ -95,7 +99,9 @@ export class Writes {
       return;
     }
     this.#queuedBytes = bytes;
-    this.#queue.push({ batch, durable: fua || this.#writeThrough, done, wanted });
+    // Zeroes alone may be of blocks that were never written.
+    const changes = batch.payload.length > 0 ? true : undefined;
+    this.#queue.push({ batch, durable: fua || this.#writeThrough, done, wanted, changes });
     this.#primary.progress();
   }
 
@@ -113,7 +119,7 @@ export class Writes {
   orderInternal(batch: Batch, done: (status: IoStatus) => void): void {
     if (this.#primary.stopped) return;
     invariant(this.#primary.established, 'I3', () => `an order in epoch ${this.#primary.epoch} before its promise`);
-    this.#order({ batch, durable: false, done, wanted: () => true });
+    this.#order({ batch, durable: false, done });
   }
 
   get draining(): boolean {
@@ -154,7 +160,13 @@ export class Writes {
           next.done('read-only');
         } else {
           if (flights.count >= settings.maxInFlightWrites || flights.bytes >= settings.maxInFlightBytes) break;
-          this.#order(next);
+          if (next.changes === undefined) {
+            this.#examine(next);
+            break;
+          }
+          if (next.changes) this.#order(next);
+          // Takes no order; still only a primary with its leases may say so.
+          else this.#flushes.push({ sequence: 0 as Sequence, done: next.done });
         }
       }
       this.#queuedBytes -= next.batch.payload.length;
@@ -164,14 +176,9 @@ export class Writes {
     if (taken > 0) this.#commit();
   }
 
-  #order(write: Queued): void {
+  #order(write: Pick<Queued, 'batch' | 'durable' | 'done'>): void {
     const { context, flights, epoch } = this.#primary;
     const { store } = context;
-    if (this.#changesNothing(write.batch)) {
-      // Still only a primary with its leases may say so.
-      this.#flushes.push({ sequence: 0 as Sequence, done: write.done });
-      return;
-    }
     const first = (store.last.sequence + 1) as Sequence;
     try {
       store.append({ epoch, firstSequence: first, batch: write.batch });
@@ -186,16 +193,29 @@ export class Writes {
     for (const stream of this.#primary.streams.values()) stream.pump();
   }
 
-  /** Trims and zeroes of blocks that were never written take no order. */
-  #changesNothing(batch: Batch): boolean {
+  /**
+   * Trims and zeroes of blocks that were never written take no order. Only the head of the queue is examined, which
+   * everything behind it waits for: nothing comes to be written between the answer and its turn.
+   */
+  #examine(head: Queued): void {
+    if (this.#examined === head) return;
+    this.#examined = head;
+    const examined = this.#coversWritten(head.batch).then((written) => {
+      head.changes = written;
+      this.#examined = undefined;
+      this.#primary.progress();
+    });
+    this.#primary.context.background(examined);
+  }
+
+  async #coversWritten(batch: Batch): Promise<boolean> {
     const { store } = this.#primary.context;
     for (let i = 0; i < entryCount(batch); i++) {
       const entry = readEntry(batch.entries, i);
-      if (entry.kind === KIND_DATA || entry.kind === KIND_GENERATION) return false;
-      const written = store.newerThan(0 as Sequence, entry.block as BlockNumber, 1)[0];
-      if (written !== undefined && written < entry.block + entry.blocks) return false;
+      const [written] = await store.newerThan(0 as Sequence, entry.block as BlockNumber, 1);
+      if (written !== undefined && written < entry.block + entry.blocks) return true;
     }
-    return true;
+    return false;
   }
 
   #commit(): void {

@@ -19,6 +19,8 @@ const PONG = new HeadWriter(0).seal(FRAME.pong);
  * The handlers can be exchanged while the connection is being introduced.
  */
 export class Connection {
+  /** Of the protocol, as both ends agreed on it; 0 before the introduction. */
+  version = 0;
   readonly #socket: Duplex;
   readonly #clock: Clock;
   readonly #settings: TransportSettings;

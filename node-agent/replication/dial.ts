@@ -71,6 +71,7 @@ export class Dial {
           }
           this.#ended = true;
           timer.cancel();
+          connection.version = answer.version;
           events.welcome(connection);
         },
         closed: (reason) => this.#fail(reason),

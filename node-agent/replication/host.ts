@@ -248,7 +248,7 @@ export class ReplicationHost {
   }
 
   /** A page of what a local deployment holds. Errors: NoSuchDeploymentError. */
-  inventory(deployment: DeploymentId, from: BlockNumber, limit: number): InventoryPage {
+  async inventory(deployment: DeploymentId, from: BlockNumber, limit: number): Promise<InventoryPage> {
     return takeInventory(this.#open(deployment).store, from, limit);
   }
 
@@ -397,6 +397,7 @@ export class ReplicationHost {
   #links(volume: VolumeId, from: DeploymentId): PeerLinks {
     return {
       isUp: (node) => this.#network.isUp(node),
+      version: (node) => this.#network.version(node),
       send: (to, message) => {
         if (this.#network.isUp(to.node)) {
           this.#network.send(to.node, encodePeerMessage({ volume, from, to: to.deployment }, message));

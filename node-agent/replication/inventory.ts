@@ -32,25 +32,15 @@ export type InventoryItem = z.infer<typeof item>;
 export type InventoryPage = z.infer<typeof inventoryPage>;
 
 /** The written blocks from `from` on, ascending, at most `limit`; zeroed and trimmed ones among them. */
-export function takeInventory(store: DeploymentStore, from: BlockNumber, limit: number): InventoryPage {
+export async function takeInventory(store: DeploymentStore, from: BlockNumber, limit: number): Promise<InventoryPage> {
   const most = Math.max(1, Math.min(limit, MAX_INVENTORY_BLOCKS));
-  const numbers = store.newerThan(0 as Sequence, from, most);
-  const blocks: InventoryItem[] = [];
-  for (const number of numbers) {
-    const found = store.lookup(number);
-    if (found === undefined) continue;
-    const { order, kind, flags, storedLength, checksumLow, checksumHigh } = found;
-    blocks.push({
-      block: number,
-      epoch: order.epoch,
-      sequence: order.sequence,
-      kind,
-      flags,
-      storedLength,
-      checksumLow,
-      checksumHigh,
-    });
-  }
+  const numbers = await store.newerThan(0 as Sequence, from, most);
+  const found = await store.look(numbers, (lookup) => numbers.map((number) => lookup(number)));
+  const blocks = found.flatMap((known): InventoryItem[] => {
+    if (known === undefined) return [];
+    const { order, ...rest } = known;
+    return [{ epoch: order.epoch, sequence: order.sequence, ...rest }];
+  });
   const last = numbers.at(-1);
   return numbers.length < most || last === undefined ? { blocks } : { blocks, next: last + 1 };
 }

@@ -87,6 +87,11 @@ export class ReplicationNetwork {
     return this.#peers.get(node)?.up ?? false;
   }
 
+  /** Of the protocol that both ends speak; 0 while the node is not up. */
+  version(node: NodeId): number {
+    return this.#peers.get(node)?.version ?? 0;
+  }
+
   /** Drops the frame if the node is not up. */
   send(node: NodeId, frame: EncodedFrame): void {
     this.#peers.get(node)?.send(frame);

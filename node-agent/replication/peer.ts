@@ -69,6 +69,11 @@ export class Peer {
     return this.#connection !== undefined;
   }
 
+  /** Of the protocol on the present connection; 0 without one. */
+  get version(): number {
+    return this.#connection?.version ?? 0;
+  }
+
   /** While there is interest, the connection is made and made again. */
   set interest(interest: boolean) {
     this.#interest = interest;

@@ -128,6 +128,7 @@ export class ReplicationServer {
   }
 
   #welcome(connection: Connection, node: NodeId, purpose: Purpose, version: number): void {
+    connection.version = version;
     if (purpose.kind === 'session') {
       connection.send(encodeWelcome(version));
       this.#options.session(node, purpose, connection);

@@ -1,6 +1,13 @@
 /** Bytes of the messages between deployments (`core/messages.ts`); docs/internals/wire.md, "Peer messages". */
 
-import type { PeerEnvelope, PeerMessage, PrimaryMessage, RefusalReason } from '../../core/messages.js';
+import {
+  type BlockIdentity,
+  MAX_MEND_BLOCKS,
+  type PeerEnvelope,
+  type PeerMessage,
+  type PrimaryRequest,
+  type RefusalReason,
+} from '../../core/messages.js';
 import type { StoredBlocks } from '../../core/ports.js';
 import { entryCount, MAX_BATCH_ENTRIES } from '../../core/record.js';
 import type {
@@ -33,6 +40,8 @@ export interface PeerAddress {
 /** Volume, sender, receiver, epoch. */
 const PREFIX_BYTES = 3 * UUID_BYTES + 8;
 const MAX_CLUSTER_ID_BYTES = 64;
+/** Block, order, checksum. */
+const IDENTITY_BYTES = 8 + ORDER_BYTES + 8;
 
 /** In the order of their codes on the wire: only ever appended to. */
 const REFUSALS: readonly RefusalReason[] = [
@@ -48,7 +57,7 @@ const REFUSALS: readonly RefusalReason[] = [
   'bad-checksum',
   'not-promised',
 ];
-const REFUSED_TYPES: readonly PrimaryMessage['type'][] = [
+const REFUSED_TYPES: readonly PrimaryRequest['type'][] = [
   'promise',
   'append',
   'flush',
@@ -189,6 +198,24 @@ export function encodePeerMessage(address: PeerAddress, message: PeerMessage): E
       for (const order of message.orders) writer.order(order);
       return writer.bytes(message.batch.entries).seal(type, false, message.batch.payload);
     }
+    case 'mended': {
+      const writer = head(UUID_BYTES + 12 + ORDER_BYTES * message.orders.length + message.batch.entries.length)
+        .uuid(message.incarnation)
+        .u64(message.request)
+        .u32(message.orders.length);
+      for (const order of message.orders) writer.order(order);
+      return writer.bytes(message.batch.entries).seal(type, false, message.batch.payload);
+    }
+    case 'mend': {
+      const writer = head(UUID_BYTES + 12 + IDENTITY_BYTES * message.blocks.length)
+        .uuid(message.incarnation)
+        .u64(message.request)
+        .u32(message.blocks.length);
+      for (const { block, order, checksumLow, checksumHigh } of message.blocks) {
+        writer.u64(block).order(order).u32(checksumLow).u32(checksumHigh);
+      }
+      return writer.seal(type);
+    }
     case 'refused':
       return head(UUID_BYTES + 2 + ORDER_BYTES)
         .uuid(message.incarnation)
@@ -324,6 +351,22 @@ function decodeMessage(type: number, reader: HeadReader, epoch: Epoch): PeerMess
       return { type: 'sync-finished', epoch, incarnation: reader.uuid() as Incarnation, sync: reader.u64() };
     case FRAME.fetched:
       return { type: 'fetched', epoch, request: reader.u64(), ...readStored(reader) };
+    case FRAME.mended:
+      return {
+        type: 'mended',
+        epoch,
+        incarnation: reader.uuid() as Incarnation,
+        request: reader.u64(),
+        ...readStored(reader),
+      };
+    case FRAME.mend:
+      return {
+        type: 'mend',
+        epoch,
+        incarnation: reader.uuid() as Incarnation,
+        request: reader.u64(),
+        blocks: readIdentities(reader),
+      };
     case FRAME.refused:
       return {
         type: 'refused',
@@ -336,6 +379,17 @@ function decodeMessage(type: number, reader: HeadReader, epoch: Epoch): PeerMess
     default:
       throw new WireError('unexpected', `frame type ${type} between deployments`);
   }
+}
+
+function readIdentities(reader: HeadReader): BlockIdentity[] {
+  const count = reader.u32();
+  if (count > MAX_MEND_BLOCKS) throw new WireError('malformed', `${count} blocks to mend`);
+  return Array.from({ length: count }, () => ({
+    block: reader.u64() as BlockNumber,
+    order: reader.order(),
+    checksumLow: reader.u32(),
+    checksumHigh: reader.u32(),
+  }));
 }
 
 /** Entries with an order each. */

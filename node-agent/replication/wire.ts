@@ -1,14 +1,15 @@
 /**
- * Frames of the replication protocol, version 1; docs/internals/wire.md has them to the byte.
+ * Frames of the replication protocol, version 2; docs/internals/wire.md has them to the byte.
  *
  * A frame is a header of 16 bytes, a *head* (the message's own fields, entry tables and orders), and a raw
  * payload. The CRC-32 covers header and head; payloads are covered by the checksums in their entries.
  */
 
 import { crc32 } from 'node:zlib';
+import { MAX_MEND_BLOCKS } from '../../core/messages.js';
 import { MAX_BATCH_ENTRIES, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** The oldest version that this build still speaks. */
 export const OLDEST_VERSION = 1;
 
@@ -43,6 +44,7 @@ export const FRAME = {
   backfill: 22,
   'sync-finish': 23,
   fetch: 24,
+  mended: 25,
   promised: 32,
   appended: 33,
   flushed: 34,
@@ -53,6 +55,7 @@ export const FRAME = {
   'sync-finished': 39,
   fetched: 40,
   refused: 41,
+  mend: 42,
   open: 64,
   write: 65,
   read: 66,
@@ -93,6 +96,7 @@ function limitsOf(name: FrameName): Limits {
     case 'append':
     case 'backfill':
     case 'fetched':
+    case 'mended':
     case 'write':
     case 'data':
       return WITH_BATCH;
@@ -104,6 +108,8 @@ function limitsOf(name: FrameName): Limits {
       return WITH_DEAD;
     case 'fetch':
       return { head: MAX_FIXED_BYTES + 8 * MAX_BATCH_ENTRIES, payload: 0 };
+    case 'mend':
+      return { head: MAX_FIXED_BYTES + 32 * MAX_MEND_BLOCKS, payload: 0 };
     default:
       return SMALL;
   }

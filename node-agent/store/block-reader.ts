@@ -5,6 +5,7 @@ import {
   type Batch,
   ENTRY_BYTES,
   KIND_DATA,
+  KIND_LOST,
   KIND_ZERO,
   MAX_BATCH_ENTRIES,
   MAX_BATCH_PAYLOAD_BYTES,
@@ -55,7 +56,8 @@ export class BlockReader {
     const entries = Buffer.alloc(count * ENTRY_BYTES);
     const orders: Order[] = new Array(count);
     const extents: Extent[] = [];
-    const length = this.#plan(count, at, entries, orders, extents);
+    const lost: number[] = [];
+    const length = this.#plan(count, at, entries, orders, extents, lost);
     const payload = Buffer.allocUnsafeSlow(length);
     const waits: Promise<boolean>[] = [];
     let missing = false;
@@ -66,7 +68,7 @@ export class BlockReader {
     }
     if (waits.length > 0) missing = (await Promise.all(waits)).includes(false) || missing;
     const batch = { entries, payload };
-    const bad = missing || length > 0 ? this.#bad(batch) : [];
+    const bad = missing || length > 0 ? [...lost, ...this.#bad(batch)] : lost;
     const { deployment, known } = this.#options;
     if (bad.length > 0) {
       const blocks = bad.map((i) => describe(entries, i, orders[i]!));
@@ -77,8 +79,15 @@ export class BlockReader {
     return { orders, batch };
   }
 
-  /** Looks all blocks up; returns the bytes of payload. */
-  #plan(count: number, at: (i: number) => number, entries: Buffer, orders: Order[], extents: Extent[]): number {
+  /** Looks all blocks up; returns the bytes of payload, and adds to `lost` of which blocks it is known that there is none. */
+  #plan(
+    count: number,
+    at: (i: number) => number,
+    entries: Buffer,
+    orders: Order[],
+    extents: Extent[],
+    lost: number[],
+  ): number {
     const { index, segments } = this.#options;
     const record = this.#record;
     let length = 0;
@@ -92,6 +101,7 @@ export class BlockReader {
       }
       writeEntryOf(entries, i, block, record);
       orders[i] = { epoch: record.epoch as Epoch, sequence: record.sequence as Sequence };
+      if (record.kind === KIND_LOST) lost.push(i);
       if (record.kind !== KIND_DATA) continue;
       if (extent?.segment.number === record.segment && extent.offset + extent.length === record.offset) {
         extent.length += record.storedLength;
@@ -179,7 +189,7 @@ function writeEntryOf(entries: Buffer, i: number, block: number, record: IndexRe
   writeU64(entries, block, at);
   entries.writeUInt32LE(1, at + 8);
   entries.writeUInt8(record?.kind ?? KIND_ZERO, at + 12);
-  if (record === undefined || record.kind !== KIND_DATA) return;
+  if (record === undefined || record.kind === KIND_ZERO) return;
   entries.writeUInt8(record.flags, at + 13);
   entries.writeUInt32LE(record.storedLength, at + 16);
   entries.writeUInt32LE(record.checksumLow, at + 24);

@@ -12,7 +12,6 @@
 
 import { crc32 } from 'node:zlib';
 import { type Disk, DiskError } from '../../core/ports.js';
-import { KIND_DATA, KIND_ZERO } from '../../core/record.js';
 import { type BlockIndex, emptyRecord, type IndexRecord } from './block-index.js';
 import type { Damage } from './errors.js';
 import { readU64, type StoreIdentity, writeU64 } from './format.js';
@@ -288,7 +287,7 @@ class ChunkReader {
       record.segment = chunk.readUInt32LE(at + 24);
       record.offset = chunk.readUInt32LE(at + 28);
       record.storedLength = chunk.readUInt32LE(at + 32);
-      record.kind = chunk.readUInt8(at + 36) === KIND_DATA ? KIND_DATA : KIND_ZERO;
+      record.kind = chunk.readUInt8(at + 36);
       record.flags = chunk.readUInt8(at + 37);
       record.checksumLow = chunk.readUInt32LE(at + 40);
       record.checksumHigh = chunk.readUInt32LE(at + 44);

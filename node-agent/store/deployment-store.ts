@@ -8,6 +8,7 @@ import {
   type IndexedBlock,
   invariant,
   type LogBatch,
+  type Lookup,
   type StoredBlocks,
 } from '../../core/ports.js';
 import { type Batch, type BatchUse, batchProblem, ENTRY_BYTES, entryCount } from '../../core/record.js';
@@ -361,7 +362,12 @@ export class LocalDeploymentStore implements DeploymentStore {
     if (this.#log.lastBatch > this.#syncedBatch) await this.#flushes.request();
   }
 
-  lookup(block: BlockNumber): IndexedBlock | undefined {
+  async look<T>(_blocks: readonly BlockNumber[], act: (lookup: Lookup) => T): Promise<T> {
+    this.#check();
+    return act((block) => this.#lookup(block));
+  }
+
+  #lookup(block: BlockNumber): IndexedBlock | undefined {
     const record = this.#record;
     if (!this.#image.index.get(block, record)) return undefined;
     const { epoch, sequence, kind, flags, storedLength, checksumLow, checksumHigh } = record;
@@ -391,11 +397,13 @@ export class LocalDeploymentStore implements DeploymentStore {
     return readLog(options, this.#superblock.history, from, maxBytes);
   }
 
-  newerThan(after: Sequence, from: BlockNumber, limit: number): BlockNumber[] {
+  async newerThan(after: Sequence, from: BlockNumber, limit: number): Promise<BlockNumber[]> {
+    this.#check();
     return this.#image.index.select(after, from, limit) as BlockNumber[];
   }
 
-  deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): BlockNumber[] {
+  async deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): Promise<BlockNumber[]> {
+    this.#check();
     const { index, lowestEpoch } = this.#image;
     let end = Number.MAX_SAFE_INTEGER;
     for (const { epoch, startsAfter } of history) if (epoch > lowestEpoch && startsAfter < end) end = startsAfter;

@@ -8,7 +8,7 @@
  */
 
 import { invariant } from '../../core/ports.js';
-import { ENTRY_BYTES, KIND_DATA, KIND_GENERATION, KIND_ZERO } from '../../core/record.js';
+import { ENTRY_BYTES, KIND_DATA, KIND_GENERATION, KIND_LOST, KIND_ZERO } from '../../core/record.js';
 import { type BlockIndex, emptyRecord } from './block-index.js';
 import { type BatchHeader, HEADER_BYTES, ORDER_BYTES, readU64, tableBytes } from './format.js';
 import type { Segment } from './segment.js';
@@ -106,6 +106,14 @@ export class Image {
       record.checksumLow = record.checksumHigh = 0;
       record.kind = KIND_ZERO;
       for (let b = block; b < end; b++) if (this.index.replace(b, record, this.#previous)) this.#release();
+      return 0;
+    }
+    if (kind === KIND_LOST) {
+      record.segment = record.offset = record.flags = record.storedLength = 0;
+      record.kind = KIND_LOST;
+      record.checksumLow = table.readUInt32LE(at + 24);
+      record.checksumHigh = table.readUInt32LE(at + 28);
+      if (this.index.replace(block, record, this.#previous)) this.#release();
       return 0;
     }
     if (kind === KIND_GENERATION && block > this.generation) this.generation = block;

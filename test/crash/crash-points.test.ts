@@ -15,6 +15,7 @@ import {
   content,
   DEPLOYMENT,
   epoch,
+  lookUp,
   newDeployment,
   openStores,
   order,
@@ -103,7 +104,7 @@ async function check(cut: Cut, versions: readonly Version[], power: boolean, see
   await goOn(store);
   disk.crash({ power: true });
   const again = await (await openStores(disk.mount(), { random, bootId: 'boot-3' })).open(DEPLOYMENT);
-  expect(again.lookup(0 as never)?.order).toEqual(order(5000, store.last.sequence));
+  expect((await lookUp(again, 0))?.order).toEqual(order(5000, store.last.sequence));
 
   // Another crash during recovery changes nothing about what is recovered.
   interrupted.onOperation = () => {

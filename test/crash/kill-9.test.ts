@@ -16,7 +16,7 @@ import { afterEach, expect, it } from 'vitest';
 import { KIND_DATA, readEntry } from '../../core/record.js';
 import { systemClock, systemRandom } from '../../node-agent/clock.js';
 import { openFileDisk } from '../../node-agent/store/index.js';
-import { block, DEPLOYMENT, newDeployment, openStores } from '../unit/store/support.js';
+import { block, DEPLOYMENT, lookUp, newDeployment, openStores } from '../unit/store/support.js';
 import { contentsAt, KILL_BLOCKS, KILL_SETTINGS } from './kill-9-plan.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 6);
@@ -70,7 +70,7 @@ it(`loses nothing that was appended, ${ROUNDS} times`, async () => {
     const expected = contentsAt(store.last.sequence);
     for (let b = 0; b < KILL_BLOCKS; b++) {
       const { batch } = await store.read(block(b), 1);
-      const known = store.lookup(block(b)) !== undefined;
+      const known = (await lookUp(store, b)) !== undefined;
       const text = readEntry(batch.entries, 0).kind === KIND_DATA ? batch.payload.toString() : '';
       expect(known ? text : undefined, `block ${b} after ${store.last.sequence}`).toBe(expected.get(b));
     }

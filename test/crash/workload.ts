@@ -11,6 +11,7 @@ import {
   content,
   epoch,
   instantClock,
+  lookUp,
   order,
   sequence,
   type TestEntry,
@@ -196,7 +197,7 @@ export class Runner {
 export async function observe(store: DeploymentStore): Promise<Version> {
   const cells: Cell[] = [];
   for (let b = 0; b < BLOCKS; b++) {
-    const known = store.lookup(block(b));
+    const known = await lookUp(store, b);
     const { orders, batch } = await store.read(block(b), 1);
     const text = known?.kind === KIND_DATA ? batch.payload.toString() : '';
     cells.push(known === undefined ? undefined : { text, order: `${orders[0]!.epoch}/${orders[0]!.sequence}` });

@@ -48,7 +48,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: '[4] dead blocks are not listed',
     file: replication('sync-target'),
-    find: 'const dead = store.deadBlocks(',
+    find: 'const dead = await store.deadBlocks(',
     replace: 'const dead = ((..._) => [])(',
   },
   {

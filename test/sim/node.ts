@@ -39,6 +39,8 @@ export interface World {
   readonly spec: VolumeSpec;
   readonly nodes: readonly SimNode[];
   readonly settings: Partial<ReplicationSettings>;
+  /** That all nodes speak. */
+  readonly protocolVersion: number;
   trace(who: string, what: string, fields?: Record<string, unknown>): void;
   attention(node: SimNode, reason: string): void;
   failed(node: SimNode, error: unknown): void;
@@ -111,6 +113,7 @@ export class SimNode {
       links: {
         send: (to, message) => this.#send(to.node, message),
         isUp: (node) => this.#links.has(node),
+        version: (node) => (this.#links.has(node) ? this.#world.protocolVersion : 0),
       },
       memberships: {
         swap: (expected, next) => etcd.swap(this.name, process, expected, next),
@@ -126,6 +129,7 @@ export class SimNode {
         log: (level, message, fields) => {
           this.#world.trace(this.name, `${level}: ${message}`, fields);
           if (typeof fields.healed === 'number') this.#world.count('blocks healed', fields.healed);
+          if (typeof fields.blocksLost === 'number') this.#world.count('blocks lost', fields.blocksLost);
           if (level === 'error' && 'error' in fields) this.#world.failed(this, fields.error);
         },
       },

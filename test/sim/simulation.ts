@@ -5,6 +5,9 @@
 
 import type { Durability, FailureMode, Membership, Placement } from '../../core/domain.js';
 import { initialMembership } from '../../core/membership.js';
+import { VERSION_WITH_MENDING } from '../../core/messages.js';
+import type { IndexedBlock } from '../../core/ports.js';
+import { KIND_ZERO } from '../../core/record.js';
 import type { ReplicationSettings, VolumeSpec } from '../../core/replication/replicated-deployment.js';
 import type { BlockNumber, DeploymentId, Generation, NodeId, SessionNumber, VolumeId } from '../../core/types.js';
 
@@ -40,6 +43,7 @@ export interface SimulationResult {
 }
 
 const VOLUME_BLOCKS = 256;
+const ALL_BLOCKS = Array.from({ length: VOLUME_BLOCKS }, (_, block) => block as BlockNumber);
 const HEAL_TIMEOUT_MS = 120_000;
 const NODES = 3;
 
@@ -58,6 +62,7 @@ class Simulation implements World {
   readonly nodes: SimNode[] = [];
   readonly settings: Partial<ReplicationSettings>;
   readonly clients: SimClient[] = [];
+  readonly protocolVersion: number = VERSION_WITH_MENDING;
   readonly #options: SimulationOptions;
   readonly #controller: SimController;
   readonly #history: History;
@@ -321,15 +326,22 @@ class Simulation implements World {
   /** I6: all in-sync copies hold identical blocks under identical orders. */
   async #compareCopies(): Promise<void> {
     const stores = this.nodes.map((node) => node.store!);
-    const [reference, ...others] = stores;
-    for (let block = 0; block < VOLUME_BLOCKS; block++) {
-      const expected = text({ ...reference!.lookup(block as BlockNumber) });
-      for (const other of others) {
-        const found = text({ ...other.lookup(block as BlockNumber) });
-        if (found !== expected) this.#problems.push(`copies differ in block ${block}: ${expected} and ${found}`);
-      }
-    }
     let done = false;
+    const indexes = Promise.all(
+      stores.map((store) => store.look(ALL_BLOCKS, (lookup) => ALL_BLOCKS.map((block) => identity(lookup(block))))),
+    ).then(([expected, ...others]) => {
+      done = true;
+      for (const found of others) {
+        for (const block of ALL_BLOCKS) {
+          if (found[block] === expected![block]) continue;
+          this.#problems.push(`copies differ in block ${block}: ${expected![block]} and ${found[block]}`);
+        }
+      }
+    });
+    await this.scheduler.run(this.scheduler.now + 5_000, () => done);
+    if (done) await indexes;
+    else this.#problems.push('the index of a copy cannot be read');
+    done = false;
     const read = Promise.all(stores.map((store) => store.read(0 as BlockNumber, VOLUME_BLOCKS / 2))).then(
       (copies) => {
         done = true;
@@ -348,6 +360,14 @@ class Simulation implements World {
     await this.scheduler.run(this.scheduler.now + 5_000, () => done);
     await read;
   }
+}
+
+/** A block that one copy holds damaged, or intact, is the same as one that another knows to be lost. */
+function identity(indexed: IndexedBlock | undefined): string {
+  if (indexed === undefined) return 'never written';
+  const { order, kind, checksumLow, checksumHigh } = indexed;
+  const what = kind === KIND_ZERO ? 'zeroes' : `data ${checksumLow.toString(16)} ${checksumHigh.toString(16)}`;
+  return `(${order.epoch}, ${order.sequence}) ${what}`;
 }
 
 export function text(fields: Record<string, unknown>): string {

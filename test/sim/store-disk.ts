@@ -95,8 +95,17 @@ export class StoreDisk implements NodeDisk {
     return this.#slow(await this.#stores!.open(this.#deployment.deployment));
   }
 
-  /** The same store, whose reads take time: what was read may be overwritten when it arrives. */
+  /**
+   * The same store, whose reads take time: what was read may be overwritten when it arrives, and what is looked up
+   * may have changed before the index is there.
+   */
   #slow(store: DeploymentStore): DeploymentStore {
+    const early = async (): Promise<void> => {
+      if (this.#random.next() < 0.5) return;
+      await new Promise<void>((resolve) => {
+        this.#clock!.after(this.#random.next() * 3, resolve);
+      });
+    };
     const late = async <T>(read: Promise<T>): Promise<T> => {
       const settled = await read.then(
         (value) => ({ value }),
@@ -112,6 +121,9 @@ export class StoreDisk implements NodeDisk {
       read: (first, blocks) => late(store.read(first, blocks)),
       readBlocks: (blocks) => late(store.readBlocks(blocks)),
       readLog: (from, maxBytes) => late(store.readLog(from, maxBytes)),
+      look: (blocks, act) => early().then(() => store.look(blocks, act)),
+      newerThan: (after, from, limit) => early().then(() => store.newerThan(after, from, limit)),
+      deadBlocks: (history, from, limit) => early().then(() => store.deadBlocks(history, from, limit)),
     };
     return new Proxy(store, {
       get: (_, name) => {

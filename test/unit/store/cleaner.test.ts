@@ -12,6 +12,7 @@ import {
   data,
   epoch,
   instantClock,
+  lookUp,
   newDeployment,
   openStores,
   order,
@@ -78,13 +79,13 @@ describe('cleaning', () => {
     const { store } = await bench();
     scatter(store);
     const before = store.usedBytes;
-    const newer = store.newerThan(sequence(100), block(0), 1000);
+    const newer = await store.newerThan(sequence(100), block(0), 1000);
     expect(await clean(store)).toBeGreaterThan(4);
     expect(store.usedBytes).toBeLessThan(0.85 * before);
     const live = BLOCKS * 4096;
     expect(store.usedBytes).toBeLessThanOrEqual(1.5 * live + 4 * SEGMENT_BYTES);
     await expectScattered(store);
-    expect(store.newerThan(sequence(100), block(0), 1000)).toEqual(newer);
+    expect(await store.newerThan(sequence(100), block(0), 1000)).toEqual(newer);
   });
 
   it('leaves a little garbage alone', async () => {
@@ -119,7 +120,7 @@ describe('cleaning', () => {
     for (const bootId of ['boot-2', 'boot-3']) {
       sim.crash({ power: true });
       const again = await (await openStores(sim.mount(), { bootId, settings: SETTINGS })).open(DEPLOYMENT);
-      expect(again.lookup(block(1))).toMatchObject({ kind: 2, order: order(1, store.last.sequence) });
+      expect(await lookUp(again, 1)).toMatchObject({ kind: 2, order: order(1, store.last.sequence) });
       await expectScattered(again, [0, 1]);
     }
   });
@@ -131,10 +132,10 @@ describe('cleaning', () => {
       { epoch: epoch(1), startsAfter: sequence(0) },
       { epoch: epoch(2), startsAfter: sequence(40) },
     ];
-    const dead = store.deadBlocks(history, block(0), 1000);
+    const dead = await store.deadBlocks(history, block(0), 1000);
     expect(dead.length).toBeGreaterThan(100);
     expect(await clean(store)).toBeGreaterThan(0);
-    expect(store.deadBlocks(history, block(0), 1000)).toEqual(dead);
+    expect(await store.deadBlocks(history, block(0), 1000)).toEqual(dead);
   });
 
   it('raises the floor of the log: whoever lacks more gets the blocks instead', async () => {

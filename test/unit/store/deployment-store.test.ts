@@ -11,6 +11,7 @@ import {
   DEPLOYMENT,
   data,
   epoch,
+  lookUp,
   newDeployment,
   openStores,
   order,
@@ -100,8 +101,8 @@ describe('an open deployment', () => {
       KIND_ZERO,
     ]);
     expect(batch.payload).toEqual(Buffer.concat([content(7, 1), content(8, 2, 4096)]));
-    expect(store.lookup(block(8))).toMatchObject({ order: order(1, 4), kind: KIND_DATA, storedLength: 4096 });
-    expect(store.lookup(block(6))).toBeUndefined();
+    expect(await lookUp(store, 8)).toMatchObject({ order: order(1, 4), kind: KIND_DATA, storedLength: 4096 });
+    expect(await lookUp(store, 6)).toBeUndefined();
     expect(store.last).toEqual(order(1, 4));
     const scattered = await store.readBlocks([block(8), block(1000), block(7)]);
     expect(scattered.batch.payload).toEqual(Buffer.concat([content(8, 2, 4096), content(7, 1)]));
@@ -252,9 +253,9 @@ describe('the stream', () => {
     const log = (await store.readLog(sequence(1), 1e6))!;
     expect(log).toEqual([{ epoch: 1, firstSequence: 1, batch: batchOf(data(1, 1), data(2, 1)) }]);
     expect(await store.readLog(sequence(3), 1e6)).toEqual([]);
-    expect(store.deadBlocks(store.state.history, block(0), 10)).toEqual([3, 4]);
-    expect(store.deadBlocks(store.state.history, block(4), 10)).toEqual([4]);
-    expect(store.deadBlocks([{ epoch: epoch(1), startsAfter: sequence(0) }], block(0), 10)).toEqual([]);
+    expect(await store.deadBlocks(store.state.history, block(0), 10)).toEqual([3, 4]);
+    expect(await store.deadBlocks(store.state.history, block(4), 10)).toEqual([4]);
+    expect(await store.deadBlocks([{ epoch: epoch(1), startsAfter: sequence(0) }], block(0), 10)).toEqual([]);
   });
 });
 
@@ -262,16 +263,16 @@ describe('the index', () => {
   it('finds what is newer, TRIMs included, and forgets what a backfill says was never written', async () => {
     const first = await bench();
     write(first.store, data(100_000, 1), data(5, 1), data(6, 1), { block: 200_000, zero: 2 });
-    expect(first.store.newerThan(sequence(2), block(0), 10)).toEqual([6, 200_000, 200_001]);
-    expect(first.store.newerThan(sequence(0), block(6), 2)).toEqual([6, 100_000]);
+    expect(await first.store.newerThan(sequence(2), block(0), 10)).toEqual([6, 200_000, 200_001]);
+    expect(await first.store.newerThan(sequence(0), block(6), 2)).toEqual([6, 100_000]);
     first.store.backfill({
       orders: [order(7, 70), ORDER_ZERO, ORDER_ZERO],
       batch: batchOf(data(5, 9), { block: 6, zero: 1 }, { block: 200_000, zero: 2 }),
     });
     for await (const { store } of beforeAndAfter(first, { power: false })) {
-      expect(store.newerThan(sequence(0), block(0), 10)).toEqual([5, 100_000]);
-      expect(store.lookup(block(5))?.order).toEqual(order(7, 70));
-      expect(store.lookup(block(6))).toBeUndefined();
+      expect(await store.newerThan(sequence(0), block(0), 10)).toEqual([5, 100_000]);
+      expect((await lookUp(store, 5))?.order).toEqual(order(7, 70));
+      expect(await lookUp(store, 6)).toBeUndefined();
       expect(store.last).toEqual(order(1, 4));
     }
   });

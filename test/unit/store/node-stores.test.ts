@@ -3,7 +3,18 @@ import { type Clock, DiskError } from '../../../core/ports.js';
 import type { DeploymentId } from '../../../core/types.js';
 import { NoSuchDeploymentError, StoreClosedError } from '../../../node-agent/store/index.js';
 import { SimDisk } from '../../sim/sim-disk.js';
-import { batchOf, block, DEPLOYMENT, data, epoch, newDeployment, openStores, seeded, sequence } from './support.js';
+import {
+  batchOf,
+  block,
+  DEPLOYMENT,
+  data,
+  epoch,
+  lookUp,
+  newDeployment,
+  openStores,
+  seeded,
+  sequence,
+} from './support.js';
 
 const deployment = (n: number) => `33333333-3333-4333-8333-${String(n).padStart(12, '0')}` as DeploymentId;
 
@@ -195,7 +206,7 @@ describe('a tail that was cut', () => {
     file.write([whole.subarray((whole.length / 3) * 2)], (whole.length / 3) * 2);
     const again = await open('boot-3');
     expect(again.last.sequence).toBe(2);
-    expect(again.lookup(block(3))).toBeUndefined();
-    expect(again.lookup(block(4))).toBeDefined();
+    expect(await lookUp(again, 3)).toBeUndefined();
+    expect(await lookUp(again, 4)).toBeDefined();
   });
 });

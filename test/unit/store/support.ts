@@ -1,6 +1,6 @@
 /** What the store's tests share: batches with checksums of their own, and stores on any disk. */
 
-import type { Clock, Disk, Random } from '../../../core/ports.js';
+import type { Clock, DeploymentStore, Disk, IndexedBlock, Random } from '../../../core/ports.js';
 import {
   type Batch,
   ENTRY_BYTES,
@@ -134,3 +134,8 @@ export const newDeployment = {
   blocks: 262_144,
   etcdClusterId: 'abc',
 } as const;
+
+/** What the index has of one block. */
+export function lookUp(store: DeploymentStore, number: number): Promise<IndexedBlock | undefined> {
+  return store.look([block(number)], (lookup) => lookup(block(number)));
+}

@@ -116,6 +116,16 @@ export const peerMessages: Table<PeerMessage> = {
   fetched: fc
     .tuple(fc.record({ type: fc.constant('fetched'), epoch, request: number }), withOrders)
     .map(([head, stored]) => ({ ...head, ...stored })),
+  mended: fc
+    .tuple(fc.record({ type: fc.constant('mended'), epoch, incarnation, request: number }), withOrders)
+    .map(([head, stored]) => ({ ...head, ...stored })),
+  mend: fc.record({
+    type: fc.constant('mend'),
+    epoch,
+    incarnation,
+    request: number,
+    blocks: fc.array(fc.record({ block, order, checksumLow: u32, checksumHigh: u32 }), { maxLength: 256 }),
+  }),
   refused: fc.record({
     type: fc.constant('refused'),
     epoch,

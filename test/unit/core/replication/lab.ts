@@ -2,20 +2,22 @@
 
 import type { FailureMode, Membership } from '../../../../core/domain.js';
 import { activate, initialMembership } from '../../../../core/membership.js';
-import type {
-  FrontendMessage,
-  MemberMessage,
-  PeerMessage,
-  PrimaryMessage,
-  SessionMessage,
+import {
+  type FrontendMessage,
+  type MemberMessage,
+  type PeerMessage,
+  type PrimaryMessage,
+  type SessionMessage,
+  VERSION_WITH_MENDING,
 } from '../../../../core/messages.js';
-import type { DeploymentStore, SessionLink, SwapOutcome } from '../../../../core/ports.js';
+import type { DeploymentStore, IndexedBlock, SessionLink, SwapOutcome } from '../../../../core/ports.js';
 import {
   DEFAULT_SETTINGS,
   ReplicatedDeployment,
   type ReplicationSettings,
 } from '../../../../core/replication/replicated-deployment.js';
 import type {
+  BlockNumber,
   DeploymentId,
   Epoch,
   Generation,
@@ -58,6 +60,8 @@ export class Lab {
   /** What etcd holds. */
   record: Membership | undefined;
   linkUp = true;
+  /** That the other copies speak. */
+  protocolVersion = VERSION_WITH_MENDING;
   store!: DeploymentStore;
   deployment!: ReplicatedDeployment;
 
@@ -77,7 +81,11 @@ export class Lab {
       store: lab.store,
       clock: lab.clock,
       random: lab.random,
-      links: { send: (_, message) => lab.sent.push(message), isUp: () => lab.linkUp },
+      links: {
+        send: (_, message) => lab.sent.push(message),
+        isUp: () => lab.linkUp,
+        version: () => (lab.linkUp ? lab.protocolVersion : 0),
+      },
       memberships: {
         swap: (expected, next) =>
           new Promise((resolve) => {
@@ -109,6 +117,22 @@ export class Lab {
   /** Lets virtual time pass. */
   async pass(ms: number): Promise<void> {
     await this.scheduler.run(this.scheduler.now + ms);
+  }
+
+  /** What the index has of one block. */
+  async lookUp(block: number): Promise<IndexedBlock | undefined> {
+    let known: { readonly indexed: IndexedBlock | undefined } | undefined;
+    const looked = this.store.look([block as BlockNumber], (lookup) => {
+      known = { indexed: lookup(block as BlockNumber) };
+    });
+    await this.scheduler.run(this.scheduler.now + 20, () => known !== undefined);
+    await looked;
+    return known!.indexed;
+  }
+
+  /** Lets virtual time pass until `done`, at most a second. */
+  async until(done: () => boolean): Promise<void> {
+    await this.scheduler.run(this.scheduler.now + 1_000, done);
   }
 
   last<T extends PeerMessage['type']>(type: T): Sent<T> | undefined {

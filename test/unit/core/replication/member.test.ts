@@ -55,8 +55,8 @@ describe('a member', () => {
     lab.receive(append(lab, 2, 2, { batch: dataBatch(9, 2, 3, 16) }));
     expect(lab.last('appended')).toMatchObject({ last: 4 });
     expect(lab.store.last).toEqual(order(2, 4));
-    expect(lab.store.lookup(2 as BlockNumber)?.order).toEqual(order(2, 2));
-    expect(lab.store.lookup(4 as BlockNumber)?.order).toEqual(order(2, 4));
+    expect((await lab.lookUp(2))?.order).toEqual(order(2, 2));
+    expect((await lab.lookUp(4))?.order).toEqual(order(2, 4));
   });
 
   it('refuses what was meant for an earlier life, and what was damaged on the way', async () => {
@@ -165,8 +165,10 @@ describe('the target of a sync', () => {
         payload: Buffer.concat(blocks.map(([batch]) => batch.payload)),
       },
     });
+    await lab.pass(10);
     expect(lab.last('backfilled')).toMatchObject({ number: 1 });
-    const orders = [1, 2, 3, 4, 20].map((block) => lab.store.lookup(block as BlockNumber)?.order);
+    const found = await Promise.all([1, 2, 3, 4, 20].map((block) => lab.lookUp(block)));
+    const orders = found.map((block) => block?.order);
     expect(orders).toEqual([order(4, 10), order(4, 6), order(2, 1), undefined, undefined]);
   });
 

@@ -45,7 +45,7 @@ describe('a read of a block that is bad here', () => {
     const { got, send } = await lab.session();
     send({ type: 'write', session, request: 1, fua: false, batch: payload });
     lab.confirm();
-    const stored = lab.store.lookup(3 as BlockNumber)!;
+    const stored = (await lab.lookUp(3))!;
     let bad = true;
     lab.store.read = async (first) => {
       if (bad) throw new BadBlockError(SELF, [stored]);

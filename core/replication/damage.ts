@@ -1,0 +1,104 @@
+/** Blocks whose stored bytes have gone bad: reading around them, and writing again what another copy has of them. */
+
+import type { BlockIdentity } from '../messages.js';
+import { sameOrder } from '../order.js';
+import { BadBlockError, type DeploymentStore, type IndexedBlock, type Lookup, type StoredBlocks } from '../ports.js';
+import { entryCount, KIND_DATA, lostEntry } from '../record.js';
+import type { BlockNumber, Order } from '../types.js';
+import { EMPTY_BATCH, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
+import type { Context } from './context.js';
+
+export interface Intact {
+  readonly stored: StoredBlocks;
+  /** The asked blocks that are not in `stored`. */
+  readonly bad: readonly IndexedBlock[];
+}
+
+/** What is intact of these blocks, as stored; at most MAX_BATCH_ENTRIES. */
+export async function readIntact(store: DeploymentStore, asked: readonly BlockNumber[]): Promise<Intact> {
+  const bad: IndexedBlock[] = [];
+  for (let blocks = asked; blocks.length > 0; ) {
+    try {
+      return { stored: await store.readBlocks(blocks), bad };
+    } catch (error) {
+      if (!(error instanceof BadBlockError)) throw error;
+      const found = new Set(error.blocks.map((block) => block.block));
+      const rest = blocks.filter((block) => !found.has(block));
+      if (rest.length === blocks.length) throw error;
+      bad.push(...error.blocks);
+      blocks = rest;
+    }
+  }
+  return { stored: { orders: [], batch: EMPTY_BATCH }, bad };
+}
+
+/** Adds to what is intact what is known of the rest: that it is lost, with its order and checksum. */
+export function withLost({ stored, bad }: Intact): StoredBlocks {
+  const parts: EntryWithPayload[] = [...entriesOf(stored.batch)];
+  for (const { block, checksumLow, checksumHigh } of bad) {
+    parts.push({ entry: lostEntry(block, checksumLow, checksumHigh), payload: EMPTY_BATCH.payload });
+  }
+  return { orders: [...stored.orders, ...bad.map((block) => block.order)], batch: makeBatch(parts) };
+}
+
+/** Those of `blocks` that were not overwritten meanwhile. */
+export function stillPresent<B extends BlockIdentity>(store: DeploymentStore, blocks: readonly B[]): Promise<B[]> {
+  return store.look(
+    blocks.map(({ block }) => block),
+    (lookup) =>
+      blocks.filter((block) => {
+        const present = lookup(block.block);
+        return present !== undefined && sameOrder(present.order, block.order);
+      }),
+  );
+}
+
+export function sameChecksum(
+  a: Pick<BlockIdentity, 'checksumLow' | 'checksumHigh'>,
+  b: Pick<BlockIdentity, 'checksumLow' | 'checksumHigh'>,
+): boolean {
+  return a.checksumLow === b.checksumLow && a.checksumHigh === b.checksumHigh;
+}
+
+/**
+ * Writes again, under their orders, those of `damaged` that the answer of another copy has with the same order and
+ * checksum, unless they were overwritten meanwhile. Returns what was written; nothing if the answer itself is damaged.
+ */
+export async function rewriteDamaged(
+  context: Pick<Context, 'store' | 'verify' | 'halted'>,
+  answer: StoredBlocks,
+  damaged: readonly IndexedBlock[],
+): Promise<IndexedBlock[]> {
+  const { store, verify } = context;
+  if (answer.orders.length !== entryCount(answer.batch) || !verify(answer.batch)) return [];
+  return store.look(
+    damaged.map(({ block }) => block),
+    (lookup) => (context.halted ? [] : writeMatching(store, answer, damaged, lookup)),
+  );
+}
+
+function writeMatching(
+  store: DeploymentStore,
+  answer: StoredBlocks,
+  damaged: readonly IndexedBlock[],
+  lookup: Lookup,
+): IndexedBlock[] {
+  const wanted = new Map(damaged.map((block) => [block.block as number, block]));
+  const parts: EntryWithPayload[] = [];
+  const orders: Order[] = [];
+  const written: IndexedBlock[] = [];
+  let i = 0;
+  for (const part of entriesOf(answer.batch)) {
+    const order = answer.orders[i++]!;
+    const block = wanted.get(part.entry.block);
+    if (block === undefined || part.entry.kind !== KIND_DATA) continue;
+    if (!sameOrder(order, block.order) || !sameChecksum(part.entry, block)) continue;
+    const present = lookup(block.block);
+    if (present === undefined || !sameOrder(present.order, order)) continue;
+    parts.push(part);
+    orders.push(order);
+    written.push(block);
+  }
+  if (parts.length > 0) store.backfill({ orders, batch: makeBatch(parts) });
+  return written;
+}
