@@ -63,9 +63,10 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
       if (current.phase === 'deleting') throw new DomainError('invalid-state', `volume ${volume} is being deleted`);
       const fresh = deployments.filter((id) => !current.placements.some((placed) => placed.deployment === id));
       if (fresh.length === 0) return current;
-      const chosen = placeCopies(nodes, { volume: current, count: fresh.length, reserveBytes: settings.reserveBytes });
+      const chosen = placeCopies(nodes, { volume: current, deployments: fresh, reserveBytes: settings.reserveBytes });
       const added = fresh.map((deployment, i) => ({ deployment, node: chosen[i]! }));
-      return changed(current, { placements: [...current.placements, ...added] });
+      const { nextCopyOn: _, ...rest } = current;
+      return changed(rest, { placements: [...current.placements, ...added] });
     });
     return value.placements;
   };
@@ -110,7 +111,9 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
       await state.volumes
         .update(volume, (current) => {
           const kept = current.placements.filter((placed) => !deployments.includes(placed.deployment));
-          return kept.length === current.placements.length ? current : changed(current, { placements: kept });
+          return kept.length === current.placements.length
+            ? current
+            : changed(forget(current, deployments), { placements: kept });
         })
         .catch(ignore('not-found'));
       return dropped;
@@ -160,6 +163,18 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
       const tombstones = placements.map((placed) => tombstone(volume, placed));
       await state.deleteVolume(volume, tombstones).catch(ignore('not-found'));
     },
+  };
+}
+
+/** Without what was said of copies that are gone. */
+function forget(volume: Volume, gone: readonly DeploymentId[]): Volume {
+  const { evictionCandidates = [], evicting = [], ...rest } = volume;
+  const still = (ids: readonly DeploymentId[]) => ids.filter((id) => !gone.includes(id));
+  const [candidates, asked] = [still(evictionCandidates), still(evicting)];
+  return {
+    ...rest,
+    ...(candidates.length > 0 && { evictionCandidates: candidates }),
+    ...(asked.length > 0 && { evicting: asked }),
   };
 }
 

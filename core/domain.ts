@@ -36,6 +36,15 @@ export interface Placement {
   readonly node: NodeId;
 }
 
+/** The label of nodes that says which of them share their fate, unless a volume names another one. */
+export const DEFAULT_TOPOLOGY_KEY = 'topology.kubernetes.io/zone';
+
+/** How nodes for new copies are chosen (placement.ts). `topologyKey`: the label whose values tell domains apart. */
+export type PlacementStrategy =
+  | { readonly kind: 'recommended' }
+  | { readonly kind: 'random' }
+  | { readonly kind: 'topology-aware'; readonly topologyKey: string };
+
 /**
  * `provisioning` until the first copies exist, `deleting` from the moment that deletion was accepted.
  * `failed`: provisioning could not be done; `reason` says why.
@@ -63,6 +72,14 @@ export interface Volume {
   readonly reason?: string;
   /** The desired placement of every copy, changed by the volume's workflow only. */
   readonly placements: readonly Placement[];
+  /** For copies that are placed from now on; absent: `recommended`. */
+  readonly placementStrategy?: PlacementStrategy;
+  /** Where the next new copy goes if it can; forgotten when a copy was placed. */
+  readonly nextCopyOn?: NodeId;
+  /** Of copies that are too many, these go rather than others. */
+  readonly evictionCandidates?: readonly DeploymentId[];
+  /** Replicas that are to go although they are not too many; others are made in their place. */
+  readonly evicting?: readonly DeploymentId[];
   /** RFC 3339. */
   readonly createdAt: string;
   readonly updatedAt: string;

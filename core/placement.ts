@@ -3,9 +3,9 @@
  * volume places for itself, there is no central scheduler.
  */
 
-import { LABEL_PREFIX, type NodeRecord, type Volume } from './domain.js';
+import { LABEL_PREFIX, type NodeRecord, type Placement, type Volume } from './domain.js';
 import { DomainError } from './errors.js';
-import type { NodeId } from './types.js';
+import type { DeploymentId, NodeId } from './types.js';
 
 /** Preferred node of the first copy, by name or id; a wish, not a condition. */
 export const HINT_MASTER_LABEL = `${LABEL_PREFIX}hint.master`;
@@ -24,16 +24,26 @@ export interface PlacementNode {
 }
 
 export interface PlacementRequest {
-  readonly volume: Pick<Volume, 'labels' | 'placements'>;
-  /** The first of the chosen nodes gets the primary. */
-  readonly count: number;
+  readonly volume: Pick<Volume, 'labels' | 'placements' | 'placementStrategy' | 'nextCopyOn'>;
+  /** The new copies. The first of the chosen nodes gets the primary of a new volume. */
+  readonly deployments: readonly DeploymentId[];
   readonly reserveBytes: number;
+}
+
+/** One of the new copies, as the scorers see it. */
+export interface PlacementChoice extends PlacementRequest {
+  /** Placements of the volume, those chosen a moment ago among them. */
+  readonly placed: readonly Placement[];
+  readonly deployment: DeploymentId;
+  /** 0 for the first of the new copies. */
+  readonly position: number;
+  readonly nodes: ReadonlyMap<NodeId, PlacementNode>;
 }
 
 /** Undefined: the node will do. Else why it won't, to follow "it". */
 export type PlacementFilter = (node: PlacementNode, request: PlacementRequest) => string | undefined;
 /** Higher is better. Scorers are asked in order; a later one only decides between equals. */
-export type PlacementScorer = (node: PlacementNode, request: PlacementRequest, position: number) => number;
+export type PlacementScorer = (node: PlacementNode, choice: PlacementChoice) => number;
 
 export const FILTERS: readonly PlacementFilter[] = [
   ({ online }) => (online ? undefined : 'is offline'),
@@ -48,10 +58,14 @@ export const FILTERS: readonly PlacementFilter[] = [
 ];
 
 export const SCORERS: readonly PlacementScorer[] = [
-  ({ record }, { volume }, position) => {
+  ({ record }, { volume, position }) => (position === 0 && volume.nextCopyOn === record.id ? 1 : 0),
+  ({ record }, { volume, placed }) => {
     const hint = volume.labels[HINT_MASTER_LABEL];
-    return position === 0 && volume.placements.length === 0 && (hint === record.name || hint === record.id) ? 1 : 0;
+    return placed.length === 0 && (hint === record.name || hint === record.id) ? 1 : 0;
   },
+  (node, choice) => -copiesInDomain(node, choice),
+  ({ record }, { volume, deployment }) =>
+    volume.placementStrategy?.kind === 'random' ? fnv1a(`${deployment}/${record.id}`) : 0,
   // In steps, so that equally empty nodes take turns although what they report is a little old.
   ({ record: { capacity } }) =>
     capacity.totalBytes === 0 ? 0 : Math.floor((capacity.availableBytes / capacity.totalBytes) * FREE_SPACE_STEPS),
@@ -59,35 +73,64 @@ export const SCORERS: readonly PlacementScorer[] = [
 ];
 
 /**
- * The nodes for `request.count` new copies, best first.
+ * Copies of the volume that share the node's topology domain. Copies on nodes that are away don't count, so that
+ * the copy in place of a lost one goes to the domain of the lost one. Nodes without the label are one domain.
+ */
+function copiesInDomain({ record }: PlacementNode, { volume, placed, nodes }: PlacementChoice): number {
+  const { placementStrategy: strategy } = volume;
+  if (strategy?.kind !== 'topology-aware') return 0;
+  const domain = record.labels[strategy.topologyKey];
+  return placed.filter(({ node }) => {
+    const other = nodes.get(node);
+    return other?.online === true && other.record.labels[strategy.topologyKey] === domain;
+  }).length;
+}
+
+/** FNV-1a of 32 bits (draft-eastlake-fnv): the ids are random, so it need only be well mixed and equal everywhere. */
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
+/** Why the node can't take a copy, to follow its name; undefined: it can. */
+export function placementObstacle(node: PlacementNode, request: PlacementRequest): string | undefined {
+  return FILTERS.map((filter) => filter(node, request)).find((reason) => reason !== undefined);
+}
+
+/**
+ * The nodes for the new copies, in their order, best first.
  * Errors: DomainError('no-capacity') that says for each node why it is out.
  */
 export function placeCopies(nodes: readonly PlacementNode[], request: PlacementRequest): NodeId[] {
   const refused: string[] = [];
   let suitable = nodes.filter((node) => {
-    const why = FILTERS.map((filter) => filter(node, request)).find((reason) => reason !== undefined);
+    const why = placementObstacle(node, request);
     if (why !== undefined) refused.push(`${node.record.name} ${why}`);
     return why === undefined;
   });
-  if (suitable.length < request.count) {
+  const needed = request.deployments.length;
+  if (suitable.length < needed) {
     const known = nodes.length === 0 ? 'the cluster has no nodes' : refused.join('; ');
     throw new DomainError(
       'no-capacity',
-      `not enough suitable nodes: ${request.count} needed, ${suitable.length} found${known === '' ? '' : ` (${known})`}`,
+      `not enough suitable nodes: ${needed} needed, ${suitable.length} found${known === '' ? '' : ` (${known})`}`,
     );
   }
-  const chosen: NodeId[] = [];
-  for (let position = 0; position < request.count; position++) {
-    const best = suitable.reduce((a, b) => (isBetter(b, a, request, position) ? b : a));
-    chosen.push(best.record.id);
+  const byId = new Map(nodes.map((node) => [node.record.id, node]));
+  const placed = [...request.volume.placements];
+  return request.deployments.map((deployment, position) => {
+    const choice: PlacementChoice = { ...request, placed, deployment, position, nodes: byId };
+    const best = suitable.reduce((a, b) => (isBetter(b, a, choice) ? b : a));
     suitable = suitable.filter((node) => node !== best);
-  }
-  return chosen;
+    placed.push({ deployment, node: best.record.id });
+    return best.record.id;
+  });
 }
 
-function isBetter(a: PlacementNode, b: PlacementNode, request: PlacementRequest, position: number): boolean {
+function isBetter(a: PlacementNode, b: PlacementNode, choice: PlacementChoice): boolean {
   for (const scorer of SCORERS) {
-    const difference = scorer(a, request, position) - scorer(b, request, position);
+    const difference = scorer(a, choice) - scorer(b, choice);
     if (difference !== 0) return difference > 0;
   }
   return a.record.id < b.record.id;

@@ -264,8 +264,16 @@ function planCopies(input: PlanInput, volume: Volume, membership: Membership, pr
       text,
     );
   }
+  const evicted = volume.placements.find(
+    ({ deployment }) => volume.evicting?.includes(deployment) && deployment !== membership.primary.deployment,
+  );
+  if (evicted !== undefined) {
+    const reason = 'its eviction was asked for';
+    const { deployment } = evicted;
+    return propose(remembered, condition, { act: 'remove-copy', deployment, reason, ...acting(membership) }, text);
+  }
   return enough
-    ? planSurplus(remembered, membership, copies, state)
+    ? planSurplus(remembered, volume, membership, copies, state)
     : planShortage(remembered, volume, membership, primary, copies, state);
 }
 
@@ -288,7 +296,13 @@ function sortCopies(input: PlanInput, volume: Volume, membership: Membership, pr
 }
 
 /** Enough copies are in sync: others go, if their node answers. */
-function planSurplus(input: PlanInput, membership: Membership, copies: Copies, { condition, text }: State): VolumePlan {
+function planSurplus(
+  input: PlanInput,
+  volume: Volume,
+  membership: Membership,
+  copies: Copies,
+  { condition, text }: State,
+): VolumePlan {
   const { settings } = input;
   const spare = copies.present[0] ?? copies.blank[0];
   if (spare !== undefined) {
@@ -301,7 +315,7 @@ function planSurplus(input: PlanInput, membership: Membership, copies: Copies, {
     );
   }
   if (copies.inSync.length > copies.want) {
-    const surplus = leastWanted(input, membership, copies);
+    const surplus = leastWanted(input, volume, membership, copies);
     if (surplus !== undefined) {
       const reason = `the volume wants ${copies.want - 1} replicas`;
       return propose(
@@ -330,14 +344,18 @@ function overflow(copies: Copies): Placement | undefined {
   return copies.missing.length > copies.want ? copies.missing[0] : undefined;
 }
 
-/** Never the primary; rather one on a node that is to be emptied, and not where the volume is used. */
-function leastWanted(input: PlanInput, membership: Membership, copies: Copies): Placement | undefined {
+/**
+ * Never the primary; rather one that does not answer, then one that was named for it, then one on a node that is
+ * to be emptied, and not where the volume is used.
+ */
+function leastWanted(input: PlanInput, volume: Volume, membership: Membership, copies: Copies): Placement | undefined {
   const score = (placed: Placement): number => {
     const node = input.nodes.get(placed.node);
     const answer = input.answers.get(placed.deployment);
     let value = 0;
-    if (node === undefined || node.cordoned || node.computeOnly) value += 4;
-    if (answer === undefined || answer === 'unreachable' || answer === 'absent') value += 2;
+    if (answer === undefined || answer === 'unreachable' || answer === 'absent') value += 8;
+    if (volume.evictionCandidates?.includes(placed.deployment) === true) value += 4;
+    if (node === undefined || node.cordoned || node.computeOnly) value += 2;
     if (placed.node === input.attachedTo) value -= 1;
     return value;
   };

@@ -72,6 +72,13 @@ const incarnation = z
   .transform((text) => text as Incarnation);
 const placement = { deployment: id<DeploymentId>(), node: id<NodeId>() };
 
+const placementStrategy = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('recommended') }),
+  z.strictObject({ kind: z.literal('random') }),
+  z.strictObject({ kind: z.literal('topology-aware'), topologyKey: z.string().min(1).max(MAX_LABEL_KEY_CHARS) }),
+]);
+const deployments = z.array(id<DeploymentId>()).max(MAX_MEMBERS).readonly();
+
 export const volumeSchema = z.strictObject({
   id: id<VolumeId>(),
   namespace: id<NamespaceId>(),
@@ -92,6 +99,10 @@ export const volumeSchema = z.strictObject({
   phase: z.enum(['provisioning', 'ready', 'deleting', 'failed']),
   reason: z.string().max(4096).exactOptional(),
   placements: z.array(z.strictObject(placement)).max(MAX_MEMBERS).readonly(),
+  placementStrategy: placementStrategy.exactOptional(),
+  nextCopyOn: id<NodeId>().exactOptional(),
+  evictionCandidates: deployments.exactOptional(),
+  evicting: deployments.exactOptional(),
   createdAt: time,
   updatedAt: time,
 });

@@ -498,6 +498,28 @@ describe('planVolume: surplus', () => {
     });
   });
 
+  it('removes rather what was named for it, but rather yet what does not answer', () => {
+    const scene = {
+      volume: { replicas: 1, placements: [a, b, c], evictionCandidates: [b.deployment] },
+      membership: { inSync: [a.deployment, b.deployment, c.deployment] },
+    };
+    expect(plan({ ...scene, answers: answers([c, status(c)]) }).step).toMatchObject({ deployment: b.deployment });
+    expect(plan({ ...scene, answers: answers([c, 'unreachable']) }).step).toMatchObject({ deployment: c.deployment });
+  });
+
+  it.each([[1], [0]])('removes a replica whose eviction was asked for, with %i replicas wanted', (replicas) => {
+    const result = plan({ volume: { replicas, evicting: [b.deployment] }, answers: answers() });
+    expect(result.step).toMatchObject({
+      act: 'remove-copy',
+      deployment: b.deployment,
+      reason: 'its eviction was asked for',
+    });
+  });
+
+  it('but never the primary', () => {
+    expect(plan({ volume: { evicting: [a.deployment] }, answers: answers() }).step.act).toBe('wait');
+  });
+
   it('removes a member that is not placed', () => {
     const result = plan({ membership: { inSync: [a.deployment, b.deployment, d.deployment] }, answers: answers() });
     expect(result.step).toMatchObject({ act: 'remove-copy', deployment: d.deployment, reason: 'it is not placed' });
