@@ -18,10 +18,14 @@ export const ERROR_CODES = [
   'conflict',
   /** Somebody changed the object meanwhile. 412 */
   'stale-write',
+  /** The replica does not hold every acknowledged write. 412 */
+  'not-promotable',
   /** The object's state does not allow it. 422 */
   'invalid-state',
   /** Another operation holds the object. 423 */
   'locked',
+  /** Slow down. 429 */
+  'too-many-requests',
   /** 451 */
   'licence',
   /** No node has room, or there are not enough suitable nodes. 507 */
@@ -47,6 +51,7 @@ export function isErrorCode(text: unknown): text is ErrorCode {
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   'stale-write',
   'locked',
+  'too-many-requests',
   'store-unavailable',
   'controller-unavailable',
   'node-unavailable',

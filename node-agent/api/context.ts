@@ -1,6 +1,7 @@
 /** What the routes share. */
 
 import { DomainError } from '../../core/errors.js';
+import { LoginGuard } from './login-guard.js';
 import { PasswordHasher } from './passwords.js';
 import type { ApiDependencies } from './ports.js';
 import type { Accepted } from './route.js';
@@ -27,12 +28,15 @@ export class ApiServices {
   readonly dependencies: ApiDependencies;
   readonly tokens: TokenService;
   readonly passwords = new PasswordHasher();
+  readonly logins: LoginGuard;
   readonly views: VolumeViews;
   #background = 0;
 
   constructor(dependencies: ApiDependencies) {
     this.dependencies = dependencies;
     this.tokens = new TokenService(dependencies.secret, dependencies.random);
+    const { clock, state } = dependencies;
+    this.logins = new LoginGuard({ now: () => clock.now(), nodes: () => state.nodes.cached.size });
     this.views = new VolumeViews(dependencies);
   }
 

@@ -12,6 +12,7 @@ import { authenticate } from './authentication.js';
 import type { ApiServices } from './context.js';
 import { httpError } from './http-errors.js';
 import { formatJson } from './json.js';
+import { TooManyAttempts } from './login-guard.js';
 import {
   type ApiContext,
   type ApiEnvironment,
@@ -30,6 +31,7 @@ export function failed(services: ApiServices, c: ApiContext, error: unknown): Re
     const requestId = c.get('requestId');
     services.dependencies.logger.error({ requestId, err: error }, 'request failed by a defect');
   }
+  if (error instanceof TooManyAttempts) c.header('Retry-After', String(error.retryAfterSeconds));
   return c.json({ error: message }, status);
 }
 

@@ -43,6 +43,21 @@ async function session(services: ApiServices, user: Versioned<User>) {
   } as const;
 }
 
+/** The user, if the password is right. An unknown name takes as long as a wrong password. */
+async function verified(
+  { dependencies, passwords }: ApiServices,
+  username: string,
+  password: string,
+): Promise<Versioned<User> | undefined> {
+  const { users, reachable } = dependencies.state;
+  const named = [...users.cached.values()].find(({ value }) => value.username === username);
+  let user: Versioned<User> | undefined;
+  // The watch may be behind a creation or a change of the password.
+  if (named !== undefined) user = await users.getOrLastSeen(named.value.id);
+  else if (reachable) user = await users.findByName(username);
+  return (await passwords.verify(user?.value.passwordHash, password)) ? user : undefined;
+}
+
 export const authRoutes: readonly Route[] = [
   route({
     operationId: 'authenticateUser',
@@ -52,16 +67,16 @@ export const authRoutes: readonly Route[] = [
     access: 'public',
     body: credentials,
     responses: { 200: sessionBegun },
-    errors: [401, 503],
-    handler: async ({ body }, services) => {
+    errors: [401, 429, 503],
+    handler: async ({ body, remoteAddress }, services) => {
       const { username, password } = body;
-      const { users } = services.dependencies.state;
-      const named = [...users.cached.values()].find(({ value }) => value.username === username);
-      // The watch may be behind a creation or a change of the password.
-      const user = named === undefined ? await users.findByName(username) : await users.getOrLastSeen(named.value.id);
-      if (!(await services.passwords.verify(user?.value.passwordHash, password)) || user === undefined) {
-        throw new DomainError('unauthenticated', 'unknown user or wrong password');
-      }
+      const attempt = services.logins.admit(username, remoteAddress);
+      const user = await verified(services, username, password).catch((error) => {
+        attempt.abandoned();
+        throw error;
+      });
+      if (user === undefined) throw new DomainError('unauthenticated', 'unknown user or wrong password');
+      attempt.succeeded();
       return session(services, user);
     },
   }),
