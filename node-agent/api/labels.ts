@@ -1,7 +1,7 @@
 /** Labels: which are reserved, and what a volume's labels say about it. */
 
 import { z } from 'zod';
-import { type FailureMode, LABEL_PREFIX, MAX_REPLICAS, type Volume } from '../../core/domain.js';
+import { DEFAULT_TOPOLOGY_KEY, type FailureMode, LABEL_PREFIX, MAX_REPLICAS, type Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import { MAX_LABEL_KEY_CHARS, MAX_LABEL_VALUE_CHARS, MAX_LABELS } from '../state/schemas.js';
 import { optional } from './request.js';
@@ -13,6 +13,8 @@ export const LABEL_FAILURE_MODE = `${LABEL_PREFIX}failure-mode`;
 export const LABEL_NO_COMPRESS = `${LABEL_PREFIX}nocompress`;
 export const LABEL_NO_CACHE = `${LABEL_PREFIX}nocache`;
 export const LABEL_ENCRYPTION = `${LABEL_PREFIX}encryption`;
+const LABEL_TOPOLOGY_AWARE = `${LABEL_PREFIX}topology-aware`;
+const LABEL_TOPOLOGY_KEY = `${LABEL_PREFIX}topology-key`;
 export const LABEL_COMPUTE_ONLY = `${LABEL_PREFIX}computeonly`;
 
 const KUBERNETES_LABELS: ReadonlySet<string> = new Set([
@@ -110,7 +112,7 @@ export function checkFailureMode(mode: FailureMode, replicas: number): void {
 /** What the labels of a new volume say about it. Errors: 'invalid', 'conflict'; unknown reserved labels are invalid. */
 export function volumeSettings(
   labels: Labels,
-): Pick<Volume, 'replicas' | 'failureMode' | 'compression' | 'encryption'> {
+): Pick<Volume, 'replicas' | 'failureMode' | 'compression' | 'encryption' | 'placementStrategy'> {
   for (const [key, value] of Object.entries(labels)) {
     if (!key.startsWith(LABEL_PREFIX) || KEPT_LABELS.has(key)) continue;
     if (![LABEL_REPLICAS, LABEL_FAILURE_MODE, LABEL_NO_COMPRESS, LABEL_ENCRYPTION].includes(key)) {
@@ -122,5 +124,12 @@ export function volumeSettings(
   const replicas = parseReplicas(labels[LABEL_REPLICAS] ?? '0');
   const failureMode = parseFailureMode(labels[LABEL_FAILURE_MODE] ?? 'hard');
   checkFailureMode(failureMode, replicas);
-  return { replicas, failureMode, compression: !flag(LABEL_NO_COMPRESS), encryption: flag(LABEL_ENCRYPTION) };
+  const topologyKey = labels[LABEL_TOPOLOGY_KEY] ?? DEFAULT_TOPOLOGY_KEY;
+  return {
+    replicas,
+    failureMode,
+    compression: !flag(LABEL_NO_COMPRESS),
+    encryption: flag(LABEL_ENCRYPTION),
+    ...(flag(LABEL_TOPOLOGY_AWARE) && { placementStrategy: { kind: 'topology-aware', topologyKey } }),
+  };
 }

@@ -8,6 +8,7 @@ import { MAX_DESCRIPTION_CHARS, OBJECT_NAME } from '../state/schemas.js';
 import { labelsField, volumeSettings } from './labels.js';
 import type { ApiDependencies } from './ports.js';
 import { optional, wholeNumber } from './request.js';
+import { placementStrategy, strategySchema } from './schemas/strategy.js';
 import { fsType } from './schemas/volume.js';
 
 /** Bytes of a volume at the most: 64 TiB. */
@@ -24,6 +25,7 @@ export const volumeCreation = z.object({
   fsType,
   description: optional(z.string().max(MAX_DESCRIPTION_CHARS)),
   labels: labelsField,
+  placementStrategy: optional(strategySchema),
 });
 
 /** The record of a volume that is to be made. Sizes are rounded up to whole blocks. Errors: 'invalid', 'conflict'. */
@@ -47,6 +49,7 @@ export function newVolume(
     blockSize: DEFAULT_BLOCK_SIZE,
     fsType: body.fsType,
     ...volumeSettings(labels),
+    ...(body.placementStrategy !== undefined && { placementStrategy: placementStrategy(body.placementStrategy) }),
     durability: 'writeback',
     phase: 'provisioning',
     placements: [],

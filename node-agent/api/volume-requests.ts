@@ -19,7 +19,7 @@ export const WRITE = { resource: 'volume', action: 'write', namespaced: true } a
 
 export const volumeResponse = { description: 'The volume.', body: volumeSchema };
 
-interface VolumeCall {
+export interface VolumeCall {
   readonly namespace: Versioned<Namespace>;
   readonly params: { readonly id: VolumeId };
 }

@@ -7,9 +7,12 @@ import { namespaceRoutes } from './namespaces.js';
 import { nodeRoutes } from './nodes.js';
 import { openApiRoute } from './openapi.js';
 import { policyRoutes } from './policies.js';
+import { poolRoutes } from './pools.js';
 import { userRoutes } from './users.js';
 import { volumeAttachmentRoutes } from './volume-attachment.js';
 import { volumeDebugRoutes } from './volume-debug.js';
+import { volumeNfsRoutes } from './volume-nfs.js';
+import { volumePlacementRoutes } from './volume-placement.js';
 import { volumeSettingsRoutes } from './volume-settings.js';
 import { volumeRoutes } from './volumes.js';
 
@@ -21,9 +24,12 @@ export const ROUTES: readonly Route[] = [
   ...nodeRoutes,
   ...clusterRoutes,
   ...licenceRoutes,
+  ...poolRoutes,
   ...volumeRoutes,
   ...volumeAttachmentRoutes,
   ...volumeSettingsRoutes,
+  ...volumePlacementRoutes,
+  ...volumeNfsRoutes,
   ...volumeDebugRoutes,
   openApiRoute(() => ROUTES),
 ];

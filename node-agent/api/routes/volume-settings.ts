@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MAX_REPLICAS } from '../../../core/domain.js';
+import { MAX_REPLICAS, MIN_VOLUME_BYTES } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
 import { requiredReplicas } from '../../../core/failure-mode.js';
 import { chooseFailureMode, failureModeChange, requestedFailureMode } from '../failure-mode-change.js';
@@ -7,8 +7,10 @@ import { failureModeText, LABEL_FAILURE_MODE, LABEL_REPLICAS } from '../labels.j
 import { optional, versionField, wholeNumber } from '../request.js';
 import { type Route, route } from '../route.js';
 import { acceptedSchema } from '../schemas/common.js';
+import { MAX_VOLUME_BYTES } from '../volume-creation.js';
 import {
   answerVolume,
+  checkVersion,
   ITEM,
   itemParams,
   requireReady,
@@ -51,6 +53,37 @@ export const volumeSettingsRoutes: readonly Route[] = [
       );
       await tellController(services, value.id);
       return services.accepted();
+    },
+  }),
+
+  route({
+    operationId: 'resizeVolume',
+    method: 'put',
+    path: `${ITEM}/size`,
+    summary: 'Make a volume larger',
+    description: 'This version refuses every size but the one that the volume has.',
+    access: WRITE,
+    params: itemParams,
+    versioned: 'body',
+    async: true,
+    body: z.object({
+      sizeBytes: wholeNumber.min(MIN_VOLUME_BYTES).max(MAX_VOLUME_BYTES).meta({ format: 'uint64' }),
+      version: versionField,
+    }),
+    responses: { 200: volumeResponse },
+    errors: [422],
+    handler: async (call, services) => {
+      const volume = await volumeOf(call, services);
+      checkVersion(volume, call.expectedVersion);
+      const { name, sizeBytes, blockSize } = volume.value;
+      const wanted = Math.ceil(call.body.sizeBytes / blockSize) * blockSize;
+      if (wanted < sizeBytes) {
+        throw new DomainError('invalid', `volume "${name}" has ${sizeBytes} bytes: volumes cannot become smaller`);
+      }
+      if (wanted > sizeBytes) {
+        throw new DomainError('invalid-state', `volume "${name}" cannot grow: this version does not resize volumes`);
+      }
+      return answerVolume(services, volume.value.id);
     },
   }),
 
