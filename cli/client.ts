@@ -2,33 +2,41 @@
 
 import { ApiClient, volumePath } from '../client/api.js';
 import { ApiError } from '../client/errors.js';
+import { readAnswer } from '../client/transport.js';
 import type { ApiNamespace, ApiNode, ApiPolicyGroup, ApiUser, ApiVolume } from '../client/types.js';
 import { CliError, EXIT } from './errors.js';
 import { SessionCache } from './session-cache.js';
 import type { Settings } from './settings.js';
 import { VERSION } from './version.js';
 
+/** With 502 these mean a partial bundle; anything else is an error. */
+const BUNDLE_TYPES: ReadonlySet<string> = new Set(['application/gzip', 'application/octet-stream']);
+
 export class Client extends ApiClient {
   readonly settings: Settings;
-  readonly #deadline: number;
+  #deadline: number;
 
   constructor(settings: Settings) {
-    const deadline = performance.now() + settings.timeoutMs;
     const { endpoints, username, cacheDir } = settings;
     super({
       endpoints: () => endpoints,
       credentials: () => ({ username, password: settings.password() }),
-      timeoutMs: () => deadline - performance.now(),
+      timeoutMs: () => this.remainingMs,
       userAgent: `storageos-cli/${VERSION}`,
       ...(cacheDir !== undefined && { sessions: new SessionCache(cacheDir, username, endpoints) }),
     });
     this.settings = settings;
-    this.#deadline = deadline;
+    this.#deadline = performance.now() + settings.timeoutMs;
   }
 
   /** What the command may still take, ms; not below 0. */
   get remainingMs(): number {
     return Math.max(0, this.#deadline - performance.now());
+  }
+
+  /** For commands that take long by nature: the time limit is then no shorter than this from now. */
+  allowAtLeast(timeoutMs: number): void {
+    this.#deadline = Math.max(this.#deadline, performance.now() + timeoutMs);
   }
 
   users(): Promise<ApiUser[]> {
@@ -37,6 +45,15 @@ export class Client extends ApiClient {
 
   policyGroups(): Promise<ApiPolicyGroup[]> {
     return this.get('/policies');
+  }
+
+  /** A bundle of diagnostics, perhaps without what some nodes would have given. Errors: ApiError. */
+  async bundle(path: string): Promise<{ readonly response: Response; readonly partial: boolean }> {
+    const accept = 'application/octet-stream, application/gzip, application/json';
+    const response = await this.transport.send('GET', path, { accept });
+    const partial = response.status === 502 && BUNDLE_TYPES.has(response.headers.get('content-type') ?? '');
+    if (!response.ok && !partial) await readAnswer(response, `GET ${path}`);
+    return { response, partial };
   }
 
   /** The volume as it is now; undefined if there is none any more. */

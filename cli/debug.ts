@@ -4,6 +4,7 @@
  */
 
 import type { Command } from 'commander';
+import { note } from './notes.js';
 import type { Streams } from './output.js';
 import type { Settings } from './settings.js';
 
@@ -17,8 +18,8 @@ const DEFAULT_ROOT_DIR = '/var/lib/storageos';
 
 export function addDebugCommands(program: Command, around: DebugSurroundings): void {
   const debug = program.command('debug').description('look at the data directory of a node whose agent is stopped');
-  const add = (name: 'store' | 'verify', description: string) =>
-    debug
+  const add = (name: 'store' | 'verify', description: string) => {
+    const command = debug
       .command(`${name} [ids...]`)
       .description(description)
       .option('--root-dir <directory>', `the agent's ROOT_DIR (ROOT_DIR, or ${DEFAULT_ROOT_DIR})`)
@@ -28,6 +29,11 @@ export function addDebugCommands(program: Command, around: DebugSurroundings): v
         const directory = rootDir ?? (env.ROOT_DIR || DEFAULT_ROOT_DIR);
         await inspectStores(name, { rootDir: directory, ids, streams, format: (await settings()).output });
       });
+    note(command, {
+      details: ['Refused while the agent runs. Ends with 1 if anything is wrong.'],
+      examples: [{ purpose: 'all copies on this machine', line: `debug ${name} --root-dir ${DEFAULT_ROOT_DIR}` }],
+    });
+  };
   add('store', 'print superblocks, segments and how much of them is live; volumes or deployments by their ids, or all');
   add(
     'verify',

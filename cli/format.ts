@@ -1,5 +1,6 @@
 /** How sizes, times, labels and tables are written for people, and how sizes and labels are read from them. */
 
+import type { ApiLabels } from '../client/types.js';
 import { CliError, EXIT } from './errors.js';
 
 const MAX_COLUMN_CHARS = 50;
@@ -31,6 +32,13 @@ const DAY = 24 * HOUR;
 const WEEK = 7 * DAY;
 const MONTH = 30 * DAY;
 const YEAR = 12 * MONTH;
+
+/** For whom something is shown. */
+export interface View {
+  /** Ages are counted to this moment. */
+  readonly nowMs: number;
+  readonly colours: boolean;
+}
 
 /** `7 minutes ago`; empty for a time that is missing. */
 export function formatAge(timestamp: string | undefined, nowMs: number): string {
@@ -72,17 +80,14 @@ export function parseLabels(text: string): Record<string, string> {
   return labels;
 }
 
-export function labelLines(labels: Readonly<Record<string, string>> | null): string[] {
+export function labelLines(labels: ApiLabels | null): string[] {
   return Object.entries(labels ?? {})
     .map(([key, value]) => `${key}=${value}`)
     .sort();
 }
 
 /** Whether an object has all labels that the selectors name: `key` or `key=value`. */
-export function matchesSelectors(
-  labels: Readonly<Record<string, string>> | null,
-  selectors: readonly string[],
-): boolean {
+export function matchesSelectors(labels: ApiLabels | null, selectors: readonly string[]): boolean {
   return selectors.every((selector) => {
     const at = selector.indexOf('=');
     const key = at < 0 ? selector : selector.slice(0, at);
@@ -91,16 +96,48 @@ export function matchesSelectors(
   });
 }
 
+/** A word in a colour that says how well something is. */
+export interface Coloured {
+  readonly text: string;
+  readonly colour: 'green' | 'yellow' | 'red';
+}
+export type Cell = string | Coloured;
+
+const COLOURS = { green: 32, yellow: 33, red: 31 } as const;
+const WELL: ReadonlySet<string> = new Set(['online', 'ready']);
+const AWAY: ReadonlySet<string> = new Set(['offline', 'failed', 'deleted']);
+
+/** `text` in the colour of a health. */
+export function healthCell(health: string, text = health): Coloured {
+  return { text, colour: WELL.has(health) ? 'green' : AWAY.has(health) ? 'red' : 'yellow' };
+}
+
+function textOf(cell: Cell | undefined): string {
+  return cell === undefined ? '' : typeof cell === 'string' ? cell : cell.text;
+}
+
+/** The cell as wide as its column; the padding has no colour. */
+function paint(cell: Cell, width: number, colours: boolean): string {
+  const text = textOf(cell);
+  const padding = ' '.repeat(Math.max(0, width - text.length));
+  if (typeof cell === 'string' || !colours) return `${text}${padding}`;
+  return `\u001b[${COLOURS[cell.colour]}m${text}\u001b[0m${padding}`;
+}
+
 /** Columns two spaces apart, as wide as their contents up to 50 characters. */
-export function formatTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [header, ...rows];
+export function formatTable(
+  header: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  { colours }: Pick<View, 'colours'> = { colours: false },
+): string {
+  const all: readonly (readonly Cell[])[] = [header, ...rows];
   const widths = header.map((_, column) =>
-    Math.min(MAX_COLUMN_CHARS, Math.max(...all.map((row) => (row[column] ?? '').length))),
+    Math.min(MAX_COLUMN_CHARS, Math.max(...all.map((row) => textOf(row[column]).length))),
   );
   return all
     .map((row) =>
       row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .map((cell, column) => paint(cell, widths[column] ?? 0, colours))
         .join('  ')
         .trimEnd(),
     )

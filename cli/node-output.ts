@@ -1,13 +1,45 @@
 /** Nodes as text, JSON and YAML. */
 
 import type { ApiNode } from '../client/types.js';
-import { formatAge, formatBytes, formatFields, formatTable, formatTime, labelLines } from './format.js';
+import {
+  formatAge,
+  formatBytes,
+  formatFields,
+  formatTable,
+  formatTime,
+  healthCell,
+  labelLines,
+  type View,
+} from './format.js';
 import { type NamedVolume, volumeJson } from './volume-output.js';
 
-export function nodeTable(nodes: readonly ApiNode[], nowMs: number): string {
+export function nodeTable(nodes: readonly ApiNode[], view: View): string {
   return formatTable(
     ['NAME', 'HEALTH', 'AGE'],
-    nodes.map((node) => [node.name, node.health, formatAge(node.createdAt, nowMs)]),
+    nodes.map((node) => [node.name, healthCell(node.health), formatAge(node.createdAt, view.nowMs)]),
+    view,
+  );
+}
+
+function bytesCell(bytes: number | undefined): string {
+  return bytes === undefined ? 'n/a' : formatBytes(bytes);
+}
+
+export function wideNodeTable(nodes: readonly ApiNode[], view: View): string {
+  return formatTable(
+    ['NAME', 'HEALTH', 'AGE', 'CORDONED', 'AVAILABLE', 'TOTAL', 'ADDRESS', 'ID', 'LABELS'],
+    nodes.map((node) => [
+      node.name,
+      healthCell(node.health),
+      formatAge(node.createdAt, view.nowMs),
+      node.cordoned === true ? 'yes' : '',
+      bytesCell(node.capacity?.available),
+      bytesCell(node.capacity?.total),
+      node.ioEndpoint,
+      node.id,
+      labelLines(node.labels).join(','),
+    ]),
+    view,
   );
 }
 
@@ -38,7 +70,8 @@ function availableCapacity({ capacity }: ApiNode): string {
   return `${formatBytes(available)} (${formatBytes(total - free)} in use)`;
 }
 
-export function describeNode(node: ApiNode, volumes: readonly NamedVolume[], nowMs: number): string {
+export function describeNode(node: ApiNode, volumes: readonly NamedVolume[], view: View): string {
+  const { nowMs } = view;
   const fields = formatFields([
     ['ID', node.id],
     ['Name', node.name],
@@ -53,6 +86,7 @@ export function describeNode(node: ApiNode, volumes: readonly NamedVolume[], now
     ['Updated at', formatTime(node.updatedAt, nowMs)],
     ['Version', node.version],
     ['Available capacity', availableCapacity(node)],
+    ...(node.cordoned === true ? ([['Cordoned', 'true']] as const) : []),
   ]);
   const local = localDeployments(node, volumes);
   if (local.length === 0) return fields;
@@ -62,10 +96,11 @@ export function describeNode(node: ApiNode, volumes: readonly NamedVolume[], now
       volume.namespaceName,
       volume.volume.name,
       id,
-      health,
+      healthCell(health),
       kind,
       formatBytes(volume.volume.sizeBytes),
     ]),
+    view,
   );
   const indented = table.split('\n').map((line) => `  ${line}`);
   return `${fields}\n\nLocal volume deployments:\n${indented.join('\n')}`;

@@ -1,6 +1,6 @@
-/** Namespaces, users, the cluster and its licence as text and JSON. */
+/** Namespaces, the cluster and its licence as text and JSON. */
 
-import type { ApiCluster, ApiLicence, ApiNamespace, ApiNode, ApiUser } from '../client/types.js';
+import type { ApiCluster, ApiLicence, ApiNamespace, ApiNode } from '../client/types.js';
 import { formatAge, formatBytes, formatFields, formatTable, formatTime, labelLines } from './format.js';
 import { nodeJson } from './node-output.js';
 
@@ -8,6 +8,18 @@ export function namespaceTable(namespaces: readonly ApiNamespace[], nowMs: numbe
   return formatTable(
     ['NAME', 'AGE'],
     namespaces.map((namespace) => [namespace.name, formatAge(namespace.createdAt, nowMs)]),
+  );
+}
+
+export function wideNamespaceTable(namespaces: readonly ApiNamespace[], nowMs: number): string {
+  return formatTable(
+    ['NAME', 'AGE', 'ID', 'LABELS'],
+    namespaces.map((namespace) => [
+      namespace.name,
+      formatAge(namespace.createdAt, nowMs),
+      namespace.id,
+      labelLines(namespace.labels).join(','),
+    ]),
   );
 }
 
@@ -20,30 +32,6 @@ export function describeNamespace(namespace: ApiNamespace, nowMs: number): strin
     ['Created at', formatTime(namespace.createdAt, nowMs)],
     ['Updated at', formatTime(namespace.updatedAt, nowMs)],
   ]);
-}
-
-export function userTable(users: readonly ApiUser[], nowMs: number): string {
-  return formatTable(
-    ['NAME', 'ROLE', 'AGE', 'GROUPS'],
-    users.map((user) => [
-      user.username,
-      user.isAdmin ? 'admin' : 'user',
-      formatAge(user.createdAt, nowMs),
-      (user.groups ?? []).join(','),
-    ]),
-  );
-}
-
-export function userJson(user: ApiUser) {
-  return {
-    id: user.id,
-    username: user.username,
-    isAdmin: user.isAdmin,
-    groups: (user.groups ?? []).map((id) => ({ id, name: id })),
-    createdAt: user.createdAt,
-    updatedAt: user.updatedAt,
-    version: user.version,
-  };
 }
 
 export function clusterFields(cluster: ApiCluster, nodes: readonly ApiNode[], nowMs: number): string {

@@ -6,11 +6,17 @@ import type { OutputFormat } from './settings.js';
 export interface Streams {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
+  /** Whether what is printed may have colours: on terminals, unless NO_COLOR is set. */
+  readonly colours?: boolean;
+  /** Whether `err` is a terminal, on which a line may be written over. */
+  readonly interactive?: boolean;
 }
 
 /** What a command shows: text for people, or data whose keys are StorageOS's for programs. */
 export interface Output {
   readonly text: () => string;
+  /** With `-o wide`; by default the text. */
+  readonly wide?: () => string;
   readonly json: unknown;
   /** Where the keys of YAML differ from those of JSON. */
   readonly yaml?: unknown;
@@ -26,6 +32,6 @@ export async function print(streams: Streams, format: OutputFormat, output: Outp
     streams.out(stringify(output.yaml ?? output.json));
     return;
   }
-  const text = output.text();
+  const text = format === 'wide' && output.wide !== undefined ? output.wide() : output.text();
   streams.out(text === '' ? '' : `${text}\n`);
 }

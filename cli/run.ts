@@ -2,12 +2,14 @@ import { CommanderError } from 'commander';
 import { ApiError } from '../client/errors.js';
 import { CliError, EXIT, type ExitCode, exitCodeOf } from './errors.js';
 import { rewriteGoFlags } from './go-flags.js';
-import { createProgram, type Runtime } from './program.js';
+import type { Runtime } from './kit.js';
+import { createProgram } from './program.js';
 
 /** Runs one command; `args` without the program's name. Prints errors; resolves to the exit code. */
 export async function run(args: readonly string[], runtime: Runtime): Promise<ExitCode> {
   try {
-    await createProgram(runtime).parseAsync(rewriteGoFlags(args), { from: 'user' });
+    const program = createProgram(runtime);
+    await program.parseAsync(rewriteGoFlags(args, program), { from: 'user' });
     return EXIT.ok;
   } catch (error) {
     // Commander has printed its own errors already; help and version are no errors.

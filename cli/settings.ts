@@ -8,10 +8,12 @@ import { parseDurationMs } from '../core/duration.js';
 import { DomainError } from '../core/errors.js';
 import { CliError, EXIT } from './errors.js';
 
-export type OutputFormat = 'text' | 'json' | 'yaml';
+export type OutputFormat = 'text' | 'wide' | 'json' | 'yaml';
+
+const OUTPUT_FORMATS: readonly string[] = ['text', 'wide', 'json', 'yaml'] satisfies OutputFormat[];
 
 export interface Settings {
-  /** URLs without a path; the first one is used. */
+  /** URLs without a path, tried in this order. */
   readonly endpoints: readonly string[];
   readonly username: string;
   /** Asked for only when a login is needed: it may run a command. */
@@ -19,6 +21,8 @@ export interface Settings {
   readonly namespace: string;
   readonly output: OutputFormat;
   readonly timeoutMs: number;
+  /** The user said how long; otherwise commands that take longer by nature have more. */
+  readonly timeoutGiven: boolean;
   readonly useIds: boolean;
   /** Undefined: no cache. */
   readonly cacheDir: string | undefined;
@@ -43,7 +47,35 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const DEFAULT_PORT = 5705;
 const PASSWORD_COMMAND_TIMEOUT_MS = 60_000;
 const MAX_CONFIG_BYTES = 1 << 20;
-const FILE_KEYS = ['endpoints', 'username', 'namespace', 'output', 'timeout', 'useIds', 'noAuthCache', 'cacheDir'];
+const DEFAULT_TIMEOUT = '15s';
+
+/** Every setting by its names. */
+export const SETTINGS_TABLE: readonly {
+  readonly variable: string;
+  readonly flag?: string;
+  /** In the configuration file. */
+  readonly key?: string;
+  readonly byDefault: string;
+}[] = [
+  {
+    variable: 'STORAGEOS_ENDPOINTS',
+    flag: '--endpoints',
+    key: 'endpoints',
+    byDefault: `http://localhost:${DEFAULT_PORT}`,
+  },
+  { variable: 'STORAGEOS_USERNAME', flag: '--username', key: 'username', byDefault: 'storageos' },
+  { variable: 'STORAGEOS_PASSWORD', flag: '--password', byDefault: 'storageos' },
+  { variable: 'STORAGEOS_PASSWORD_COMMAND', byDefault: 'none' },
+  { variable: 'STORAGEOS_NAMESPACE', flag: '--namespace', key: 'namespace', byDefault: 'default' },
+  { variable: 'STORAGEOS_OUTPUT_FORMAT', flag: '--output', key: 'output', byDefault: 'text' },
+  { variable: 'STORAGEOS_API_TIMEOUT', flag: '--timeout', key: 'timeout', byDefault: DEFAULT_TIMEOUT },
+  { variable: 'STORAGEOS_USE_IDS', flag: '--use-ids', key: 'useIds', byDefault: 'false' },
+  { variable: 'STORAGEOS_NO_AUTH_CACHE', flag: '--no-auth-cache', key: 'noAuthCache', byDefault: 'false' },
+  { variable: 'STORAGEOS_CACHE_DIR', flag: '--cache-dir', key: 'cacheDir', byDefault: '~/.cache/storageos' },
+  { variable: 'STORAGEOS_CONFIG', flag: '--config', byDefault: '~/.config/storageos/config.yaml' },
+];
+
+const FILE_KEYS: ReadonlySet<string> = new Set(SETTINGS_TABLE.flatMap(({ key }) => key ?? []));
 
 function invalid(message: string, cause?: unknown): CliError {
   return new CliError(EXIT.invalidInput, message, { cause });
@@ -101,7 +133,7 @@ async function readConfigFile(path: string, required: boolean): Promise<Readonly
   const values: Record<string, string> = {};
   for (const [key, value] of Object.entries(content as Record<string, unknown>)) {
     if (key === 'password') throw invalid(`configuration file ${path}: the password must not be in it`);
-    if (!FILE_KEYS.includes(key)) throw invalid(`configuration file ${path}: unknown key "${key}"`);
+    if (!FILE_KEYS.has(key)) throw invalid(`configuration file ${path}: unknown key "${key}"`);
     const scalar = Array.isArray(value) ? value.join(',') : value;
     if (scalar === null || scalar === '' || typeof scalar === 'object') {
       throw invalid(`configuration file ${path}: key "${key}" has no usable value`);
@@ -143,10 +175,9 @@ export async function readSettings(flags: GlobalFlags, env: Environment): Promis
   const endpoints = flags.endpoints ?? [];
   const listed = value(undefined, 'STORAGEOS_ENDPOINTS', 'endpoints', `http://localhost:${DEFAULT_PORT}`);
   const output = value(flags.output, 'STORAGEOS_OUTPUT_FORMAT', 'output', 'text');
-  if (output !== 'text' && output !== 'json' && output !== 'yaml') {
-    throw invalid(`output format "${output}": not text, json or yaml`);
-  }
-  const timeout = value(flags.timeout, 'STORAGEOS_API_TIMEOUT', 'timeout', '15s');
+  if (!OUTPUT_FORMATS.includes(output)) throw invalid(`output format "${output}": not text, wide, json or yaml`);
+  const givenTimeout = value(flags.timeout, 'STORAGEOS_API_TIMEOUT', 'timeout', '');
+  const timeout = givenTimeout === '' ? DEFAULT_TIMEOUT : givenTimeout;
   let timeoutMs: number;
   try {
     timeoutMs = parseDurationMs(timeout);
@@ -164,8 +195,9 @@ export async function readSettings(flags: GlobalFlags, env: Environment): Promis
     username: value(flags.username, 'STORAGEOS_USERNAME', 'username', 'storageos'),
     password: () => passwordOf(flags, env),
     namespace: value(flags.namespace, 'STORAGEOS_NAMESPACE', 'namespace', 'default'),
-    output,
+    output: output as OutputFormat,
     timeoutMs,
+    timeoutGiven: givenTimeout !== '',
     useIds: bool(flags.useIds, 'STORAGEOS_USE_IDS', 'useIds'),
     cacheDir: bool(noCache, 'STORAGEOS_NO_AUTH_CACHE', 'noAuthCache')
       ? undefined

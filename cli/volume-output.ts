@@ -1,7 +1,18 @@
 /** Volumes as text, JSON and YAML. */
 
-import type { ApiDeployment, ApiNamespace, ApiNode, ApiVolume } from '../client/types.js';
-import { formatAge, formatBytes, formatFields, formatTable, formatTime, labelLines } from './format.js';
+import type { ApiDeployment, ApiNamespace, ApiNfsExport, ApiNode, ApiVolume } from '../client/types.js';
+import { CliError, EXIT } from './errors.js';
+import {
+  type Cell,
+  formatAge,
+  formatBytes,
+  formatFields,
+  formatTable,
+  formatTime,
+  healthCell,
+  labelLines,
+  type View,
+} from './format.js';
 
 const LABEL_REPLICAS = 'storageos.com/replicas';
 const BAR_CHARS = 30;
@@ -27,24 +38,60 @@ export function nameVolumes(
   }));
 }
 
-/** Ready replicas of those that the volume is to have. */
-function replicaCount({ labels, replicas }: ApiVolume): string {
-  const ready = (replicas ?? []).filter(({ health }) => health === 'ready').length;
-  return `${ready}/${labels?.[LABEL_REPLICAS] ?? replicas?.length ?? 0}`;
+/** The volume's copy on the node. Errors: CliError('not found'). */
+export function copyOn(volume: ApiVolume, node: ApiNode): ApiDeployment {
+  const found = [volume.master, ...(volume.replicas ?? [])].find(({ nodeID }) => nodeID === node.id);
+  if (found === undefined) {
+    throw new CliError(EXIT.notFound, `volume "${volume.name}" has no copy on node "${node.name}"`);
+  }
+  return found;
 }
 
-export function volumeTable(volumes: readonly NamedVolume[], nowMs: number): string {
+/** Replicas that the volume has in sync, and how many it is to have. */
+export function replicaState({ labels, replicas }: ApiVolume): { readonly ready: number; readonly wanted: number } {
+  const ready = (replicas ?? []).filter(({ health }) => health === 'ready').length;
+  return { ready, wanted: Number(labels?.[LABEL_REPLICAS] ?? replicas?.length ?? 0) };
+}
+
+function replicaCount(volume: ApiVolume): string {
+  const { ready, wanted } = replicaState(volume);
+  return `${ready}/${wanted}`;
+}
+
+const COLUMNS = ['NAMESPACE', 'NAME', 'SIZE', 'LOCATION', 'ATTACHED ON', 'REPLICAS', 'AGE'];
+
+function columns({ volume, namespaceName, nodeName }: NamedVolume, nowMs: number): Cell[] {
+  const { master } = volume;
+  return [
+    namespaceName,
+    volume.name,
+    formatBytes(volume.sizeBytes),
+    healthCell(master.health, `${nodeName(master.nodeID)} (${master.health})`),
+    volume.attachedOn === '' ? '' : nodeName(volume.attachedOn),
+    replicaCount(volume),
+    formatAge(volume.createdAt, nowMs),
+  ];
+}
+
+export function volumeTable(volumes: readonly NamedVolume[], view: View): string {
   return formatTable(
-    ['NAMESPACE', 'NAME', 'SIZE', 'LOCATION', 'ATTACHED ON', 'REPLICAS', 'AGE'],
-    volumes.map(({ volume, namespaceName, nodeName }) => [
-      namespaceName,
-      volume.name,
-      formatBytes(volume.sizeBytes),
-      `${nodeName(volume.master.nodeID)} (${volume.master.health})`,
-      volume.attachedOn === '' ? '' : nodeName(volume.attachedOn),
-      replicaCount(volume),
-      formatAge(volume.createdAt, nowMs),
+    COLUMNS,
+    volumes.map((named) => columns(named, view.nowMs)),
+    view,
+  );
+}
+
+export function wideVolumeTable(volumes: readonly NamedVolume[], view: View): string {
+  return formatTable(
+    [...COLUMNS, 'REPLICA NODES', 'FILESYSTEM', 'ID', 'LABELS'],
+    volumes.map((named) => [
+      ...columns(named, view.nowMs),
+      (named.volume.replicas ?? []).map(({ nodeID, health }) => `${named.nodeName(nodeID)} (${health})`).join(','),
+      named.volume.fsType,
+      named.volume.id,
+      labelLines(named.volume.labels).join(','),
     ]),
+    view,
   );
 }
 
@@ -52,7 +99,24 @@ function named(id: string, nodeName: (id: string) => string): string {
   return id === '' ? '' : `${nodeName(id)} (${id})`;
 }
 
-function syncProgress(replica: ApiDeployment, sizeBytes: number): string {
+function exportLines({ exportID = 0, path = '', pseudoPath = '', acls }: ApiNfsExport): string[] {
+  const lines = [`ID ${exportID}`, `  Path ${path}`, `  Pseudo Path ${pseudoPath}`, '  ACLs'];
+  for (const { identity, squashConfig, accessLevel } of acls ?? []) {
+    lines.push(
+      `    Identity Type ${identity?.identityType ?? ''}`,
+      `    Identity Matcher ${identity?.matcher ?? ''}`,
+      `    Squash ${squashConfig?.squash ?? ''}`,
+      `    Squash UID ${squashConfig?.uid ?? 0}`,
+      // The misspelling is StorageOS's; scripts may look for it.
+      `    Squash GUID ${squashConfig?.gid ?? 0}`,
+      `    Access ${accessLevel ?? ''}`,
+    );
+  }
+  return lines;
+}
+
+/** How far a sync is: `1.0 GiB/5.0 GiB [######....] 20% ETA 40s`. */
+export function syncProgress(replica: ApiDeployment, sizeBytes: number): string {
   const remaining = replica.syncProgress?.bytesRemaining;
   if (remaining === undefined) return 'n/a';
   const total = Math.max(sizeBytes, remaining);
@@ -75,7 +139,7 @@ export function describeVolume({ volume, namespaceName, nodeName }: NamedVolume,
       ['Attachment Type', volume.attachmentType],
       ['NFS', ''],
       ['  Service Endpoint', volume.nfs?.serviceEndpoint ?? ''],
-      ['  Exports:', []],
+      ['  Exports:', (volume.nfs?.exports ?? []).flatMap(exportLines)],
       ['Namespace', `${namespaceName} (${volume.namespaceID})`],
       ['Labels', labelLines(volume.labels)],
       ['Filesystem', volume.fsType],

@@ -60,7 +60,7 @@ export class ApiTransport {
   /** Errors: ApiError. An answer without a body is undefined. */
   async request<T>(method: string, path: string, options: RequestOptions = {}): Promise<Answer<T>> {
     const response = await this.send(method, path, options);
-    return { status: response.status, body: (await read(response, `${method} ${path}`, options.creating)) as T };
+    return { status: response.status, body: (await readAnswer(response, `${method} ${path}`, options.creating)) as T };
   }
 
   /** The answer itself, whatever its status. Errors: ApiError if there is none. */
@@ -79,7 +79,7 @@ export class ApiTransport {
     const path = '/auth/login';
     const { username, password } = this.#options.credentials();
     const response = await this.#try('POST', path, { body: { username, password } }, undefined);
-    const body = (await read(response, `POST ${path}`)) as
+    const body = (await readAnswer(response, `POST ${path}`)) as
       | { readonly session?: { readonly token?: unknown; readonly expiresInSeconds?: unknown } }
       | undefined;
     const token = body?.session?.token ?? response.headers.get('authorization')?.replace(/^Bearer /, '');
@@ -152,7 +152,7 @@ function noAnswer(request: string, endpoint: string, cause: unknown): ApiError {
 }
 
 /** The JSON of a good answer. Errors: ApiError. */
-async function read(response: Response, request: string, creating = false): Promise<unknown> {
+export async function readAnswer(response: Response, request: string, creating = false): Promise<unknown> {
   const { status } = response;
   const length = Number(response.headers.get('content-length') ?? 0);
   if (length > MAX_ANSWER_BYTES) {

@@ -111,3 +111,25 @@ export interface ApiLicence {
   readonly features: readonly string[] | null;
   readonly version: string;
 }
+
+/** Something that the cluster is doing, or that a volume waits for. */
+export interface ApiOperation {
+  readonly id: string;
+  /** The workflow's type: `DeltaSync`, `Failover`, or `Volume` for a volume that is not as it is wanted. */
+  readonly kind: string;
+  /** '' where it is about no volume, namespace or node. */
+  readonly volumeID: string;
+  readonly volumeName: string;
+  readonly namespaceID: string;
+  readonly nodeID: string;
+  readonly startedAt: string;
+  readonly summary: string;
+  /** '' if it waits for nothing but its own work. */
+  readonly waitsFor: string;
+  readonly progress?: {
+    readonly percent: number;
+    readonly blocksDone: number;
+    readonly blocksTotal: number;
+    readonly bytesCopied: number;
+  } | null;
+}

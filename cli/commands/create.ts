@@ -1,15 +1,16 @@
-import type { ApiNamespace, ApiUser, ApiVolume } from '../../client/types.js';
+import type { ApiNamespace, ApiVolume } from '../../client/types.js';
 import { ACCEPTED, asyncQuery, type Context, confirm, show } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 import { parseBytes, parseLabels } from '../format.js';
-import { namespaceTable, userJson, userTable } from '../other-output.js';
+import { namespaceTable } from '../other-output.js';
+import { waitForReplicas } from '../replica-progress.js';
 import { nameVolumes, volumeJson, volumeTable } from '../volume-output.js';
 
 const MAX_REPLICAS = 5;
-const MIN_PASSWORD_CHARS = 8;
 
 export interface CreateVolumeFlags {
   readonly async?: boolean;
+  readonly wait?: boolean;
   readonly cache: boolean;
   readonly compress: boolean;
   readonly throttle: boolean;
@@ -29,7 +30,9 @@ export function parseReplicas(text: string): number {
 }
 
 export async function createVolume(context: Context, [name = '']: string[], flags: CreateVolumeFlags): Promise<void> {
-  const { client, nowMs } = context;
+  const { client } = context;
+  if (flags.async === true && flags.wait === true)
+    throw new CliError(EXIT.invalidInput, 'give either --async or --wait');
   const replicas = parseReplicas(flags.replicas);
   const labels = {
     ...parseLabels(flags.labels ?? ''),
@@ -46,8 +49,9 @@ export async function createVolume(context: Context, [name = '']: string[], flag
     creating: true,
   });
   if (status === 202) return confirm(context, ACCEPTED, { accepted: true });
-  const volumes = nameVolumes([body], [namespace], await client.nodes());
-  await show(context, { text: () => volumeTable(volumes, nowMs), json: volumes.map(volumeJson)[0] });
+  const volume = flags.wait === true ? await waitForReplicas(context, body) : body;
+  const volumes = nameVolumes([volume], [namespace], await client.nodes());
+  await show(context, { text: () => volumeTable(volumes, context), json: volumes.map(volumeJson)[0] });
 }
 
 export async function createNamespace(
@@ -60,25 +64,4 @@ export async function createNamespace(
     creating: true,
   });
   await show(context, { text: () => namespaceTable([body], context.nowMs), json: body });
-}
-
-export interface CreateUserFlags {
-  readonly withUsername?: string;
-  readonly withPassword?: string;
-  readonly withAdmin?: boolean;
-}
-
-export async function createUser(context: Context, _: string[], flags: CreateUserFlags): Promise<void> {
-  const { withUsername: username, withPassword: password } = flags;
-  if (username === undefined || password === undefined) {
-    throw new CliError(EXIT.invalidInput, 'give --with-username and --with-password');
-  }
-  if (password.length < MIN_PASSWORD_CHARS) {
-    throw new CliError(EXIT.invalidInput, `a password has at least ${MIN_PASSWORD_CHARS} characters`);
-  }
-  const { body } = await context.client.request<ApiUser>('POST', '/users', {
-    body: { username, password, isAdmin: flags.withAdmin ?? false },
-    creating: true,
-  });
-  await show(context, { text: () => userTable([body], context.nowMs), json: userJson(body) });
 }

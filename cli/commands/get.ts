@@ -1,62 +1,43 @@
 import { ApiError } from '../../client/errors.js';
-import type { ApiCluster, ApiLicence, ApiNamespace, ApiNode, ApiUser, ApiVolume } from '../../client/types.js';
+import type { ApiCluster, ApiNamespace, ApiNode, ApiVolume } from '../../client/types.js';
 import { type Context, show } from '../context.js';
-import { CliError, EXIT } from '../errors.js';
-import { matchesSelectors } from '../format.js';
-import { describeNode, nodeJson, nodeTable, nodeYaml } from '../node-output.js';
+import { describeNode, nodeJson, nodeTable, nodeYaml, wideNodeTable } from '../node-output.js';
 import {
   clusterFields,
   clusterJson,
   describeCluster,
   describeNamespace,
-  licenceFields,
   namespaceTable,
-  userJson,
-  userTable,
+  wideNamespaceTable,
 } from '../other-output.js';
-import { describeVolume, type NamedVolume, nameVolumes, volumeJson, volumeTable } from '../volume-output.js';
-
-export interface SelectionFlags {
-  readonly selector?: readonly string[];
-  readonly allNamespaces?: boolean;
-}
-
-/** All objects, those with the labels, or those that are named, in the order of the names. */
-function select<T extends { readonly id: string; readonly labels?: Readonly<Record<string, string>> | null }>(
-  { client }: Context,
-  noun: string,
-  all: readonly T[],
-  nameOf: (item: T) => string,
-  references: readonly string[],
-  flags: SelectionFlags,
-): T[] {
-  const selectors = flags.selector ?? [];
-  if (references.length > 0 && selectors.length > 0) {
-    throw new CliError(EXIT.invalidInput, 'give either the names of targets or a selector, not both');
-  }
-  if (references.length > 0) return references.map((reference) => client.find(noun, reference, all, nameOf));
-  return all.filter((item) => matchesSelectors(item.labels ?? {}, selectors));
-}
-
-/** One object that was named is shown as itself, everything else as a list. */
-function oneOrMany<T>(references: readonly string[], items: readonly T[]): T | readonly T[] {
-  const [only] = items;
-  return references.length === 1 && only !== undefined ? only : items;
-}
+import { oneOrMany, type SelectionFlags, select } from '../selection.js';
+import {
+  describeVolume,
+  type NamedVolume,
+  nameVolumes,
+  volumeJson,
+  volumeTable,
+  wideVolumeTable,
+} from '../volume-output.js';
 
 const separated = (parts: readonly string[]) => parts.join('\n\n');
 
+/** Namespaces that are asked for their volumes at the same time. */
+const MAX_PARALLEL_LISTS = 16;
+
 /** Namespaces that may not be read are left out, as the user did not ask for them by name. */
 async function volumesOfAll({ client }: Context, namespaces: readonly ApiNamespace[]): Promise<ApiVolume[]> {
-  const lists = await Promise.all(
-    namespaces.map(({ id }) =>
+  const volumes: ApiVolume[] = [];
+  for (let first = 0; first < namespaces.length; first += MAX_PARALLEL_LISTS) {
+    const lists = namespaces.slice(first, first + MAX_PARALLEL_LISTS).map(({ id }) =>
       client.volumes(id).catch((error) => {
         if (error instanceof ApiError && error.status === 403) return [];
         throw error;
       }),
-    ),
-  );
-  return lists.flat();
+    );
+    for (const list of await Promise.all(lists)) volumes.push(...list);
+  }
+  return volumes;
 }
 
 async function selectVolumes(
@@ -72,7 +53,7 @@ async function selectVolumes(
       : [client.find('namespace', client.settings.namespace, namespaces, (item) => item.name)];
   const volumes = await volumesOfAll(context, within);
   return nameVolumes(
-    select(context, 'volume', volumes, (volume) => volume.name, references, flags),
+    select(context.client, 'volume', volumes, (volume) => volume.name, references, flags),
     namespaces,
     nodes,
   );
@@ -81,7 +62,11 @@ async function selectVolumes(
 export async function getVolumes(context: Context, names: string[], flags: SelectionFlags): Promise<void> {
   const volumes = await selectVolumes(context, names, flags);
   const json = oneOrMany(names, volumes.map(volumeJson));
-  await show(context, { text: () => volumeTable(volumes, context.nowMs), json });
+  await show(context, {
+    text: () => volumeTable(volumes, context),
+    wide: () => wideVolumeTable(volumes, context),
+    json,
+  });
 }
 
 export async function describeVolumes(context: Context, names: string[], flags: SelectionFlags): Promise<void> {
@@ -94,13 +79,14 @@ export async function describeVolumes(context: Context, names: string[], flags: 
 }
 
 async function selectNodes(context: Context, names: readonly string[], flags: SelectionFlags): Promise<ApiNode[]> {
-  return select(context, 'node', await context.client.nodes(), (node) => node.name, names, flags);
+  return select(context.client, 'node', await context.client.nodes(), (node) => node.name, names, flags);
 }
 
 export async function getNodes(context: Context, names: string[], flags: SelectionFlags): Promise<void> {
   const nodes = await selectNodes(context, names, flags);
   await show(context, {
-    text: () => nodeTable(nodes, context.nowMs),
+    text: () => nodeTable(nodes, context),
+    wide: () => wideNodeTable(nodes, context),
     json: oneOrMany(
       names,
       nodes.map((node) => nodeJson(node)),
@@ -117,7 +103,7 @@ export async function describeNodes(context: Context, names: string[], flags: Se
   const [namespaces, all] = await Promise.all([context.client.namespaces(), context.client.nodes()]);
   const volumes = nameVolumes(await volumesOfAll(context, namespaces), namespaces, all);
   await show(context, {
-    text: () => separated(nodes.map((node) => describeNode(node, volumes, context.nowMs))),
+    text: () => separated(nodes.map((node) => describeNode(node, volumes, context))),
     json: oneOrMany(
       names,
       nodes.map((node) => nodeJson(node, volumes)),
@@ -130,13 +116,14 @@ export async function describeNodes(context: Context, names: string[], flags: Se
 }
 
 async function selectNamespaces(context: Context, names: readonly string[], flags: SelectionFlags) {
-  return select(context, 'namespace', await context.client.namespaces(), (item) => item.name, names, flags);
+  return select(context.client, 'namespace', await context.client.namespaces(), (item) => item.name, names, flags);
 }
 
 export async function getNamespaces(context: Context, names: string[], flags: SelectionFlags): Promise<void> {
   const namespaces = await selectNamespaces(context, names, flags);
   await show(context, {
     text: () => namespaceTable(namespaces, context.nowMs),
+    wide: () => wideNamespaceTable(namespaces, context.nowMs),
     json: oneOrMany(names, namespaces),
   });
 }
@@ -146,15 +133,6 @@ export async function describeNamespaces(context: Context, names: string[]): Pro
   await show(context, {
     text: () => separated(namespaces.map((namespace) => describeNamespace(namespace, context.nowMs))),
     json: oneOrMany(names, namespaces),
-  });
-}
-
-export async function getUsers(context: Context, names: string[]): Promise<void> {
-  const all = await context.client.get<ApiUser[]>('/users');
-  const users = select(context, 'user', all, (user) => user.username, names, {});
-  await show(context, {
-    text: () => userTable(users, context.nowMs),
-    json: oneOrMany(names, users.map(userJson)),
   });
 }
 
@@ -168,9 +146,4 @@ export async function describeClusterCommand(context: Context): Promise<void> {
   const { client, nowMs } = context;
   const [cluster, nodes] = await Promise.all([client.get<ApiCluster>('/cluster'), client.nodes()]);
   await show(context, { text: () => describeCluster(cluster, nodes, nowMs), json: clusterJson(cluster, nodes) });
-}
-
-export async function getLicence(context: Context): Promise<void> {
-  const licence = await context.client.get<ApiLicence>('/cluster/licence');
-  await show(context, { text: () => licenceFields(licence, context.nowMs), json: licence });
 }

@@ -1,32 +1,22 @@
-import type { ApiNode, ApiVolume } from '../../client/types.js';
-import { asyncQuery, type Context, show } from '../context.js';
+import { type VolumeKey, volumePath } from '../../client/api.js';
+import type { ApiVolume } from '../../client/types.js';
+import { ACCEPTED, asyncQuery, type Context, confirm, show, versionOf } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
-import { parseLabels } from '../format.js';
-import { nodeJson, nodeTable } from '../node-output.js';
-import { nameVolumes, updatedVolume, volumeJson } from '../volume-output.js';
+import { parseBytes } from '../format.js';
+import { type LabelChange, updatedLabels } from '../labels.js';
+import { waitForReplicas } from '../replica-progress.js';
+import { copyOn, nameVolumes, updatedVolume, volumeJson } from '../volume-output.js';
 import { parseReplicas } from './create.js';
-
-const RESERVED_PREFIX = 'storageos.com/';
-const RESERVED_LABELS: readonly string[] = [
-  'csi.storage.k8s.io/pvc/name',
-  'csi.storage.k8s.io/pvc/namespace',
-  'csi.storage.k8s.io/pv/name',
-];
 
 export interface UpdateFlags {
   readonly async?: boolean;
   readonly cas?: string;
 }
 
-export interface LabelFlags extends UpdateFlags {
-  readonly upsert?: boolean;
-  readonly delete?: boolean;
-}
-
-async function showUpdated(context: Context, namespaceId: string, id: string, changed: readonly string[]) {
+async function showUpdated(context: Context, key: VolumeKey, changed: readonly string[]) {
   const { client } = context;
   const [volume, namespaces, nodes] = await Promise.all([
-    client.get<ApiVolume>(`/namespaces/${namespaceId}/volumes/${id}`),
+    client.volume(key.namespaceID, key.id),
     client.namespaces(),
     client.nodes(),
   ]);
@@ -44,47 +34,20 @@ async function putVolume(
   changed: string,
 ): Promise<void> {
   const { client } = context;
-  const { namespace, volume } = await client.findVolume(name);
+  const { volume } = await client.findVolume(name);
   const { labels, description } = volume;
-  await client.request('PUT', `/namespaces/${namespace.id}/volumes/${volume.id}`, {
+  await client.request('PUT', volumePath(volume), {
     query: { 'ignore-version': 'false', ...asyncQuery(context, flags.async) },
     body: { labels, description, ...change(volume), version: flags.cas ?? volume.version },
   });
-  await showUpdated(context, namespace.id, volume.id, [`Volume ${volume.name} (${volume.id}) updated. ${changed}`]);
+  await showUpdated(context, volume, [`Volume ${volume.name} (${volume.id}) updated. ${changed}`]);
 }
 
 export function updateVolumeDescription(context: Context, [name = '', text = '']: string[], flags: UpdateFlags) {
   return putVolume(context, name, flags, () => ({ description: text }), 'Description changed.');
 }
 
-function isReserved(key: string): boolean {
-  return key.startsWith(RESERVED_PREFIX) || RESERVED_LABELS.includes(key);
-}
-
-/** Labels after the update: replaced as a whole (reserved ones stay), added to, or taken away from. */
-export function updatedLabels(
-  current: Readonly<Record<string, string>>,
-  args: readonly string[],
-  flags: LabelFlags,
-): Record<string, string> {
-  if (flags.upsert === true && flags.delete === true) {
-    throw new CliError(EXIT.invalidInput, 'give either --upsert or --delete');
-  }
-  if (flags.delete === true) {
-    const removed = new Set(
-      args
-        .flatMap((arg) => arg.split(','))
-        .map((item) => (item.includes('=') ? item.slice(0, item.indexOf('=')) : item)),
-    );
-    return Object.fromEntries(Object.entries(current).filter(([key]) => !removed.has(key)));
-  }
-  const given = Object.assign({}, ...args.map(parseLabels)) as Record<string, string>;
-  const kept =
-    flags.upsert === true ? current : Object.fromEntries(Object.entries(current).filter(([k]) => isReserved(k)));
-  return { ...kept, ...given };
-}
-
-export function updateVolumeLabels(context: Context, [name = '', ...args]: string[], flags: LabelFlags) {
+export function updateVolumeLabels(context: Context, [name = '', ...args]: string[], flags: UpdateFlags & LabelChange) {
   return putVolume(
     context,
     name,
@@ -97,16 +60,17 @@ export function updateVolumeLabels(context: Context, [name = '', ...args]: strin
 export async function updateVolumeReplicas(
   context: Context,
   [name = '', text = '']: string[],
-  flags: UpdateFlags,
+  flags: UpdateFlags & { readonly wait?: boolean },
 ): Promise<void> {
   const { client } = context;
   const replicas = parseReplicas(text);
-  const { namespace, volume } = await client.findVolume(name);
-  await client.request('PUT', `/namespaces/${namespace.id}/volumes/${volume.id}/replicas`, {
+  const { volume } = await client.findVolume(name);
+  await client.request('PUT', volumePath(volume, '/replicas'), {
     query: { 'ignore-version': 'false' },
     body: { replicas, version: flags.cas ?? volume.version },
   });
-  await showUpdated(context, namespace.id, volume.id, [
+  if (flags.wait === true) await waitForReplicas(context, volume);
+  await showUpdated(context, volume, [
     `Volume ${volume.name} (${volume.id}) updated.`,
     `Target of ${replicas} replicas accepted; the volume converges to it.`,
   ]);
@@ -122,30 +86,65 @@ export async function updateVolumeFailureMode(
   if (!threshold && !['hard', 'soft', 'alwayson'].includes(mode)) {
     throw new CliError(EXIT.invalidInput, `failure mode "${mode}": not hard, soft, alwayson or 0 to 5`);
   }
-  const { namespace, volume } = await client.findVolume(name);
-  await client.request('PUT', `/namespaces/${namespace.id}/volumes/${volume.id}/failure-mode`, {
+  const { volume } = await client.findVolume(name);
+  await client.request('PUT', volumePath(volume, '/failure-mode'), {
     query: { 'ignore-version': 'false' },
     body: { ...(threshold ? { failureThreshold: Number(mode) } : { mode }), version: flags.cas ?? volume.version },
   });
-  await showUpdated(context, namespace.id, volume.id, [
-    `Volume ${volume.name} (${volume.id}) updated. Failure mode behaviour changed.`,
+  await showUpdated(context, volume, [`Volume ${volume.name} (${volume.id}) updated. Failure mode behaviour changed.`]);
+}
+
+export async function updateVolumeSize(
+  context: Context,
+  [name = '', size = '']: string[],
+  flags: UpdateFlags,
+): Promise<void> {
+  const { client } = context;
+  const sizeBytes = parseBytes(size);
+  const { volume } = await client.findVolume(name);
+  const { status } = await client.request('PUT', volumePath(volume, '/size'), {
+    query: { 'ignore-version': 'false', ...asyncQuery(context, flags.async) },
+    body: { sizeBytes, version: flags.cas ?? volume.version },
+  });
+  if (status === 202) return confirm(context, ACCEPTED, { accepted: true });
+  await showUpdated(context, volume, [`Volume ${volume.name} (${volume.id}) updated. Size changed.`]);
+}
+
+export async function updateVolumePlacementStrategy(
+  context: Context,
+  [name = '', strategy = '']: string[],
+  flags: UpdateFlags & { readonly topologyKey?: string },
+): Promise<void> {
+  const { client } = context;
+  const { volume } = await client.findVolume(name);
+  const options = flags.topologyKey === undefined ? {} : { options: { topologyKey: flags.topologyKey } };
+  const { query, version } = versionOf(flags.cas);
+  await client.request('PUT', volumePath(volume, '/placement-strategy'), {
+    query,
+    body: { placementStrategy: { strategy, ...options }, ...version },
+  });
+  await showUpdated(context, volume, [
+    `Volume ${volume.name} (${volume.id}) updated. Placement strategy changed; copies that are there stay.`,
   ]);
 }
 
-async function setCordon(context: Context, name: string, cordoned: boolean, flags: UpdateFlags): Promise<void> {
+export async function updateVolumeEvictionCandidates(
+  context: Context,
+  [name = '', ...nodeNames]: string[],
+  flags: UpdateFlags,
+): Promise<void> {
   const { client } = context;
-  const { id } = await client.findNode(name);
-  const { body: node } = await client.request<ApiNode>('PUT', `/nodes/${id}/cordon`, {
-    query: { 'ignore-version': flags.cas === undefined ? 'true' : 'false' },
-    body: { cordoned, ...(flags.cas !== undefined && { version: flags.cas }) },
+  const [{ volume }, nodes] = await Promise.all([client.findVolume(name), client.nodes()]);
+  const deploymentIDs = nodeNames.map((nodeName) => {
+    const node = client.find('node', nodeName, nodes, (item) => item.name);
+    return copyOn(volume, node).id;
   });
-  await show(context, { text: () => nodeTable([node], context.nowMs), json: nodeJson(node) });
-}
-
-export function cordon(context: Context, [name = '']: string[], flags: UpdateFlags): Promise<void> {
-  return setCordon(context, name, true, flags);
-}
-
-export function uncordon(context: Context, [name = '']: string[], flags: UpdateFlags): Promise<void> {
-  return setCordon(context, name, false, flags);
+  const { query, version } = versionOf(flags.cas);
+  await client.request('PUT', volumePath(volume, '/preferred-eviction-candidates'), {
+    query,
+    body: { deploymentIDs, ...version },
+  });
+  await showUpdated(context, volume, [
+    `Volume ${volume.name} (${volume.id}) updated. Preferred eviction candidates changed.`,
+  ]);
 }

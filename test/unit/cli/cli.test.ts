@@ -1,67 +1,38 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { run } from '../../../cli/run.js';
 import { DomainError } from '../../../core/errors.js';
-import { type ApiServer, listen } from '../../../node-agent/api/server.js';
 import { TestEtcd } from '../../setup/etcd.js';
-import { ADMIN, type Fixture, startFixture } from '../api/fixture.js';
-
-let etcd: TestEtcd;
-let api: Fixture;
-let server: ApiServer;
-let directory: string;
-let env: Record<string, string>;
+import { ADMIN, type Fixture } from '../api/fixture.js';
+import { CliHarness } from './harness.js';
 
 const UNDERSTOOD = '--i-understand-that-this-value-will-be-overwritten-by-kubernetes';
+
+let etcd: TestEtcd;
+let harness: CliHarness;
+let api: Fixture;
+let directory: string;
+let env: Record<string, string>;
+let cli: CliHarness['cli'];
+let json: CliHarness['json'];
 
 beforeAll(async () => {
   etcd = await TestEtcd.start();
 });
 
 afterAll(async () => {
-  await server?.close();
-  api?.close();
   await etcd?.destroy();
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach(async () => {
-  await server?.close();
-  api?.close();
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
-  api = await startFixture(etcd);
-  server = await listen(api.app, { host: '127.0.0.1', port: 0 });
-  directory = mkdtempSync(join(tmpdir(), 'cli-'));
-  env = {
-    HOME: directory,
-    PATH: process.env.PATH ?? '',
-    STORAGEOS_ENDPOINTS: `127.0.0.1:${server.address.port}`,
-    STORAGEOS_PASSWORD: ADMIN.password,
-  };
+  harness = await CliHarness.start(etcd);
+  ({ api, directory, env, cli, json } = harness);
 });
 
-async function cli(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ['', ''];
-  const streams = {
-    out: (text: string) => {
-      out += text;
-    },
-    err: (text: string) => {
-      err += text;
-    },
-  };
-  const code = await run(args, { env, streams });
-  return { code, out, err };
-}
-
-async function json(...args: string[]) {
-  const { code, out, err } = await cli(...args, '-o', 'json');
-  expect([code, err]).toEqual([0, '']);
-  return JSON.parse(out);
-}
+afterEach(async () => {
+  await harness?.close();
+});
 
 describe('a volume by command line', () => {
   it('is created, shown, attached, changed and deleted', async () => {
@@ -315,7 +286,10 @@ describe('exit codes', () => {
     ];
     for (const [failure, code] of failures) {
       api.controller.failure = failure;
-      expect(await cli('attach', 'data', 'node-1')).toMatchObject({ code, err: `Error: ${failure.message}\n` });
+      expect(await cli('attach', 'data', 'node-1')).toMatchObject({
+        code,
+        err: expect.stringMatching(new RegExp(`^Error: ${failure.message}\n`)),
+      });
     }
     expect((await cli('get', 'nodes', '--password', 'wrong', '--no-auth-cache')).code).toBe(6);
     await cli('create', 'user', '--with-username', 'eva', '--with-password', 'long enough');
