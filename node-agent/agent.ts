@@ -1,7 +1,7 @@
 /** One node: every part made, connected to the others, started in order and stopped in the reverse order. */
 
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
 import type { NamespaceId, NodeId, VolumeId } from '../core/types.js';
@@ -9,6 +9,7 @@ import { DEFAULT_PLAN_SETTINGS } from '../core/volume-plan.js';
 import { createApi } from './api/app.js';
 import { bootstrapCluster } from './api/bootstrap.js';
 import { listen } from './api/server.js';
+import { TlsFiles } from './api/tls-files.js';
 import { DeviceManager } from './attach/index.js';
 import { NodeAttachments } from './attachments.js';
 import { readBootId, systemClock, systemRandom } from './clock.js';
@@ -295,10 +296,8 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     clock,
     random,
   });
-  const tls = config.apiTls && {
-    cert: await readFile(config.apiTls.cert),
-    key: await readFile(config.apiTls.key),
-  };
+  const onTrouble = (err: unknown) => logger.warn({ err }, "the API's changed certificate is not used");
+  const tls = config.apiTls && (await TlsFiles.open({ ...config.apiTls, clock, onTrouble }));
   const api = await listen(app, { ...config.bind.api, ...(tls !== undefined && { tls }) });
   stops.push(() => api.close());
   for (const { volume } of replication.statuses()) control.look(volume, 'a node with a copy has started');

@@ -164,6 +164,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
   if (endpoints.length === 0) {
     throw new DomainError('invalid', 'configuration by environment: ETCD_ENDPOINTS (or KV_ADDR) is required');
   }
+  if ((e.API_TLS_CERT === undefined) !== (e.API_TLS_KEY === undefined)) {
+    throw new DomainError('invalid', 'configuration by environment: API_TLS_CERT and API_TLS_KEY are set together');
+  }
   const rootDir = resolve(e.ROOT_DIR);
   return {
     nodeName: e.HOSTNAME,

@@ -41,6 +41,14 @@ describe('configuration by environment', () => {
     expect(defaultCodecWorkers(processors)).toBe(workers);
   });
 
+  it('takes a certificate for the API with its key, or neither', () => {
+    const tls = { API_TLS_CERT: '/c', API_TLS_KEY: '/k' };
+    expect(readConfig({ ...MINIMAL, ...tls }).apiTls).toEqual({ cert: '/c', key: '/k' });
+    for (const name of ['API_TLS_CERT', 'API_TLS_KEY'] as const) {
+      expect(() => readConfig({ ...MINIMAL, [name]: tls[name] })).toThrow(/API_TLS_CERT and API_TLS_KEY/);
+    }
+  });
+
   it('takes 0 to 4 codec workers', () => {
     expect(readConfig({ ...MINIMAL, CODEC_WORKERS: '0' }).codecWorkers).toBe(0);
     expect(readConfig({ ...MINIMAL, CODEC_WORKERS: '4' }).codecWorkers).toBe(4);

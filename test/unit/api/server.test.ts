@@ -1,12 +1,9 @@
 import { once } from 'node:events';
-import { request } from 'node:https';
 import { connect } from 'node:net';
 import { Hono } from 'hono';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { NodeId } from '../../../core/types.js';
 import type { ApiEnvironment } from '../../../node-agent/api/request.js';
 import { type ApiServer, listen } from '../../../node-agent/api/server.js';
-import { createAuthority, issueNodeCertificate } from '../../../node-agent/pki/index.js';
 
 const open: ApiServer[] = [];
 
@@ -14,8 +11,8 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((server) => server.close()));
 });
 
-async function start(app: Hono<ApiEnvironment>, tls?: { cert: string; key: string }): Promise<ApiServer> {
-  const server = await listen(app, { host: '127.0.0.1', port: 0, ...(tls !== undefined && { tls }) });
+async function start(app: Hono<ApiEnvironment>): Promise<ApiServer> {
+  const server = await listen(app, { host: '127.0.0.1', port: 0 });
   open.push(server);
   return server;
 }
@@ -29,27 +26,6 @@ describe('the API server', () => {
     await expect(listen(hello(), { host: '127.0.0.1', port: address.port })).rejects.toMatchObject({
       code: 'EADDRINUSE',
     });
-  });
-
-  it('speaks TLS where it has a certificate', async () => {
-    const authority = await createAuthority({ cluster: 'test' });
-    const node = '11111111-2222-4333-8444-555555555555' as NodeId;
-    const { certificate, key } = await issueNodeCertificate(authority, {
-      node,
-      name: 'node-1',
-      addresses: ['127.0.0.1'],
-    });
-    const { address } = await start(hello(), { cert: certificate, key });
-    const status = await new Promise<number | undefined>((resolve, reject) => {
-      request({ host: '127.0.0.1', port: address.port, path: '/hello', ca: authority.certificate }, (response) => {
-        response.resume();
-        resolve(response.statusCode);
-      })
-        .on('error', reject)
-        .end();
-    });
-    expect(status).toBe(200);
-    await expect(fetch(`http://127.0.0.1:${address.port}/hello`)).rejects.toThrow();
   });
 
   it('finishes what it has begun before it closes, and takes nothing more', async () => {
@@ -75,6 +51,30 @@ describe('the API server', () => {
     release();
     expect(await answer).toEqual({ done: true });
     await closed;
+  });
+
+  it.each([
+    ['no HTTP', 'hello\r\n\r\n', 400],
+    ['no host', 'GET /hello HTTP/1.1\r\n\r\n', 400],
+    ['a host that is none', 'GET /hello HTTP/1.1\r\nHost: a b\r\n\r\n', 400],
+    ['a target that is none', 'GET hello HTTP/1.1\r\nHost: x\r\n\r\n', 400],
+    ['headers that are too long', `GET /hello HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(40_000)}\r\n\r\n`, 431],
+  ])('answers %s with JSON', async (_, request, status) => {
+    const { address } = await start(hello());
+    const socket = connect(address.port, '127.0.0.1');
+    socket.on('error', () => {});
+    const closed = once(socket, 'close');
+    let answer = '';
+    socket.on('data', (chunk) => {
+      answer += chunk;
+      if (answer.endsWith('}')) socket.end();
+    });
+    socket.write(request);
+    await closed;
+    const [head = '', body = ''] = answer.split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(head).toMatch(/content-type: application\/json/i);
+    expect(JSON.parse(body)).toEqual({ error: expect.any(String) });
   });
 
   it('outlives garbage and clients that only knock', async () => {
