@@ -1,5 +1,5 @@
 // The module's exports: the block codec for the I/O path, the kernels alone for tests and measurements, and the
-// layout of the memory, which has MEMORY_BYTES from the start to the end (asconfig.json says so, in pages).
+// layout of the memory, which the host makes, of MEMORY_BYTES or more, and which never grows.
 
 export { encode, seal, check, decode, firstBad, stage, unstage } from './block-codec';
 export { COMPRESS, ENCRYPTED, CIPHER_OUTSIDE } from './block-codec';

@@ -1,5 +1,6 @@
 // Where things are in the module's linear memory. All regions are static: nothing is allocated, the memory
-// has its final size from the start, and the host reads these offsets from the module's exports.
+// has its final size from the start, and the host reads these offsets from the module's exports. What the host adds
+// behind MEMORY_BYTES is its own: the kernels work there, too, on the regions that a call names.
 //
 // The compiler puts the constants that the kernels declare with memory.data below all of it; the host checks that.
 

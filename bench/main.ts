@@ -3,6 +3,7 @@
 const BENCHMARKS: Readonly<Record<string, () => Promise<unknown>>> = {
   codec: () => import('./codec.js'),
   'codec-timing': () => import('./codec-timing.js'),
+  nbd: () => import('./nbd.js'),
   store: () => import('./store.js'),
 };
 

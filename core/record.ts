@@ -42,10 +42,38 @@ export const FLAG_XTS = 2;
 export const MIN_BLOCK_BYTES = 4096;
 export const MAX_BLOCK_BYTES = 65536;
 
-/** A table of entries and their payloads; both views are owned by whoever made the batch and are never changed. */
+/**
+ * Memory that is given back instead of being left to the garbage collector. Whoever uses it beyond the call in which
+ * it was handed over holds it meanwhile; it is overwritten after the last holder has released it.
+ */
+export interface Lease {
+  /** There is one holder. */
+  readonly exclusive: boolean;
+  /** Another holder. */
+  retain(): void;
+  /** One holder less; to be called once by each. */
+  release(): void;
+}
+
+/**
+ * A table of entries and their payloads; both views are owned by whoever made the batch and are never changed. With a
+ * `lease` the payload, never the entries, is in leased memory: valid for whoever is handed the batch until the call
+ * ends, and longer only between `retain` and `release`.
+ */
 export interface Batch {
   readonly entries: Buffer;
   readonly payload: Buffer;
+  readonly lease?: Lease | undefined;
+}
+
+/** Keeps the batch's payload beyond the present call. */
+export function retain(batch: Batch): void {
+  batch.lease?.retain();
+}
+
+/** Ends what `retain`, or the making of the batch, began. */
+export function release(batch: Batch): void {
+  batch.lease?.release();
 }
 
 export interface Entry {

@@ -30,10 +30,13 @@ export class KernelChecksums implements BlockChecksums {
     this.#workspace.use(this.#volume);
     const { call, at, bytes, view } = this.#workspace.kernels;
     bytes.set(entries, at.ENTRIES);
-    bytes.set(payload, at.STORED);
-    const end = at.STORED + payload.length;
+    let position = this.#workspace.reach(payload);
+    if (position === undefined) {
+      position = at.STORED;
+      bytes.set(payload, position);
+    }
+    const end = position + payload.length;
     const found: number[] = [];
-    let position = at.STORED;
     for (let from = 0; from < count && found.length < limit; from++) {
       from = call.firstBad(at.ENTRIES, count, from, position, end);
       position = view.getUint32(at.RESULT, true);

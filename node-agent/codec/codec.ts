@@ -2,6 +2,7 @@
 
 import type { Batch } from '../../core/record.js';
 import type { VolumeId } from '../../core/types.js';
+import type { Region, RegionContents } from './arena.js';
 
 /** Who does AES: the kernels in WebAssembly, or node:crypto with the CPU's instructions. Same bytes. */
 export type CipherEngine = 'wasm' | 'native';
@@ -57,18 +58,35 @@ export interface VolumeOptions {
   readonly key?: Uint8Array;
 }
 
+/**
+ * Memory that sockets and files may use and that the codec reaches: what is received there is encoded, and what is
+ * decoded there can be sent, without a copy. Ordinary memory is as good everywhere, but copied.
+ */
+export interface IoMemory {
+  /**
+   * For what is received at once, before its length is known. Shared by all: whoever receives is done with it, or
+   * has copied it, when his callback ends.
+   */
+  readonly window: Buffer;
+  /** Memory of one's own, held once, until it is released; undefined if it is short or there is no room. */
+  take(bytes: number, contents: RegionContents): Region | undefined;
+}
+
 /** Encodes and decodes the blocks of one attached volume; holds its key. */
 export interface SyncVolumeCodec {
   readonly engine: CipherEngine;
   /**
    * Encodes whole blocks, `firstBlock` being the first. Runs of zero blocks become one entry each.
-   * The batch is the caller's. RangeError, before anything is done, if `plain` isn't 1 or more whole
-   * blocks of at most MAX_BATCH_PAYLOAD_BYTES together, or a block number is above 2^53 - 1.
+   * The batch is the caller's, who releases its lease if it has one. RangeError, before anything is done, if `plain`
+   * isn't 1 or more whole blocks of at most MAX_BATCH_PAYLOAD_BYTES together, lies in the kernels' own memory, or a
+   * block number is above 2^53 - 1.
    */
   encode(plain: Uint8Array, firstBlock: number): Batch;
   /**
    * Decodes a batch whose entries cover exactly the blocks `firstBlock`, `firstBlock` + 1, … of `into`,
-   * in this order. Writes `into` only if all of it is good. Throws CodecError; RangeError for `into`.
+   * in this order. Writes `into` only if all of it is good; what `into` holds after an error is undefined if it is in
+   * IoMemory. So is a payload that only the caller holds, afterwards: it is decrypted where it lies. Throws CodecError;
+   * RangeError for `into`, or where it and the batch overlap.
    */
   decode(batch: Batch, firstBlock: number, into: Uint8Array): void;
   /** Zeroes the key. Later calls throw CodecClosedError, unfinished ones reject with it. */
@@ -104,6 +122,8 @@ export interface Codec {
    * none or nothing is worth them.
    */
   readonly offloadBytes: number;
+  /** What this thread's sockets and files may share with the codec. */
+  readonly memory: IoMemory;
   /** RangeError for a bad block size, key length, or weak key (two equal halves). */
   openVolume(options: VolumeOptions): VolumeCodec;
   checksums(volume: VolumeId): BlockChecksums;
@@ -118,6 +138,11 @@ export interface CodecOptions {
   readonly workers?: number;
   /** With workers: the length of requests that are worth one, in bytes, instead of measuring it. */
   readonly offloadBytes?: number;
+  /** Size of `Codec.memory`: 0 to MAX_IO_MEMORY_BYTES, DEFAULT_IO_MEMORY_BYTES by default. Used as far as it is touched. */
+  readonly memoryBytes?: number;
 }
+
+export const DEFAULT_IO_MEMORY_BYTES = 32 << 20;
+export const MAX_IO_MEMORY_BYTES = 48 << 20;
 
 export const MAX_CODEC_WORKERS = 16;

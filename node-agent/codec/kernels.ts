@@ -60,6 +60,13 @@ const CONSTANTS = [
 
 export type KernelConstants = Readonly<Record<(typeof CONSTANTS)[number], number>>;
 
+/** WebAssembly's unit of memory. */
+const WASM_PAGE_BYTES = 64 * 1024;
+/** The kernels' own memory: asm/memory.ts. */
+const KERNEL_PAGES = 33;
+/** What asconfig.json allows behind the kernels' own memory, bytes. */
+export const MAX_EXTRA_BYTES = 64 << 20;
+
 /** One instance with its memory, which never grows, so that views on it stay valid. */
 export interface Kernels {
   readonly call: KernelExports;
@@ -84,11 +91,17 @@ export async function compileKernels(): Promise<WebAssembly.Module> {
   }
 }
 
-/** An instance with a memory of its own; instances share nothing. */
-export function instantiateKernels(module: WebAssembly.Module): Kernels {
-  const { exports } = new WebAssembly.Instance(module, { env: { abort } });
-  const { memory } = exports;
-  if (!(memory instanceof WebAssembly.Memory)) throw new CodecSetupError('codec.wasm has no memory');
+/**
+ * An instance with a memory of its own; instances share nothing. `extraBytes`, at most MAX_EXTRA_BYTES, lie behind
+ * the kernels' own (`MEMORY_BYTES`) and are the caller's.
+ */
+export function instantiateKernels(module: WebAssembly.Module, extraBytes = 0): Kernels {
+  if (!Number.isInteger(extraBytes) || extraBytes < 0 || extraBytes > MAX_EXTRA_BYTES) {
+    throw new RangeError(`${extraBytes} bytes beside the kernels' own: not 0 to ${MAX_EXTRA_BYTES}`);
+  }
+  const pages = KERNEL_PAGES + Math.ceil(extraBytes / WASM_PAGE_BYTES);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const { exports } = new WebAssembly.Instance(module, { env: { abort, memory } });
   const at = Object.fromEntries(
     CONSTANTS.map((name) => {
       const value = exports[name];
@@ -96,7 +109,7 @@ export function instantiateKernels(module: WebAssembly.Module): Kernels {
       return [name, Number(value.value)];
     }),
   ) as KernelConstants;
-  if (memory.buffer.byteLength !== at.MEMORY_BYTES || at.DATA_END > at.VOLUME_ID) {
+  if (at.MEMORY_BYTES !== KERNEL_PAGES * WASM_PAGE_BYTES || at.DATA_END > at.VOLUME_ID) {
     throw new CodecSetupError('codec.wasm: layout and memory differ');
   }
   return {

@@ -9,7 +9,9 @@ import {
   type Codec,
   type CodecOptions,
   CodecSetupError,
+  DEFAULT_IO_MEMORY_BYTES,
   MAX_CODEC_WORKERS,
+  MAX_IO_MEMORY_BYTES,
   type SyncVolumeCodec,
   XTS_KEY_BYTES,
 } from './codec.js';
@@ -41,8 +43,12 @@ export async function loadCodec(options: CodecOptions = {}): Promise<Codec> {
   if (!Number.isInteger(workers) || workers < 0 || workers > MAX_CODEC_WORKERS) {
     throw new RangeError(`${workers} codec workers: not 0 to ${MAX_CODEC_WORKERS}`);
   }
+  const { memoryBytes = DEFAULT_IO_MEMORY_BYTES } = options;
+  if (!Number.isInteger(memoryBytes) || memoryBytes < 0 || memoryBytes > MAX_IO_MEMORY_BYTES) {
+    throw new RangeError(`${memoryBytes} bytes of shared buffers: not 0 to ${MAX_IO_MEMORY_BYTES}`);
+  }
   const module = await compileKernels();
-  const workspace = new Workspace(module);
+  const workspace = new Workspace(module, memoryBytes);
   const engine = wanted === 'auto' ? fasterEngine(workspace) : wanted;
   requireEngine(workspace, engine);
   const pool = workers > 0 ? new CodecPool(module, engine, workers) : undefined;
@@ -51,6 +57,7 @@ export async function loadCodec(options: CodecOptions = {}): Promise<Codec> {
   return {
     engine,
     offloadBytes,
+    memory: workspace,
     openVolume: (volume) => {
       const codec = openVolumeCodec(workspace, engine, volume);
       return new PooledVolumeCodec(codec, pool && { workers: pool, volume: pool.open(volume) }, offloadBytes);

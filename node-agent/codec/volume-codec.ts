@@ -18,7 +18,7 @@ import {
   type VolumeOptions,
   XTS_KEY_BYTES,
 } from './codec.js';
-import { type KernelKey, volumeBytes, type Workspace } from './workspace.js';
+import { type KernelKey, refuseOverlap, volumeBytes, type Workspace } from './workspace.js';
 
 /** Half of an XTS key. */
 const AES_KEY_BYTES = XTS_KEY_BYTES / 2;
@@ -66,17 +66,23 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
 
   encode(plain: Uint8Array, firstBlock: number): Batch {
     const count = this.#begin(plain, firstBlock);
-    const { call, at, bytes, view } = this.workspace.kernels;
-    bytes.set(plain, at.PLAIN);
+    const { kernels, slab } = this.workspace;
+    const { call, at, bytes, view } = kernels;
+    let from = this.workspace.reach(plain);
+    if (from === undefined) {
+      from = at.PLAIN;
+      bytes.set(plain, from);
+    }
+    const stored = at.STORED;
     const high = Math.floor(firstBlock / 2 ** 32);
-    const { PLAIN, ENTRIES, STORED } = at;
-    const entries = call.encode(PLAIN, ENTRIES, STORED, firstBlock, high, count, this.#blockSize, this.options);
+    const entries = call.encode(from, at.ENTRIES, stored, firstBlock, high, count, this.#blockSize, this.options);
     const tableBytes = entries * ENTRY_BYTES;
     const storedBytes = view.getUint32(at.RESULT, true);
-    this.encryptStored(entries);
-    const [table, payload] = this.workspace.slab.take(tableBytes, storedBytes);
-    table.set(bytes.subarray(ENTRIES, ENTRIES + tableBytes));
-    payload.set(bytes.subarray(STORED, STORED + storedBytes));
+    this.encryptStored(entries, stored);
+    const source = bytes.subarray(at.ENTRIES, at.ENTRIES + tableBytes);
+    const [table, payload] = slab.take(tableBytes, storedBytes);
+    table.set(source);
+    payload.set(bytes.subarray(stored, stored + storedBytes));
     return { entries: table, payload };
   }
 
@@ -87,18 +93,34 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
     if (!Number.isInteger(entryCount) || entryCount > MAX_BATCH_ENTRIES || payload.length > MAX_BATCH_PAYLOAD_BYTES) {
       throw new CodecError('invalid', firstBlock, DETAILS.invalid);
     }
+    refuseOverlap(payload, into);
+    refuseOverlap(entries, into);
     const { call, at, bytes } = this.workspace.kernels;
-    const { ENTRIES, STORED, PLAIN } = at;
+    const { ENTRIES, PLAIN } = at;
     const blockSize = this.#blockSize;
+    const target = this.workspace.reach(into);
     bytes.set(entries, ENTRIES);
-    bytes.set(payload, STORED);
+    let stored = this.#storedAt(batch);
+    if (stored === undefined) {
+      stored = at.STORED;
+      bytes.set(payload, stored);
+    }
     const high = Math.floor(firstBlock / 2 ** 32);
     this.#require(
-      call.check(ENTRIES, entryCount, STORED, payload.length, firstBlock, high, count, blockSize, this.options),
+      call.check(ENTRIES, entryCount, stored, payload.length, firstBlock, high, count, blockSize, this.options),
     );
-    this.decryptStored(entryCount);
-    this.#require(call.decode(ENTRIES, entryCount, STORED, PLAIN, blockSize, this.options));
-    into.set(bytes.subarray(PLAIN, PLAIN + into.length));
+    this.decryptStored(entryCount, stored);
+    this.#require(call.decode(ENTRIES, entryCount, stored, target ?? PLAIN, blockSize, this.options));
+    if (target === undefined) into.set(bytes.subarray(PLAIN, PLAIN + into.length));
+  }
+
+  /** Where the kernels may work on the payload; undefined: only on a copy, because they can't reach it or others hold it. */
+  #storedAt({ payload, lease }: Batch): number | undefined {
+    const at = this.workspace.reach(payload);
+    if (at === undefined || (this.options & this.workspace.kernels.at.ENCRYPTED) === 0) return at;
+    if (lease?.exclusive !== true) return undefined;
+    this.workspace.arena.markPlain(payload);
+    return at;
   }
 
   close(): void {
@@ -111,8 +133,8 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
   protected abstract use(volume: Uint8Array): void;
   protected abstract forgetKey(): void;
   /** For an engine outside the kernels: encrypts the payloads in place and seals the entries. */
-  protected encryptStored(_entries: number): void {}
-  protected decryptStored(_entries: number): void {}
+  protected encryptStored(_entries: number, _stored: number): void {}
+  protected decryptStored(_entries: number, _stored: number): void {}
 
   /** Returns the number of blocks. */
   #begin(plain: Uint8Array, firstBlock: number): number {
@@ -189,22 +211,22 @@ class NativeVolumeCodec extends BaseVolumeCodec {
     this.workspace.forget(this.#key);
   }
 
-  protected override encryptStored(entries: number): void {
-    this.#transform(entries, false);
+  protected override encryptStored(entries: number, stored: number): void {
+    this.#transform(entries, stored, false);
     const { call, at } = this.workspace.kernels;
-    call.seal(at.ENTRIES, entries, at.STORED);
+    call.seal(at.ENTRIES, entries, stored);
   }
 
-  protected override decryptStored(entries: number): void {
-    this.#transform(entries, true);
+  protected override decryptStored(entries: number, stored: number): void {
+    this.#transform(entries, stored, true);
   }
 
   /** In place. The region of the plain text holds the blocks between: it is read before, or written after. */
-  #transform(entries: number, decrypting: boolean): void {
+  #transform(entries: number, stored: number, decrypting: boolean): void {
     const { call, at, bytes } = this.workspace.kernels;
-    const length = call.stage(at.ENTRIES, entries, at.STORED, at.PLAIN, Number(decrypting));
+    const length = call.stage(at.ENTRIES, entries, stored, at.PLAIN, Number(decrypting));
     if (length === 0) return;
     this.#aes.transform(bytes.subarray(at.PLAIN, at.PLAIN + length), decrypting);
-    call.unstage(at.ENTRIES, entries, at.STORED, at.PLAIN, Number(decrypting));
+    call.unstage(at.ENTRIES, entries, stored, at.PLAIN, Number(decrypting));
   }
 }

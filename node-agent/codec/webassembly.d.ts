@@ -5,6 +5,7 @@ declare global {
       constructor(bytes: Uint8Array);
     }
     class Memory {
+      constructor(pages: { readonly initial: number; readonly maximum: number });
       readonly buffer: ArrayBuffer;
     }
     class Global {

@@ -1,6 +1,8 @@
 /** One instance of the kernels and whose turn it is: all volumes of a thread share it, one call at a time. */
 
 import type { VolumeId } from '../../core/types.js';
+import { Arena, type Region, type RegionContents } from './arena.js';
+import type { IoMemory } from './codec.js';
 import { instantiateKernels, type Kernels } from './kernels.js';
 import { Slab } from './slab.js';
 
@@ -12,15 +14,44 @@ export class KernelKey {
   }
 }
 
-export class Workspace {
+/** As much as a unix socket hands over at once, and a little more. */
+const WINDOW_BYTES = 256 * 1024;
+/** Shorter stored payloads and decoded blocks are copied: that takes less than the keeping of books (docs/internals/codec.md). */
+export const SHORTEST_LEASE = 16 * 1024;
+
+export class Workspace implements IoMemory {
   readonly kernels: Kernels;
-  /** Where batches are put. */
+  /** Where short batches are put. */
   readonly slab = new Slab();
+  readonly window: Buffer;
+  readonly arena: Arena;
   #volume: Uint8Array | undefined;
   #key: KernelKey | undefined;
 
-  constructor(module: WebAssembly.Module) {
-    this.kernels = instantiateKernels(module);
+  /** `memoryBytes`: for buffers that sockets and files share; 0: none. */
+  constructor(module: WebAssembly.Module, memoryBytes = 0) {
+    const windowBytes = memoryBytes > 0 ? WINDOW_BYTES : 0;
+    this.kernels = instantiateKernels(module, windowBytes + memoryBytes);
+    const { bytes, at } = this.kernels;
+    const { buffer } = bytes;
+    // Without shared buffers, sockets are read into ordinary memory.
+    this.window = windowBytes > 0 ? Buffer.from(buffer, at.MEMORY_BYTES, windowBytes) : Buffer.alloc(WINDOW_BYTES);
+    this.arena = new Arena(Buffer.from(buffer, at.MEMORY_BYTES + windowBytes, memoryBytes));
+  }
+
+  take(bytes: number, contents: RegionContents): Region | undefined {
+    return bytes < SHORTEST_LEASE ? undefined : this.arena.take(bytes, contents);
+  }
+
+  /**
+   * Where `bytes` lie, if the kernels can reach them; undefined for ordinary memory. RangeError for what is the
+   * kernels' own: a caller's buffer there would be overwritten by the very call that it was made for.
+   */
+  reach(bytes: Uint8Array): number | undefined {
+    const { kernels } = this;
+    if (bytes.buffer !== kernels.bytes.buffer) return undefined;
+    if (bytes.byteOffset < kernels.at.MEMORY_BYTES) throw new RangeError("a buffer in the kernels' own memory");
+    return bytes.byteOffset;
   }
 
   /** Expands a 64-byte key. RangeError if its halves are equal, which makes XTS insecure. */
@@ -47,7 +78,7 @@ export class Workspace {
     }
   }
 
-  /** Zeroes `key` and what its volume left in the memory. */
+  /** Zeroes `key` and all plain text that is in the memory; where it is in use, when that ends. */
   forget(key: KernelKey | undefined): void {
     const { call, at, bytes } = this.kernels;
     if (key !== undefined) {
@@ -57,7 +88,16 @@ export class Workspace {
       this.#key = undefined;
     }
     bytes.fill(0, at.PLAIN, at.STORED + at.STORED_BYTES);
+    this.window.fill(0);
+    this.arena.forgetPlain();
   }
+}
+
+/** RangeError if the two have a byte in common. */
+export function refuseOverlap(one: Uint8Array, other: Uint8Array): void {
+  if (one.buffer !== other.buffer) return;
+  const distance = other.byteOffset - one.byteOffset;
+  if (distance < one.length && -distance < other.length) throw new RangeError('overlapping buffers');
 }
 
 /** The 16 bytes of a UUID in RFC 4122 order. */

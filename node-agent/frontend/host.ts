@@ -186,7 +186,8 @@ export class FrontendHost {
       onCodecError: (error) => log('warn', 'blocks cannot be encoded or decoded', { error: String(error) }),
     });
     try {
-      const server = await NbdServer.listen({ socketPath, exportName: volume.id, device, clock, log });
+      const { memory } = this.#options.codec;
+      const server = await NbdServer.listen({ socketPath, exportName: volume.id, device, memory, clock, log });
       return { generation, readOnly, frontend, codec, server };
     } catch (error) {
       await frontend.close();

@@ -1,6 +1,9 @@
 import type { Socket } from 'node:net';
 import type { IoStatus } from '../../core/messages.js';
 import type { Clock, Timer } from '../../core/ports.js';
+import type { Lease } from '../../core/record.js';
+import type { IoMemory } from '../codec/index.js';
+import { type Receiver, receiveDirectly } from './direct-socket.js';
 import type { IoBudget } from './io-budget.js';
 import { NbdHandshake } from './nbd-handshake.js';
 import {
@@ -13,7 +16,7 @@ import {
   NbdProtocolError,
   TRANSMISSION,
 } from './nbd-protocol.js';
-import { dataReply, readErrorReply, statusReply } from './nbd-replies.js';
+import { type DataReply, dataReply, readErrorReply, statusReply } from './nbd-replies.js';
 import { type NbdRequest, type NbdRequestHeader, NbdRequestParser, type Verdict } from './nbd-requests.js';
 import { Slab } from './slab.js';
 import type { FrontendStats, OperationKind } from './stats.js';
@@ -25,10 +28,12 @@ export const HANDSHAKE_TIMEOUT_MS = 10_000;
 export const MAX_UNREAD_REPLY_BYTES = 4 << 20;
 
 export interface NbdConnectionOptions {
+  /** Just accepted; nothing was read of it. */
   readonly socket: Socket;
   readonly exportName: string;
   readonly device: ByteDevice;
   readonly budget: IoBudget;
+  readonly memory: IoMemory;
   readonly stats: FrontendStats;
   readonly clock: Clock;
   readonly log: (level: 'info' | 'warn', message: string, fields: Readonly<Record<string, unknown>>) => void;
@@ -60,21 +65,28 @@ export function transmissionFlags(device: ByteDevice): number {
   return device.readOnly ? base | readOnly : base | sendTrim | sendWriteZeroes | sendFastZero;
 }
 
+interface Reply {
+  readonly bytes: Buffer;
+  /** Released when the bytes have left. */
+  readonly lease: Lease | undefined;
+}
+
 /**
  * One client on one socket. Everything that one read brings is parsed in one go; answers that are ready in the
  * same turn of the event loop leave in one write.
  */
-export class NbdConnection {
+export class NbdConnection implements Receiver {
   readonly #socket: Socket;
   readonly #device: ByteDevice;
   readonly #budget: IoBudget;
+  readonly #memory: IoMemory;
   readonly #stats: FrontendStats;
   readonly #clock: Clock;
   readonly #log: NbdConnectionOptions['log'];
   readonly #onClosed: () => void;
   readonly #handshake: NbdHandshake;
   readonly #handshakeTimeout: Timer;
-  readonly #parser = new NbdRequestParser();
+  readonly #parser: NbdRequestParser;
   readonly #slab = new Slab();
   readonly #admit = (header: NbdRequestHeader): Verdict => this.#judge(header);
   #structured = false;
@@ -85,13 +97,14 @@ export class NbdConnection {
   #disconnecting = false;
   #closed = false;
   #inFlight = 0;
-  #replies: Buffer[] = [];
+  #replies: Reply[] = [];
   #flushScheduled = false;
 
   constructor(options: NbdConnectionOptions) {
-    this.#socket = options.socket;
     this.#device = options.device;
     this.#budget = options.budget;
+    this.#memory = options.memory;
+    this.#parser = new NbdRequestParser(options.memory);
     this.#stats = options.stats;
     this.#clock = options.clock;
     this.#log = options.log;
@@ -105,7 +118,7 @@ export class NbdConnection {
       },
     });
     this.#handshakeTimeout = options.clock.after(HANDSHAKE_TIMEOUT_MS, () => this.#fail('handshake took too long'));
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#socket = receiveDirectly(options.socket, this);
     this.#socket.on('drain', () => this.#onDrain());
     this.#socket.on('error', (error) => this.#log('info', 'NBD socket failed', { error: error.message }));
     this.#socket.on('close', () => this.#onClose());
@@ -117,7 +130,7 @@ export class NbdConnection {
   }
 
   #sendHandshake(): void {
-    this.#replies.push(...this.#handshake.takeOutput());
+    for (const bytes of this.#handshake.takeOutput()) this.#replies.push({ bytes, lease: undefined });
     this.#flushReplies();
   }
 
@@ -127,12 +140,23 @@ export class NbdConnection {
     this.#socket.destroy();
   }
 
-  #onData(chunk: Buffer): void {
-    if (this.#disconnecting || this.#closed) return;
-    try {
-      if (this.#handshake.state === 'negotiating') this.#negotiate(chunk);
-      else this.#parser.push(chunk);
+  target(): Buffer {
+    return this.#handshake.state === 'transmission' ? this.#parser.target() : this.#memory.window;
+  }
+
+  received(target: Buffer, length: number): boolean {
+    if (this.#disconnecting || this.#closed) return true;
+    this.#guarded(() => {
+      if (this.#handshake.state === 'negotiating') this.#negotiate(Buffer.from(target.subarray(0, length)));
+      else this.#parser.received(target, length);
       if (this.#handshake.state === 'transmission') this.#parse();
+    });
+    return !this.#waitsForBudget && !this.#waitsForReader;
+  }
+
+  #guarded(run: () => void): void {
+    try {
+      run();
     } catch (error) {
       if (!(error instanceof NbdProtocolError)) throw error;
       this.#fail(error.message);
@@ -152,9 +176,10 @@ export class NbdConnection {
   #parse(): void {
     while (!this.#disconnecting && !this.#closed && !this.#waitsForBudget && !this.#waitsForReader) {
       const request = this.#parser.next(this.#admit);
-      if (request === undefined) return;
+      if (request === undefined) break;
       this.#start(request);
     }
+    this.#parser.park();
   }
 
   /** What is to become of a request whose header is there. */
@@ -165,7 +190,6 @@ export class NbdConnection {
     if (this.#problem(header) !== ERR.ok) return 'discard';
     if (this.#socket.writableLength > MAX_UNREAD_REPLY_BYTES) {
       this.#waitsForReader = true;
-      this.#socket.pause();
       return 'wait';
     }
     const bytes = header.command === CMD.read || header.command === CMD.write ? header.length : 0;
@@ -174,7 +198,6 @@ export class NbdConnection {
       return 'take';
     }
     this.#waitsForBudget = true;
-    this.#socket.pause();
     return 'wait';
   }
 
@@ -196,10 +219,9 @@ export class NbdConnection {
   }
 
   #resume(): void {
-    if (this.#closed) return;
-    this.#socket.resume();
-    // Through the same door as new input, for its handling of errors.
-    this.#onData(Buffer.alloc(0));
+    if (this.#closed || this.#disconnecting) return;
+    this.#guarded(() => this.#parse());
+    if (!this.#waitsForBudget && !this.#waitsForReader) this.#socket.resume();
   }
 
   /** Why a request is refused without being tried; ERR.ok if it is not. */
@@ -216,7 +238,7 @@ export class NbdConnection {
   }
 
   #start(request: NbdRequest): void {
-    const { header, payload } = request;
+    const { header, payload, lease } = request;
     if (header.command === CMD.disconnect) {
       this.#disconnect();
       return;
@@ -225,13 +247,11 @@ export class NbdConnection {
     this.#reserved = undefined;
     if (reserved === undefined) {
       const error = this.#problem(header);
-      this.#reply(
-        header.command === CMD.read ? readErrorReply(header, error, this.#structured) : statusReply(header, error),
-      );
+      this.#reply(this.#errorReply(header, error));
       return;
     }
     this.#inFlight++;
-    void this.#run(header, payload).then((reply) => {
+    void this.#run(header, payload, lease).then((reply) => {
       this.#inFlight--;
       this.#reply(reply);
       this.#budget.release(reserved);
@@ -239,13 +259,12 @@ export class NbdConnection {
     });
   }
 
-  async #run(header: NbdRequestHeader, payload: Buffer | undefined): Promise<Buffer> {
+  async #run(header: NbdRequestHeader, payload: Buffer | undefined, lease: Lease | undefined): Promise<Reply> {
     const startedAtMs = this.#clock.now();
-    const answer =
-      header.command === CMD.read && header.length > 0 ? dataReply(header, this.#structured, this.#slab) : undefined;
+    const answer = header.command === CMD.read ? this.#dataReply(header) : undefined;
     let status: IoStatus;
     try {
-      status = await this.#perform(header, payload, answer?.data);
+      status = await this.#perform(header, payload, lease, answer?.data);
     } catch (error) {
       this.#log('warn', 'request failed', { command: header.command, error: String(error) });
       status = 'io-error';
@@ -255,21 +274,32 @@ export class NbdConnection {
     stats.seconds += (this.#clock.now() - startedAtMs) / 1000;
     if (status === 'ok') {
       if (header.command !== CMD.flush) stats.bytes += header.length;
-      return answer?.reply ?? this.#empty(header);
+      if (answer !== undefined) return { bytes: answer.reply, lease: answer.lease };
+      return { bytes: statusReply(header, ERR.ok, this.#slab), lease: undefined };
     }
     stats.errors++;
-    const error = errorOf(status);
-    return answer === undefined ? statusReply(header, error) : readErrorReply(header, error, this.#structured);
+    answer?.lease?.release();
+    return this.#errorReply(header, errorOf(status));
   }
 
-  /** Success without data: a READ of nothing needs a structured chunk, too. */
-  #empty(header: NbdRequestHeader): Buffer {
-    return header.command === CMD.read
-      ? dataReply(header, this.#structured, this.#slab).reply
-      : statusReply(header, ERR.ok);
+  #dataReply(header: NbdRequestHeader): DataReply {
+    return dataReply(header, this.#structured, this.#slab, this.#memory);
   }
 
-  #perform(header: NbdRequestHeader, payload: Buffer | undefined, data: Buffer | undefined): Promise<IoStatus> {
+  #errorReply(header: NbdRequestHeader, error: NbdError): Reply {
+    const bytes =
+      header.command === CMD.read
+        ? readErrorReply(header, error, this.#structured, this.#slab)
+        : statusReply(header, error, this.#slab);
+    return { bytes, lease: undefined };
+  }
+
+  #perform(
+    header: NbdRequestHeader,
+    payload: Buffer | undefined,
+    lease: Lease | undefined,
+    data: Buffer | undefined,
+  ): Promise<IoStatus> {
     const { command, offset, length } = header;
     const fua = (header.flags & CMD_FLAG.fua) !== 0;
     if (command === CMD.flush) return this.#device.flush();
@@ -278,7 +308,13 @@ export class NbdConnection {
       case CMD.read:
         return data === undefined ? Promise.resolve('invalid') : this.#device.read(offset, data);
       case CMD.write:
-        return payload === undefined ? Promise.resolve('invalid') : this.#device.write(offset, payload, fua);
+        if (payload === undefined) return Promise.resolve('invalid');
+        try {
+          return this.#device.write(offset, payload, fua, lease);
+        } finally {
+          // Whoever needs the payload any longer holds it by now.
+          lease?.release();
+        }
       case CMD.trim:
         return this.#device.trim(offset, length, fua);
       default:
@@ -287,8 +323,11 @@ export class NbdConnection {
     }
   }
 
-  #reply(reply: Buffer): void {
-    if (this.#closed) return;
+  #reply(reply: Reply): void {
+    if (this.#closed) {
+      reply.lease?.release();
+      return;
+    }
     this.#replies.push(reply);
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
@@ -303,7 +342,19 @@ export class NbdConnection {
     const replies = this.#replies;
     this.#replies = [];
     this.#socket.cork();
-    for (const reply of replies) if (reply.length > 0) this.#socket.write(reply);
+    for (let i = 0; i < replies.length; ) {
+      const { bytes, lease } = replies[i++]!;
+      if (lease !== undefined) {
+        this.#socket.write(bytes, () => lease.release());
+        continue;
+      }
+      // Answers that were cut one after the other from one slab leave as one piece.
+      let end = bytes.byteOffset + bytes.length;
+      for (; i < replies.length && follows(replies[i]!, bytes.buffer, end); i++) end += replies[i]!.bytes.length;
+      const { buffer, byteOffset } = bytes;
+      const whole = end === byteOffset + bytes.length ? bytes : Buffer.from(buffer, byteOffset, end - byteOffset);
+      if (whole.length > 0) this.#socket.write(whole);
+    }
     this.#socket.uncork();
   }
 
@@ -321,9 +372,15 @@ export class NbdConnection {
   #onClose(): void {
     this.#closed = true;
     this.#handshakeTimeout.cancel();
+    this.#parser.close();
+    for (const { lease } of this.#replies) lease?.release();
     this.#replies = [];
     if (this.#reserved !== undefined) this.#budget.release(this.#reserved);
     this.#reserved = undefined;
     this.#onClosed();
   }
+}
+
+function follows({ bytes, lease }: Reply, buffer: ArrayBufferLike, end: number): boolean {
+  return lease === undefined && bytes.buffer === buffer && bytes.byteOffset === end;
 }

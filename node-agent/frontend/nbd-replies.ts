@@ -1,3 +1,5 @@
+import type { Lease } from '../../core/record.js';
+import type { IoMemory } from '../codec/index.js';
 import { CHUNK, MAGIC_SIMPLE_REPLY, MAGIC_STRUCTURED_REPLY, type NbdError, REPLY_FLAG_DONE } from './nbd-protocol.js';
 import type { NbdRequestHeader } from './nbd-requests.js';
 import type { Slab } from './slab.js';
@@ -5,6 +7,9 @@ import type { Slab } from './slab.js';
 const SIMPLE_BYTES = 16;
 const STRUCTURED_BYTES = 20;
 const OFFSET_BYTES = 8;
+/** Error and length of a message, which is empty. */
+const ERROR_BYTES = 6;
+const DATA_ALIGNMENT = 16;
 
 function structuredHeader(reply: Buffer, header: NbdRequestHeader, chunk: number, length: number): void {
   reply.writeUInt32BE(MAGIC_STRUCTURED_REPLY, 0);
@@ -15,9 +20,7 @@ function structuredHeader(reply: Buffer, header: NbdRequestHeader, chunk: number
   reply.writeUInt32BE(length, 16);
 }
 
-/** The answer to anything that carries no data, good or bad. */
-export function statusReply(header: NbdRequestHeader, error: NbdError): Buffer {
-  const reply = Buffer.allocUnsafe(SIMPLE_BYTES);
+function simpleReply(reply: Buffer, header: NbdRequestHeader, error: NbdError): Buffer {
   reply.writeUInt32BE(MAGIC_SIMPLE_REPLY, 0);
   reply.writeUInt32BE(error, 4);
   reply.writeUInt32BE(header.cookieHigh, 8);
@@ -25,25 +28,40 @@ export function statusReply(header: NbdRequestHeader, error: NbdError): Buffer {
   return reply;
 }
 
+/** The answer to anything that carries no data, good or bad. */
+export function statusReply(header: NbdRequestHeader, error: NbdError, slab: Slab): Buffer {
+  return simpleReply(slab.take(SIMPLE_BYTES), header, error);
+}
+
 /** A READ fails; with structured replies on, it may not be answered by a simple one. */
-export function readErrorReply(header: NbdRequestHeader, error: NbdError, structured: boolean): Buffer {
-  if (!structured) return statusReply(header, error);
-  const reply = Buffer.alloc(STRUCTURED_BYTES + 6);
-  structuredHeader(reply, header, CHUNK.error, 6);
+export function readErrorReply(header: NbdRequestHeader, error: NbdError, structured: boolean, slab: Slab): Buffer {
+  if (!structured) return statusReply(header, error, slab);
+  const reply = slab.take(STRUCTURED_BYTES + ERROR_BYTES).fill(0);
+  structuredHeader(reply, header, CHUNK.error, ERROR_BYTES);
   reply.writeUInt32BE(error, STRUCTURED_BYTES);
   return reply;
 }
 
-/** A READ's answer with room for its data, which is one chunk and one buffer. */
-export function dataReply(header: NbdRequestHeader, structured: boolean, slab: Slab): { reply: Buffer; data: Buffer } {
-  if (!structured) {
-    const reply = slab.take(SIMPLE_BYTES + header.length);
-    statusReply(header, 0).copy(reply);
-    return { reply, data: reply.subarray(SIMPLE_BYTES) };
+/** A READ's answer with room for its data: one chunk, one buffer. */
+export interface DataReply {
+  readonly reply: Buffer;
+  readonly data: Buffer;
+  /** Of a reply in memory of its own, held once. */
+  readonly lease: Lease | undefined;
+}
+
+export function dataReply(header: NbdRequestHeader, structured: boolean, slab: Slab, memory: IoMemory): DataReply {
+  const before = structured ? STRUCTURED_BYTES + OFFSET_BYTES : SIMPLE_BYTES;
+  // The data are aligned, as what fills them works on 16 bytes at a time.
+  const dataAt = (before + DATA_ALIGNMENT - 1) & ~(DATA_ALIGNMENT - 1);
+  const region = memory.take(dataAt + header.length, 'plain');
+  const reply = region?.bytes.subarray(dataAt - before) ?? slab.take(before + header.length);
+  if (structured) {
+    structuredHeader(reply, header, CHUNK.offsetData, OFFSET_BYTES + header.length);
+    reply.writeUInt32BE(Math.floor(header.offset / 2 ** 32), STRUCTURED_BYTES);
+    reply.writeUInt32BE(header.offset % 2 ** 32, STRUCTURED_BYTES + 4);
+  } else {
+    simpleReply(reply, header, 0);
   }
-  const reply = slab.take(STRUCTURED_BYTES + OFFSET_BYTES + header.length);
-  structuredHeader(reply, header, CHUNK.offsetData, OFFSET_BYTES + header.length);
-  reply.writeUInt32BE(Math.floor(header.offset / 2 ** 32), STRUCTURED_BYTES);
-  reply.writeUInt32BE(header.offset % 2 ** 32, STRUCTURED_BYTES + 4);
-  return { reply, data: reply.subarray(STRUCTURED_BYTES + OFFSET_BYTES) };
+  return { reply, data: reply.subarray(before), lease: region };
 }

@@ -1,3 +1,5 @@
+import type { Lease } from '../../core/record.js';
+import type { IoMemory, Region } from '../codec/index.js';
 import { CMD, MAGIC_REQUEST, NbdProtocolError, REQUEST_BYTES } from './nbd-protocol.js';
 
 export interface NbdRequestHeader {
@@ -13,8 +15,13 @@ export interface NbdRequestHeader {
 
 export interface NbdRequest {
   readonly header: NbdRequestHeader;
-  /** Of a write that was admitted; a view on what was pushed, or a buffer of its own. */
+  /** Of a write that was admitted. */
   readonly payload: Buffer | undefined;
+  /**
+   * Of a payload in memory of its own: held once, for whoever takes the request. Without a lease the payload is
+   * there until `park`.
+   */
+  readonly lease: Lease | undefined;
 }
 
 /**
@@ -24,26 +31,74 @@ export interface NbdRequest {
 export type Verdict = 'take' | 'discard' | 'wait';
 
 const EMPTY = Buffer.alloc(0);
+/** From this length on a read of its own costs less than moving half of a payload. */
+const LONG_PAYLOAD_BYTES = 32 * 1024;
 
 /**
- * Cuts what a client sends after the handshake into requests. A payload is allocated only after its request
- * was admitted. Errors: NbdProtocolError.
+ * Cuts what a client sends after the handshake into requests. What arrives is read into a window that all connections
+ * share and is parsed where it lies; a long payload that is not there as a whole gets memory of its own, after its
+ * request was admitted, into which the rest is read. While long payloads follow each other, headers are read by
+ * themselves, so that no part of a payload ever has to be moved.
+ *
+ * The order of calls: `target`, `received`, `next` until it gives nothing, `park`. Errors: NbdProtocolError.
  */
 export class NbdRequestParser {
+  readonly #memory: IoMemory;
   #input: Buffer = EMPTY;
   #at = 0;
   #header: NbdRequestHeader | undefined;
   /** Payload of the current request that is being put together, and how much of it is there. */
   #payload: Buffer | undefined;
+  #region: Region | undefined;
   #filled = 0;
   /** Bytes of a refused payload still to be read over. */
   #discard = 0;
   #verdict: Verdict = 'wait';
+  /** The payload before was long: the next header is read by itself. */
+  #expectsLong = false;
+  /** What `target` gave last, if it is the rest of the payload. */
+  #rest: Buffer | undefined;
 
+  constructor(memory: IoMemory) {
+    this.#memory = memory;
+  }
+
+  /** Where the next bytes go. */
+  target(): Buffer {
+    this.#rest = this.#payload?.subarray(this.#filled);
+    if (this.#rest !== undefined) return this.#rest;
+    // Of this connection alone, as it holds what was read before, if anything.
+    if (this.#expectsLong && this.#header === undefined) {
+      return Buffer.allocUnsafe(Math.max(1, REQUEST_BYTES - (this.#input.length - this.#at)));
+    }
+    return this.#memory.window;
+  }
+
+  /** The first `length` bytes of `target` are there. */
+  received(target: Buffer, length: number): void {
+    if (this.#payload !== undefined && target === this.#rest) this.#filled += length;
+    else this.push(target.subarray(0, length));
+  }
+
+  /** Bytes that came otherwise. */
   push(chunk: Buffer): void {
     const left = this.#input.length - this.#at;
     this.#input = left === 0 ? chunk : Buffer.concat([this.#input.subarray(this.#at), chunk]);
     this.#at = 0;
+  }
+
+  /** Keeps what is not parsed yet: the window is somebody else's from now on. */
+  park(): void {
+    const left = this.#input.subarray(this.#at);
+    this.#at = 0;
+    this.#input = left.length === 0 ? EMPTY : Buffer.from(left);
+  }
+
+  /** The connection is gone. */
+  close(): void {
+    this.#region?.release();
+    this.#region = undefined;
+    this.#payload = undefined;
   }
 
   /** The next whole request; undefined if there is none, or if `admit` says `wait`. */
@@ -69,27 +124,31 @@ export class NbdRequestParser {
 
   #takePayload(header: NbdRequestHeader, bytes: number): NbdRequest | undefined {
     const available = this.#input.length - this.#at;
+    this.#expectsLong = bytes >= LONG_PAYLOAD_BYTES;
     if (this.#payload === undefined) {
       if (available >= bytes) {
         const whole = this.#input.subarray(this.#at, this.#at + bytes);
         this.#at += bytes;
         return this.#complete(header, whole);
       }
-      this.#payload = Buffer.allocUnsafe(bytes);
+      this.#region = this.#memory.take(bytes, 'plain');
+      this.#payload = this.#region?.bytes ?? Buffer.allocUnsafe(bytes);
       this.#filled = 0;
     }
     const copied = Math.min(available, bytes - this.#filled);
-    this.#input.copy(this.#payload, this.#filled, this.#at, this.#at + copied);
+    if (copied > 0) this.#input.copy(this.#payload, this.#filled, this.#at, this.#at + copied);
     this.#at += copied;
     this.#filled += copied;
     return this.#filled === bytes ? this.#complete(header, this.#payload) : undefined;
   }
 
   #complete(header: NbdRequestHeader, payload: Buffer | undefined): NbdRequest {
+    const lease = this.#region;
     this.#header = undefined;
     this.#payload = undefined;
+    this.#region = undefined;
     this.#verdict = 'wait';
-    return { header, payload };
+    return { header, payload, lease };
   }
 
   #parseHeader(): NbdRequestHeader | undefined {

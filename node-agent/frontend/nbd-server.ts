@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { DomainError } from '../../core/errors.js';
 import type { Clock } from '../../core/ports.js';
+import type { IoMemory } from '../codec/index.js';
 import { IoBudget } from './io-budget.js';
 import { NbdConnection, type NbdConnectionOptions } from './nbd-connection.js';
 import { MAX_REQUEST_BYTES } from './nbd-protocol.js';
@@ -22,6 +23,8 @@ export interface NbdServerOptions {
   readonly socketPath: string;
   readonly exportName: string;
   readonly device: ByteDevice;
+  /** Where requests are received and long answers made. */
+  readonly memory: IoMemory;
   readonly clock: Clock;
   readonly log: NbdConnectionOptions['log'];
 }
@@ -38,7 +41,7 @@ export class NbdServer {
   private constructor(options: NbdServerOptions) {
     this.#options = options;
     this.socketPath = options.socketPath;
-    this.#server = createServer((socket) => this.#onConnection(socket));
+    this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#onConnection(socket));
   }
 
   /**
@@ -92,6 +95,7 @@ export class NbdServer {
       exportName: this.#options.exportName,
       device: this.#options.device,
       budget: this.#budget,
+      memory: this.#options.memory,
       stats: this.stats,
       clock: this.#options.clock,
       log: this.#options.log,

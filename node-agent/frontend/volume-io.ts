@@ -1,6 +1,14 @@
 import type { VolumeFrontend } from '../../core/frontend/volume-frontend.js';
 import type { IoStatus } from '../../core/messages.js';
-import { type Batch, ENTRY_BYTES, MAX_BATCH_PAYLOAD_BYTES, writeEntry, zeroEntry } from '../../core/record.js';
+import {
+  type Batch,
+  ENTRY_BYTES,
+  type Lease,
+  MAX_BATCH_PAYLOAD_BYTES,
+  release,
+  writeEntry,
+  zeroEntry,
+} from '../../core/record.js';
 import type { BlockNumber } from '../../core/types.js';
 import { CodecClosedError, type VolumeCodec } from '../codec/index.js';
 import { RangeLock } from './range-lock.js';
@@ -12,8 +20,8 @@ export interface ByteDevice {
   readonly readOnly: boolean;
   /** Fills `into`. */
   read(offset: number, into: Buffer): Promise<IoStatus>;
-  /** `data` is not changed by anybody until the answer. */
-  write(offset: number, data: Buffer, fua: boolean): Promise<IoStatus>;
+  /** `data` is the caller's again when the call returns: what is needed longer is copied, or `lease`, if there is one, held. */
+  write(offset: number, data: Buffer, fua: boolean, lease?: Lease): Promise<IoStatus>;
   zero(offset: number, length: number, fua: boolean): Promise<IoStatus>;
   /** Frees what it can of the range: whole blocks, which then read as zeroes. */
   trim(offset: number, length: number, fua: boolean): Promise<IoStatus>;
@@ -88,7 +96,7 @@ export class VolumeIo implements ByteDevice {
     return status;
   }
 
-  async write(offset: number, data: Buffer, fua: boolean): Promise<IoStatus> {
+  async write(offset: number, data: Buffer, fua: boolean, lease?: Lease): Promise<IoStatus> {
     if (this.readOnly) return 'read-only';
     const size = this.#blockSize;
     const first = Math.floor(offset / size);
@@ -96,9 +104,24 @@ export class VolumeIo implements ByteDevice {
     const isWhole = offset === first * size && data.length === (end - first) * size;
     const isOneStep = isWhole && end - first <= this.#batchBlocks && data.length < this.#offloadBytes;
     if (isOneStep && !this.#lock.overlaps(first, end)) {
-      return this.#frontend.write(this.#codec.encode(data, first), fua);
+      return this.#send(this.#codec.encode(data, first), fua);
     }
-    return this.#locked(first, end, (submitted) => this.#writeLocked(first, end, offset, data, fua, submitted));
+    const kept = lease === undefined ? Buffer.from(data) : data;
+    lease?.retain();
+    try {
+      return await this.#locked(first, end, (submitted) => this.#writeLocked(first, end, offset, kept, fua, submitted));
+    } finally {
+      lease?.release();
+    }
+  }
+
+  /** The batch is in use until its answer. */
+  async #send(batch: Batch, fua: boolean): Promise<IoStatus> {
+    try {
+      return await this.#frontend.write(batch, fua);
+    } finally {
+      release(batch);
+    }
   }
 
   async zero(offset: number, length: number, fua: boolean): Promise<IoStatus> {
@@ -175,7 +198,7 @@ export class VolumeIo implements ByteDevice {
       const at = block * size;
       const from = Math.max(offset, at);
       data.copy(plain, from - at, from - offset, Math.min(offset + data.length, at + size) - offset);
-      writes.push(this.#frontend.write(this.#codec.encode(plain, block), fua));
+      writes.push(this.#send(this.#codec.encode(plain, block), fua));
     }
     const batches: Promise<Submission>[] = [];
     for (let block = edges.wholeFirst; block < edges.wholeEnd; block += this.#batchBlocks) {
@@ -194,7 +217,7 @@ export class VolumeIo implements ByteDevice {
     try {
       const isLong = plain.length >= this.#offloadBytes;
       const batch = isLong ? await this.#codec.encodeAsync(plain, block) : this.#codec.encode(plain, block);
-      return { written: this.#frontend.write(batch, fua) };
+      return { written: this.#send(batch, fua) };
     } catch (error) {
       return { written: Promise.resolve(this.#failed(error)) };
     }
@@ -215,7 +238,7 @@ export class VolumeIo implements ByteDevice {
     for (const { block, plain } of edges.blocks) {
       const at = block * size;
       plain.fill(0, Math.max(offset, at) - at, Math.min(offset + length, at + size) - at);
-      writes.push(this.#frontend.write(this.#codec.encode(plain, block), fua));
+      writes.push(this.#send(this.#codec.encode(plain, block), fua));
     }
     if (edges.wholeFirst < edges.wholeEnd) {
       writes.push(this.#frontend.write(zeroBatch(edges.wholeFirst, edges.wholeEnd), fua));
@@ -269,6 +292,8 @@ export class VolumeIo implements ByteDevice {
       return 'ok';
     } catch (error) {
       return this.#failed(error);
+    } finally {
+      release(batch);
     }
   }
 

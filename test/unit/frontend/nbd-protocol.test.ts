@@ -10,6 +10,7 @@ import { NbdHandshake } from '../../../node-agent/frontend/nbd-handshake.js';
 import { CMD, MAX_OPTION_BYTES, NbdProtocolError, OPT } from '../../../node-agent/frontend/nbd-protocol.js';
 import { NbdRequestParser, type Verdict } from '../../../node-agent/frontend/nbd-requests.js';
 import { openWorld, testVolume, type World } from './attached-volume.js';
+import { POISON, TestMemory } from './test-memory.js';
 
 const exported = { name: 'volume', sizeBytes: 1 << 30, flags: 1, preferredBlockBytes: 4096 };
 
@@ -157,26 +158,36 @@ describe('the request parser', () => {
     const wanted = fc.record({
       command: fc.constantFrom(CMD.read, CMD.write, CMD.flush, CMD.trim, 77),
       offset: fc.nat(1 << 30),
-      length: fc.nat(300),
+      // The last are long enough for memory of their own, and for headers to be read by themselves.
+      length: fc.oneof(
+        { weight: 4, arbitrary: fc.nat(300) },
+        { weight: 1, arbitrary: fc.integer({ min: 30_000, max: 90_000 }) },
+      ),
       flags: fc.nat(31),
     });
     fc.assert(
       fc.property(
         fc.array(wanted, { maxLength: 12 }),
-        fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 10 }),
+        fc.array(fc.oneof(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 1000, max: 200_000 })), {
+          minLength: 1,
+          maxLength: 10,
+        }),
         fc.infiniteStream(fc.constantFrom<Verdict>('take', 'discard', 'wait')),
         (requests, sizes, verdicts) => {
           const payloads = requests.map((r, i) => Buffer.alloc(r.command === CMD.write ? r.length : 0, i + 1));
           const input = Buffer.concat(
             requests.flatMap((r, i) => [request(r.command, { ...r, cookie: i }), payloads[i] ?? Buffer.alloc(0)]),
           );
-          const parser = new NbdRequestParser();
+          const memory = new TestMemory();
+          const parser = new NbdRequestParser(memory);
           const given: Verdict[] = [];
           const found: { cookie: number; offset: number; payload: Buffer | undefined }[] = [];
-          let size = 0;
-          for (let at = 0; at < input.length; at += size) {
-            size = sizes[at % sizes.length] ?? 1;
-            parser.push(input.subarray(at, at + size));
+          for (let at = 0; at < input.length; ) {
+            const target = parser.target();
+            const length = Math.min(sizes[at % sizes.length] ?? 1, target.length, input.length - at);
+            input.copy(target, 0, at, at + length);
+            at += length;
+            parser.received(target, length);
             for (;;) {
               let waited = false;
               const next = parser.next(() => {
@@ -185,11 +196,21 @@ describe('the request parser', () => {
                 else given.push(verdict);
                 return verdict;
               });
-              if (next === undefined && waited) continue;
+              if (next === undefined && waited) {
+                parser.park();
+                memory.window.fill(POISON);
+                continue;
+              }
               if (next === undefined) break;
-              found.push({ cookie: next.header.cookieLow, offset: next.header.offset, payload: next.payload });
+              const { header, payload, lease } = next;
+              found.push({ cookie: header.cookieLow, offset: header.offset, payload: payload && Buffer.from(payload) });
+              lease?.release();
             }
+            parser.park();
+            memory.window.fill(POISON);
           }
+          parser.close();
+          expect(memory.held).toBe(0);
           expect(found.map(({ cookie }) => cookie)).toEqual(requests.map((_, i) => i));
           found.forEach(({ payload, offset }, i) => {
             expect(offset).toBe(requests[i]?.offset);
@@ -202,8 +223,19 @@ describe('the request parser', () => {
     );
   });
 
+  it('gives the memory of an unfinished payload back when the client is gone', () => {
+    const memory = new TestMemory();
+    const parser = new NbdRequestParser(memory);
+    parser.push(request(CMD.write, { offset: 0, length: 64 << 10, cookie: 1 }));
+    expect(parser.next(() => 'take')).toBeUndefined();
+    expect(memory.held).toBe(1);
+    parser.received(parser.target(), 100);
+    parser.close();
+    expect(memory.held).toBe(0);
+  });
+
   it('refuses what is no request', () => {
-    const parser = new NbdRequestParser();
+    const parser = new NbdRequestParser(new TestMemory());
     parser.push(Buffer.alloc(28, 7));
     expect(() => parser.next(() => 'take')).toThrow(NbdProtocolError);
   });

@@ -1,0 +1,51 @@
+/** Memory to be given back, as tests count it: what was released is overwritten at once. */
+
+import type { IoMemory, Region } from '../../../node-agent/codec/index.js';
+
+export const POISON = 0xdd;
+const WINDOW_BYTES = 64 << 10;
+const SHORTEST = 16 << 10;
+
+export class TestMemory implements IoMemory {
+  readonly window = Buffer.alloc(WINDOW_BYTES, POISON);
+  /** Regions that somebody holds. */
+  held = 0;
+
+  take(bytes: number): Region | undefined {
+    return bytes < SHORTEST ? undefined : new PoisonedRegion(Buffer.alloc(bytes, POISON), this);
+  }
+}
+
+/** A region that shows it when somebody uses it too long. */
+export class PoisonedRegion implements Region {
+  bytes: Buffer;
+  readonly #owner: { held: number };
+  #holders = 1;
+
+  constructor(bytes: Buffer, owner: { held: number }) {
+    this.bytes = bytes;
+    this.#owner = owner;
+    owner.held++;
+  }
+
+  get exclusive(): boolean {
+    return this.#holders === 1;
+  }
+
+  shrink(length: number): Buffer {
+    this.bytes = this.bytes.subarray(0, length);
+    return this.bytes;
+  }
+
+  retain(): void {
+    if (this.#holders === 0) throw new Error('held after it was given back');
+    this.#holders++;
+  }
+
+  release(): void {
+    if (this.#holders === 0) throw new Error('released more often than held');
+    if (--this.#holders > 0) return;
+    this.bytes.fill(POISON);
+    this.#owner.held--;
+  }
+}
