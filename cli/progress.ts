@@ -1,6 +1,7 @@
 /** Waits for something that the cluster does, and shows on standard error how far it is. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError } from '../client/errors.js';
 import type { Context } from './context.js';
 import { CliError, EXIT } from './errors.js';
 
@@ -16,13 +17,24 @@ export interface Step<T> {
   readonly result?: T;
 }
 
+/** A node that does not answer for a while ends nothing: the operation goes on without it. Errors: those of `look`. */
+async function lookPatiently<T>(look: () => Promise<Step<T>>): Promise<Step<T>> {
+  try {
+    return await look();
+  } catch (error) {
+    const mayPass = error instanceof ApiError && (error.failure !== 'refused' || error.status === 503);
+    if (mayPass) return { text: `waiting for an answer: ${error.reason}` };
+    throw error;
+  }
+}
+
 /** Errors: those of `look`; CliError('timed out') when the command's time is over: what was begun goes on. */
 export async function waitUntil<T>({ client, streams }: Context, look: () => Promise<Step<T>>): Promise<T> {
   const { err, interactive = false } = streams;
   if (!client.settings.timeoutGiven) client.allowAtLeast(PATIENCE_MS);
   let shown = '';
   for (;;) {
-    const { text, result } = await look();
+    const { text, result } = await lookPatiently(look);
     if (text !== shown) err(interactive ? `${CLEAR_LINE}${text}` : `${text}\n`);
     shown = text;
     if (result !== undefined) {

@@ -16,6 +16,7 @@ import { readBootId, systemClock, systemRandom } from './clock.js';
 import { loadCodec } from './codec/index.js';
 import { type Config, formatEndpoint } from './config.js';
 import { startControl } from './control/index.js';
+import { listOperations } from './control/operations.js';
 import { Erasure } from './erasure.js';
 import { FrontendHost } from './frontend/host.js';
 import { Gossip } from './gossip/index.js';
@@ -282,6 +283,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
   const app = createApi({
     state,
     controller: control.controller,
+    operations: () => listOperations(control.controller.client, Date.now),
     secret: clusterKey,
     self: { node: self },
     deploymentStatus: (deployment, timeoutMs) => replication.remoteStatus(deployment, timeoutMs),

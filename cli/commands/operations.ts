@@ -1,6 +1,7 @@
 /** What the cluster is doing. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError } from '../../client/errors.js';
 import type { ApiOperation } from '../../client/types.js';
 import { type Context, show } from '../context.js';
 import { type Cell, formatAge, formatBytes, formatTable, type View } from '../format.js';
@@ -26,7 +27,11 @@ export async function showOperations(context: Context, names: string[], flags: O
   if (flags.watch !== true) return print(context, await look(context, names, flags));
   if (!client.settings.timeoutGiven) client.allowAtLeast(Number.MAX_SAFE_INTEGER);
   while (client.remainingMs > 0) {
-    const operations = await look(context, names, flags);
+    const operations = await look(context, names, flags).catch((error: unknown) => {
+      if (error instanceof ApiError && client.remainingMs === 0) return undefined;
+      throw error;
+    });
+    if (operations === undefined) return;
     if (streams.interactive === true) streams.out(CLEAR_SCREEN);
     await print({ ...context, nowMs: Date.now() }, operations);
     await sleep(Math.min(WATCH_INTERVAL_MS, client.remainingMs));

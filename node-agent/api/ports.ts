@@ -4,6 +4,7 @@ import type { Registry } from 'prom-client';
 import type { VolumeController } from '../../core/controller.js';
 import type { Placement } from '../../core/domain.js';
 import type { DeploymentStatus } from '../../core/messages.js';
+import type { Operation } from '../../core/operation.js';
 import type { Clock, Random } from '../../core/ports.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
 import type { Codec } from '../codec/index.js';
@@ -15,6 +16,8 @@ export type NodeHealth = 'online' | 'offline' | 'unknown';
 export interface ApiDependencies {
   readonly state: ClusterState;
   readonly controller: VolumeController;
+  /** What runs. Errors: 'controller-unavailable'. */
+  readonly operations: () => Promise<readonly Operation[]>;
   /** The cluster key, at least 32 bytes; the key that signs tokens is derived from it, so it is equal on all nodes. */
   readonly secret: Uint8Array;
   readonly self: { readonly node: NodeId };

@@ -6,6 +6,7 @@ import { clusterRoutes, licenceRoutes } from './cluster.js';
 import { namespaceRoutes } from './namespaces.js';
 import { nodeRoutes } from './nodes.js';
 import { openApiRoute } from './openapi.js';
+import { operationRoutes } from './operations.js';
 import { policyRoutes } from './policies.js';
 import { poolRoutes } from './pools.js';
 import { userRoutes } from './users.js';
@@ -24,6 +25,7 @@ export const ROUTES: readonly Route[] = [
   ...nodeRoutes,
   ...clusterRoutes,
   ...licenceRoutes,
+  ...operationRoutes,
   ...poolRoutes,
   ...volumeRoutes,
   ...volumeAttachmentRoutes,

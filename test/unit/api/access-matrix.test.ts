@@ -69,6 +69,7 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   getCluster: LOGIN,
   updateCluster: CHANGES_ALL,
   getLicence: LOGIN,
+  listOperations: LOGIN,
   createVolume: VOLUME_WRITE,
   listVolumes: VOLUME_READ,
   getVolume: VOLUME_READ,

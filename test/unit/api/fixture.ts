@@ -8,6 +8,7 @@ import { vi } from 'vitest';
 import type { VerifyReport, VolumeController } from '../../../core/controller.js';
 import { DomainError } from '../../../core/errors.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
+import type { Operation } from '../../../core/operation.js';
 import type { DeploymentId, Generation, NodeId, UserId, VolumeId } from '../../../core/types.js';
 import { createApi } from '../../../node-agent/api/app.js';
 import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
@@ -114,6 +115,8 @@ export interface Fixture {
   readonly nodes: NodeId[];
   readonly offline: Set<NodeId>;
   readonly statuses: Map<DeploymentId, DeploymentStatus>;
+  /** What the control plane is doing. */
+  readonly operations: Operation[];
   /** Of the default namespace. */
   readonly namespace: string;
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
@@ -141,10 +144,12 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
   await vi.waitUntil(() => state.nodes.cached.size === nodes.length);
   const controller = new TestController(state, () => nodes.filter((node) => !offline.has(node)));
   const statuses = new Map<DeploymentId, DeploymentStatus>();
+  const operations: Operation[] = [];
   const health = (node: NodeId): NodeHealth => (offline.has(node) ? 'offline' : 'online');
   const app = createApi({
     state,
     controller,
+    operations: async () => operations,
     secret: SECRET,
     self: { node: nodes[0] as NodeId },
     deploymentStatus: async ({ deployment }) => {
@@ -181,5 +186,5 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
     send(method, `/v2${path}`, body, headers);
   const namespace = (await request('GET', '/namespaces')).body[0].id;
   const close = () => state.close();
-  return { app, state, controller, nodes, offline, statuses, namespace, request, login, tokenOf, close };
+  return { app, state, controller, nodes, offline, statuses, operations, namespace, request, login, tokenOf, close };
 }

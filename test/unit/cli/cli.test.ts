@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { DomainError } from '../../../core/errors.js';
+import type { NodeId } from '../../../core/types.js';
 import { TestEtcd } from '../../setup/etcd.js';
 import { ADMIN, type Fixture } from '../api/fixture.js';
 import { CliHarness } from './harness.js';
@@ -300,5 +301,84 @@ describe('exit codes', () => {
     api.controller.attach = () => new Promise((resolve) => setTimeout(resolve, 1500));
     await cli('create', 'volume', 'data');
     expect((await cli('attach', 'data', 'node-1', '--timeout', '500ms')).code).toBe(124);
+  });
+});
+
+describe('operations', () => {
+  it('are shown with progress and obstacles, of the namespace or of all', async () => {
+    await cli('create', 'volume', 'data');
+    const { id, namespaceID } = await json('get', 'volume', 'data');
+    const node = api.nodes[1] as NodeId;
+    const startedAt = new Date(Date.now() - 90_000).toISOString();
+    const about = { volume: id, node, startedAt };
+    const progress = { percent: 40.9, blocksDone: 4, blocksTotal: 10, bytesCopied: 3 * 2 ** 20 };
+    api.operations.push(
+      { ...about, id: `volume/${id}/sync/x`, kind: 'DeltaSync', summary: 'Bring copy x up to date', progress },
+      { ...about, id: `volume/${id}`, kind: 'Volume', summary: 'degraded', waitsFor: 'node-3' },
+      { id: `fence-node/${node}`, kind: 'FenceNode', node, startedAt, summary: 'it is dead' },
+    );
+    const { out } = await cli('operations', 'data');
+    expect(out.split('\n')).toEqual([
+      'NAMESPACE  VOLUME  OPERATION  NODE    STARTED       PROGRESS              STATE',
+      'default    data    DeltaSync  node-2  1 minute ago  40% (3.0 MiB copied)  Bring copy x up to date',
+      'default    data    Volume     node-2  1 minute ago                        degraded; node-3',
+      '',
+    ]);
+    expect(await json('operations', '-n', 'default')).toHaveLength(2);
+    const all = await json('operations', '-A');
+    expect(all).toHaveLength(3);
+    expect(all[0]).toMatchObject({ volumeID: id, namespaceID, namespaceName: 'default', nodeName: 'node-2', progress });
+    expect(await json('operations', 'other')).toEqual([]);
+    const watched = await cli('operations', '--watch', '--timeout', '1500ms');
+    expect(watched.code).toBe(0);
+    expect(watched.out.match(/^NAMESPACE/gm)?.length).toBeGreaterThan(1);
+  });
+});
+
+describe('terminals', () => {
+  const GREEN = '\u001b[32m';
+  const RED = '\u001b[31m';
+
+  it('have colours for what is well and what is not', async () => {
+    api.offline.add(api.nodes[2] as NodeId);
+    const { out } = await harness.with({ colours: true }, 'get', 'nodes');
+    expect(out).toContain(`${GREEN}online\u001b[0m `);
+    expect(out).toContain(`${RED}offline\u001b[0m `);
+    const plain = (await cli('get', 'nodes')).out;
+    expect(plain).not.toContain('\u001b');
+    expect(out.replaceAll(GREEN, '').replaceAll(RED, '').replaceAll('\u001b[0m', '')).toBe(plain);
+  });
+
+  it('and programs see wide tables', async () => {
+    await cli('create', 'volume', 'data', '-r', '1', '-l', 'app=web');
+    const { id } = await json('get', 'volume', 'data');
+    const [header, row] = (await cli('get', 'volumes', '-o', 'wide')).out.split('\n');
+    expect(header).toMatch(
+      /^NAMESPACE +NAME +SIZE +LOCATION +ATTACHED ON +REPLICAS +AGE +REPLICA NODES +FILESYSTEM +ID +/,
+    );
+    expect(row).toMatch(new RegExp(`node-2 \\(ready\\) +ext4 +${id} +app=web,`));
+    expect((await cli('get', 'nodes', '-o', 'wide')).out).toMatch(
+      /^NAME +HEALTH +AGE +CORDONED +AVAILABLE +TOTAL +ADDRESS/,
+    );
+  });
+});
+
+describe('--wait', () => {
+  it('shows how far the replicas are, and ends when they are as wanted', async () => {
+    await cli('create', 'volume', 'data', '-r', '1');
+    const { id } = await json('get', 'volume', 'data');
+    const waiting = cli('update', 'volume', 'replicas', 'data', '0', '--wait', '--timeout', '20s', UNDERSTOOD);
+    await expect.poll(async () => (await json('get', 'volume', 'data')).labels['storageos.com/replicas']).not.toBe('1');
+    // What the volume's workflow does: the surplus copy goes.
+    await api.state.memberships.update(id, (record) => ({ ...record, inSync: record.inSync.slice(0, 1) }));
+    await api.state.volumes.update(id, (volume) => ({ ...volume, placements: volume.placements.slice(0, 1) }));
+    const { code, err } = await waiting;
+    expect([code, err]).toEqual([0, expect.stringMatching(/^data: 1 of 0 .*\ndata: 0 of 0 replicas in sync\n$/)]);
+  });
+
+  it('says that it goes on when the time is over', async () => {
+    await cli('create', 'volume', 'data');
+    const late = await cli('update', 'volume', 'replicas', 'data', '2', '--wait', '--timeout', '1s', UNDERSTOOD);
+    expect(late).toMatchObject({ code: 124, err: expect.stringContaining('goes on in the background') });
   });
 });

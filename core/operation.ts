@@ -1,0 +1,31 @@
+/** What the control plane is doing, for people who wait for it. */
+
+import type { NodeId, VolumeId } from './types.js';
+
+/** Operations that a list holds at the most. */
+export const MAX_OPERATIONS = 500;
+
+export interface OperationProgress {
+  /** 0–100. */
+  readonly percent: number;
+  readonly blocksDone: number;
+  readonly blocksTotal: number;
+  readonly bytesCopied: number;
+}
+
+export interface Operation {
+  /** Of the workflow. */
+  readonly id: string;
+  /** The workflow's type; `Volume`: the volume is not as it is wanted, and `summary` says how. */
+  readonly kind: string;
+  readonly volume?: VolumeId;
+  /** That it is about; of a volume, its primary's. */
+  readonly node?: NodeId;
+  /** RFC 3339. */
+  readonly startedAt: string;
+  /** What it does, or in which state the volume is. */
+  readonly summary: string;
+  /** What keeps it from going on, if anything does. */
+  readonly waitsFor?: string;
+  readonly progress?: OperationProgress;
+}
