@@ -20,7 +20,17 @@ export function dropEntries(batch: Batch, count: number): Batch {
   if (count <= 0) return batch;
   let bytes = 0;
   for (let i = 0; i < count; i++) bytes += batch.entries.readUInt32LE(i * ENTRY_BYTES + 16);
-  return { entries: batch.entries.subarray(count * ENTRY_BYTES), payload: batch.payload.subarray(bytes) };
+  const { entries, payload, lease } = batch;
+  return { entries: entries.subarray(count * ENTRY_BYTES), payload: payload.subarray(bytes), lease };
+}
+
+/** The batches' entries in this order, as one; a single one is not copied. */
+export function joinBatches(batches: readonly Batch[]): Batch {
+  if (batches.length === 1) return batches[0]!;
+  return {
+    entries: Buffer.concat(batches.map(({ entries }) => entries)),
+    payload: Buffer.concat(batches.map(({ payload }) => payload)),
+  };
 }
 
 export interface EntryWithPayload {

@@ -1,7 +1,7 @@
-/** Writes that have their order and are not on all members yet, oldest first. */
+/** Batches that have their order and are not on all members yet, oldest first. */
 
 import type { IoStatus } from '../messages.js';
-import type { Batch } from '../record.js';
+import { type Batch, release, retain } from '../record.js';
 import type { Epoch, Sequence } from '../types.js';
 import { Fifo } from './fifo.js';
 
@@ -12,14 +12,18 @@ export interface Flight {
   readonly batch: Batch;
   /** Acknowledged only when it is on the disks of all members. */
   readonly durable: boolean;
-  /** Called once, unless the primary steps down before. */
-  readonly done: (status: IoStatus) => void;
+  /** Of each write in it; called once, unless the primary steps down before. */
+  readonly done: readonly ((status: IoStatus) => void)[];
 }
 
 export class InFlight {
   readonly #flights = new Fifo<Flight>();
+  /** Of payload. */
   bytes = 0;
+  /** Writes in all batches. */
+  writes = 0;
 
+  /** Batches. */
   get count(): number {
     return this.#flights.length;
   }
@@ -28,17 +32,23 @@ export class InFlight {
     return this.#flights.at(0);
   }
 
+  /** Holds the flight's batch until it has left. */
   push(flight: Flight): void {
+    retain(flight.batch);
     this.#flights.push(flight);
     this.bytes += flight.batch.payload.length;
+    this.writes += flight.done.length;
   }
 
   shift(): void {
     const flight = this.#flights.shift();
-    if (flight !== undefined) this.bytes -= flight.batch.payload.length;
+    if (flight === undefined) return;
+    release(flight.batch);
+    this.bytes -= flight.batch.payload.length;
+    this.writes -= flight.done.length;
   }
 
-  /** The write that `sequence` belongs to. */
+  /** The batch that `sequence` belongs to. */
   find(sequence: number): Flight | undefined {
     let low = 0;
     let high = this.#flights.length - 1;
@@ -53,7 +63,6 @@ export class InFlight {
   }
 
   clear(): void {
-    this.#flights.clear();
-    this.bytes = 0;
+    while (this.count > 0) this.shift();
   }
 }

@@ -59,6 +59,7 @@ export class Primary implements StreamOwner {
   #stopped = false;
   #inProgress = false;
   #again = false;
+  #progressDue = false;
 
   /** `oldLeasesEnd`: until then an earlier primary may hold leases that this deployment granted. */
   constructor(context: Context, host: PrimaryHost, record: Membership, oldLeasesEnd: number) {
@@ -249,6 +250,7 @@ export class Primary implements StreamOwner {
     this.sessions.rejectAll();
     this.syncs.abortAll(new ReplicationError('not-primary', 'this deployment is no longer the primary'));
     this.healing.stop();
+    this.writes.stop();
     this.flights.clear();
     this.#change?.settled(false);
     this.#change = undefined;
@@ -344,6 +346,16 @@ export class Primary implements StreamOwner {
     } finally {
       this.#inProgress = false;
     }
+  }
+
+  /** `progress`, once for everything that comes in the same turn: what comes together is done together. */
+  progressSoon(): void {
+    if (this.#progressDue) return;
+    this.#progressDue = true;
+    queueMicrotask(() => {
+      this.#progressDue = false;
+      this.context.guard(() => this.progress());
+    });
   }
 
   #reviewMembers(): void {

@@ -1,20 +1,38 @@
 /**
  * Order and commitment of writes at the primary. A write is ordered when there is room in flight, appended
- * here first and sent to all copies at once; it is acknowledged when all members have it, in order.
+ * here first and sent to all copies at once; it is acknowledged when all members have it, in order. Small writes that
+ * come together are ordered together: one append, one message to each copy, one confirmation.
  */
 
 import { enoughCopies } from '../failure-mode.js';
 import type { IoStatus } from '../messages.js';
 import { DiskError, invariant } from '../ports.js';
-import { type Batch, batchProblem, entryCount, readEntry } from '../record.js';
+import {
+  type Batch,
+  batchProblem,
+  ENTRY_BYTES,
+  entryCount,
+  MAX_BATCH_ENTRIES,
+  readEntry,
+  release,
+  retain,
+} from '../record.js';
 import type { BlockNumber, Sequence } from '../types.js';
+import { joinBatches } from './batches.js';
 import type { Flight } from './in-flight.js';
 import type { Primary } from './primary.js';
 
-interface Queued {
+/** Writes of at most so many bytes are copied into one batch with others of so many bytes together. */
+const MAX_JOINED_WRITE_BYTES = 32 << 10;
+const MAX_JOINED_BYTES = 128 << 10;
+
+interface Orderable {
   readonly batch: Batch;
   readonly durable: boolean;
   readonly done: (status: IoStatus) => void;
+}
+
+interface Queued extends Orderable {
   /** False: its session is over, it must not be ordered any more [14]. */
   readonly wanted: () => boolean;
   /** Whether it changes anything; undefined until that is known. */
@@ -99,10 +117,11 @@ export class Writes {
       return;
     }
     this.#queuedBytes = bytes;
+    retain(batch);
     // Zeroes alone may be of blocks that were never written.
     const changes = batch.payload.length > 0 ? true : undefined;
     this.#queue.push({ batch, durable: fua || this.#writeThrough, done, wanted, changes });
-    this.#primary.progress();
+    this.#primary.progressSoon();
   }
 
   /** Everything that was acknowledged before becomes durable on all members. */
@@ -112,14 +131,14 @@ export class Writes {
       return;
     }
     this.#flushes.push({ sequence: this.#committed, done });
-    this.#primary.progress();
+    this.#primary.progressSoon();
   }
 
   /** Orders an entry of the system itself; it waits for nothing but its confirmation. A deposed primary orders nothing. */
   orderInternal(batch: Batch, done: (status: IoStatus) => void): void {
     if (this.#primary.stopped) return;
     invariant(this.#primary.established, 'I3', () => `an order in epoch ${this.#primary.epoch} before its promise`);
-    this.#order({ batch, durable: false, done });
+    this.#order([{ batch, durable: false, done }]);
   }
 
   get draining(): boolean {
@@ -137,6 +156,11 @@ export class Writes {
     if (this.#drainer === drainer) this.#drainer = undefined;
   }
 
+  /** The primary is no more: what was not ordered never will be. */
+  stop(): void {
+    for (const { batch } of this.#queue.splice(0)) release(batch);
+  }
+
   tick(now: number): void {
     if (this.#enoughCopies) this.#shortSince = undefined;
     else this.#shortSince ??= now;
@@ -151,6 +175,7 @@ export class Writes {
   #admit(): void {
     const { settings } = this.#primary.context;
     const { flights, record } = this.#primary;
+    const group = new Group();
     let taken = 0;
     while (taken < this.#queue.length) {
       const next = this.#queue[taken]!;
@@ -159,37 +184,54 @@ export class Writes {
         if (record.readOnly) {
           next.done('read-only');
         } else {
-          if (flights.count >= settings.maxInFlightWrites || flights.bytes >= settings.maxInFlightBytes) break;
+          if (flights.writes + group.count >= settings.maxInFlightWrites) break;
+          if (flights.bytes + group.payloadBytes >= settings.maxInFlightBytes) break;
           if (next.changes === undefined) {
+            // What is ahead of it has to be in the index by then.
+            this.#order(group.take());
             this.#examine(next);
             break;
           }
-          if (next.changes) this.#order(next);
-          // Takes no order; still only a primary with its leases may say so.
-          else this.#flushes.push({ sequence: 0 as Sequence, done: next.done });
+          if (!next.changes) {
+            // Takes no order; still only a primary with its leases may say so.
+            this.#flushes.push({ sequence: 0 as Sequence, done: next.done });
+          } else {
+            if (!group.fits(next)) this.#order(group.take());
+            group.add(next);
+          }
         }
       }
       this.#queuedBytes -= next.batch.payload.length;
       taken++;
     }
-    if (taken > 0) this.#queue.splice(0, taken);
-    if (taken > 0) this.#commit();
+    this.#order(group.take());
+    if (taken === 0) return;
+    // Those that were ordered are held by their flight.
+    for (const { batch } of this.#queue.splice(0, taken)) release(batch);
+    this.#commit();
   }
 
-  #order(write: Pick<Queued, 'batch' | 'durable' | 'done'>): void {
+  /** All of them as one batch of the log. */
+  #order(group: readonly Orderable[]): void {
+    const [oldest] = group;
+    if (oldest === undefined) return;
     const { context, flights, epoch } = this.#primary;
     const { store } = context;
     const first = (store.last.sequence + 1) as Sequence;
+    const batch = joinBatches(group.map((write) => write.batch));
     try {
-      store.append({ epoch, firstSequence: first, batch: write.batch });
+      store.append({ epoch, firstSequence: first, batch });
     } catch (error) {
       if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
-      write.done('no-space');
+      // There may be room for some of them.
+      if (group.length === 1) oldest.done('no-space');
+      else for (const write of group) this.#order([write]);
       return;
     }
-    const last = (first + entryCount(write.batch) - 1) as Sequence;
+    const last = (first + entryCount(batch) - 1) as Sequence;
     invariant(store.last.sequence === last, 'I7', () => `log ends at ${store.last.sequence} after ${first}–${last}`);
-    flights.push({ first, last, epoch, batch: write.batch, durable: write.durable, done: write.done });
+    const done = group.map((write) => write.done);
+    flights.push({ first, last, epoch, batch, durable: oldest.durable, done });
     for (const stream of this.#primary.streams.values()) stream.pump();
   }
 
@@ -234,8 +276,8 @@ export class Writes {
 
   #acknowledge(flight: Flight): void {
     const { record, context } = this.#primary;
-    if (!record.readOnly) context.counters.writesAcknowledged++;
-    flight.done(record.readOnly ? 'read-only' : 'ok');
+    if (!record.readOnly) context.counters.writesAcknowledged += flight.done.length;
+    for (const done of flight.done) done(record.readOnly ? 'read-only' : 'ok');
   }
 
   #finishDurable(): void {
@@ -277,5 +319,44 @@ export class Writes {
       this.#primary.progress();
     });
     context.background(flushed);
+  }
+}
+
+/** Writes that follow each other and are about to be ordered together. */
+class Group {
+  #writes: Orderable[] = [];
+  #entryBytes = 0;
+  payloadBytes = 0;
+
+  get count(): number {
+    return this.#writes.length;
+  }
+
+  fits({ batch, durable }: Orderable): boolean {
+    const [oldest] = this.#writes;
+    if (oldest === undefined) return true;
+    const { entries, payload } = batch;
+    return (
+      oldest.durable === durable &&
+      oldest.batch.payload.length <= MAX_JOINED_WRITE_BYTES &&
+      payload.length <= MAX_JOINED_WRITE_BYTES &&
+      this.payloadBytes + payload.length <= MAX_JOINED_BYTES &&
+      this.#entryBytes + entries.length <= MAX_BATCH_ENTRIES * ENTRY_BYTES
+    );
+  }
+
+  add(write: Orderable): void {
+    this.#writes.push(write);
+    this.#entryBytes += write.batch.entries.length;
+    this.payloadBytes += write.batch.payload.length;
+  }
+
+  /** Its writes; it is empty then. */
+  take(): readonly Orderable[] {
+    const writes = this.#writes;
+    this.#writes = [];
+    this.#entryBytes = 0;
+    this.payloadBytes = 0;
+    return writes;
   }
 }

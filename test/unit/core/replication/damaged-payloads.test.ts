@@ -22,6 +22,7 @@ describe('a payload that does not match its checksum', () => {
     expect(got.at(-1)).toEqual({ type: 'written', request: 1, status: 'io-error' });
     expect(lab.store.last).toEqual(before);
     send({ type: 'write', session, request: 2, fua: false, batch: dataBatch(9, 3, 1, 16) });
+    await lab.pass(1);
     lab.confirm();
     expect(got.at(-1)).toEqual({ type: 'written', request: 2, status: 'ok' });
   });

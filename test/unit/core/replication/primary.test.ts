@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { SessionMessage } from '../../../../core/messages.js';
-import { BadBlockError } from '../../../../core/ports.js';
-import { KIND_DATA } from '../../../../core/record.js';
+import { BadBlockError, DiskError } from '../../../../core/ports.js';
+import { entryCount, KIND_DATA } from '../../../../core/record.js';
 import type { ReplicationError } from '../../../../core/replication/context.js';
 import type {
   BlockNumber,
@@ -142,6 +142,7 @@ describe('writes and reads', () => {
     await lab.makePrimary();
     const { got, send } = await lab.session();
     send(write(1));
+    await lab.pass(1);
     send(read(2));
     send(read(3, 7));
     await lab.pass(80);
@@ -242,9 +243,11 @@ describe('writes and reads', () => {
     for (let request = 1; request <= 40; request++) {
       send({ type: 'write', session, request, fua: false, batch: dataBatch(request, 0, 20, 3_000) });
     }
+    await lab.pass(1);
     expect(answers(got)).toContainEqual({ type: 'written', request: 40, status: 'no-space' });
     lab.disk.setFull(false);
     send(write(41));
+    await lab.pass(1);
     lab.confirm();
     expect(answers(got)).toContainEqual({ type: 'written', request: 41, status: 'ok' });
   });
@@ -254,11 +257,56 @@ describe('writes and reads', () => {
     await lab.makePrimary();
     const { got, send } = await lab.session();
     const before = lab.store.last.sequence;
-    for (let request = 1; request <= 6; request++) send(write(request, request));
+    for (const request of [1, 2]) send(write(request, request));
+    await lab.pass(1);
+    for (const request of [3, 4, 5, 6]) send(write(request, request));
+    await lab.pass(1);
     expect(lab.store.last.sequence).toBe(before + 2);
     expect(answers(got)).toEqual([{ type: 'written', request: 6, status: 'invalid' }]);
     lab.confirm();
     expect(lab.store.last.sequence).toBe(before + 4);
+  });
+
+  it('orders small writes that come together as one batch, each answered by itself', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    const sent = lab.all('append').length;
+    const large = dataBatch(4, 20, 12, 3_000);
+    for (const request of [1, 2, 3]) send(write(request, request));
+    send({ type: 'write', session, request: 4, fua: false, batch: large });
+    send({ ...write(5, 5), fua: true });
+    send(write(6, 6));
+    await lab.pass(1);
+    const appends = lab.all('append').slice(sent);
+    expect(appends.map(({ batch, durable }) => [entryCount(batch), durable])).toEqual([
+      [3, false],
+      [12, false],
+      [1, true],
+      [1, false],
+    ]);
+    expect(appends.flatMap(({ batch }) => writesOf(batch)).slice(0, 3)).toEqual([1, 2, 3]);
+    lab.confirm();
+    // The fifth waits for the disks.
+    expect(answers(got).map((message) => 'request' in message && message.request)).toEqual([1, 2, 3, 4, 6]);
+  });
+
+  it('orders as much of what came together as there is room for', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    const { append } = lab.store;
+    lab.store.append = (log) => {
+      if (entryCount(log.batch) > 1) throw new DiskError('no-space', 'data', 'no room for so many');
+      append.call(lab.store, log);
+    };
+    for (const request of [1, 2]) send(write(request, request));
+    await lab.pass(1);
+    lab.confirm();
+    expect(answers(got)).toEqual([
+      { type: 'written', request: 1, status: 'ok' },
+      { type: 'written', request: 2, status: 'ok' },
+    ]);
   });
 
   it('drops what an ended session had not got its order for [R14]', async () => {
@@ -365,6 +413,7 @@ describe('a member fails', () => {
     await lab.makePrimary();
     const { got, send } = await lab.session();
     send(write(1));
+    await lab.pass(1);
     const { epoch } = lab.last('append')!;
     const life = 'another life' as Incarnation;
     lab.receive({
@@ -411,6 +460,7 @@ describe('a member fails', () => {
     await lab.pass(400);
     await lab.apply();
     send(write(1));
+    await lab.pass(1);
     expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
     await lab.pass(3_500);
     expect(lab.swaps.at(-1)!.next.readOnly).toBe(true);
@@ -512,6 +562,7 @@ describe('a block whose checksum is wrong', () => {
     await lab.makePrimary();
     const frontend = await lab.session();
     frontend.send(write(1));
+    await lab.pass(1);
     lab.confirm();
     let left = times;
     const stored = (await lab.lookUp(3))!;
