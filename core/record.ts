@@ -23,6 +23,11 @@ export const ENTRY_BYTES = 32;
 export const MAX_BATCH_ENTRIES = 512;
 /** Payload bytes in one batch at the most (one frontend request is split to fit). */
 export const MAX_BATCH_PAYLOAD_BYTES = 1 << 20;
+/**
+ * Blocks that the ZERO entries of one write may have together: each is a row of the index, and whoever applies them
+ * does so in one turn of its event loop, about a millisecond.
+ */
+export const MAX_WRITE_ZERO_BLOCKS = 8192;
 
 export const KIND_DATA = 1;
 /** Blocks that read as zeroes: TRIM, WRITE_ZEROES, and a written block that is all zeroes. */
@@ -150,6 +155,7 @@ export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: numb
   if (count > MAX_BATCH_ENTRIES) return `${count} entries, at most ${MAX_BATCH_ENTRIES} are allowed`;
   if (payload.length > MAX_BATCH_PAYLOAD_BYTES) return `payload of ${payload.length} bytes`;
   let stored = 0;
+  let zeroed = 0;
   for (let i = 0; i < count; i++) {
     const entry = readEntry(entries, i);
     const where = `entry ${i}`;
@@ -162,6 +168,7 @@ export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: numb
         break;
       case KIND_ZERO:
         if (entry.blocks < 1 || entry.storedLength !== 0 || entry.flags !== 0) return `${where}: malformed zero range`;
+        zeroed += entry.blocks;
         break;
       case KIND_GENERATION:
         if (entry.blocks !== 0 || entry.storedLength !== 0) return `${where}: malformed generation`;
@@ -175,6 +182,7 @@ export function batchProblem(batch: Batch, volumeBlocks: number, blockSize: numb
     if (entry.block + entry.blocks > volumeBlocks) return `${where}: beyond the volume's end`;
     stored += entry.storedLength;
   }
+  if (use === 'write' && zeroed > MAX_WRITE_ZERO_BLOCKS) return `${zeroed} blocks of zeroes`;
   if (stored !== payload.length) return `payload of ${payload.length} bytes where the entries say ${stored}`;
   return undefined;
 }

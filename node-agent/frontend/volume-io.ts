@@ -5,6 +5,7 @@ import {
   ENTRY_BYTES,
   type Lease,
   MAX_BATCH_PAYLOAD_BYTES,
+  MAX_WRITE_ZERO_BLOCKS,
   release,
   writeEntry,
   zeroEntry,
@@ -38,6 +39,9 @@ interface Submission {
 function firstFailure(statuses: readonly IoStatus[]): IoStatus {
   return statuses.find((status) => status !== 'ok') ?? 'ok';
 }
+
+/** Of one request for zeroes. */
+const MAX_ZERO_PIECES_UNDER_WAY = 4;
 
 /** Lets others use the event loop between two long pieces of encoding. */
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -155,13 +159,24 @@ export class VolumeIo implements ByteDevice {
   }
 
   async #zeroBlocks(first: number, end: number, fua: boolean): Promise<IoStatus> {
-    const batch = zeroBatch(first, end);
-    if (!this.#lock.overlaps(first, end)) return this.#frontend.write(batch, fua);
-    return this.#locked(first, end, (submitted) => {
-      const written = this.#frontend.write(batch, fua);
-      submitted();
-      return written;
-    });
+    if (end - first <= MAX_WRITE_ZERO_BLOCKS && !this.#lock.overlaps(first, end)) {
+      return this.#frontend.write(zeroBatch(first, end), fua);
+    }
+    return this.#locked(first, end, (submitted) => this.#zeroPieces(first, end, fua, submitted));
+  }
+
+  /** A few pieces at a time, so that a trim of a terabyte leaves the window to others. */
+  async #zeroPieces(first: number, end: number, fua: boolean, submitted: () => void): Promise<IoStatus> {
+    const underWay: Promise<IoStatus>[] = [];
+    for (let from = first; from < end; from += MAX_WRITE_ZERO_BLOCKS) {
+      if (underWay.length === MAX_ZERO_PIECES_UNDER_WAY) {
+        const status = await underWay.shift();
+        if (status !== 'ok') return firstFailure([status!, ...(await Promise.all(underWay))]);
+      }
+      underWay.push(this.#frontend.write(zeroBatch(from, Math.min(from + MAX_WRITE_ZERO_BLOCKS, end)), fua));
+    }
+    submitted();
+    return firstFailure(await Promise.all(underWay));
   }
 
   /**
@@ -240,10 +255,7 @@ export class VolumeIo implements ByteDevice {
       plain.fill(0, Math.max(offset, at) - at, Math.min(offset + length, at + size) - at);
       writes.push(this.#send(this.#codec.encode(plain, block), fua));
     }
-    if (edges.wholeFirst < edges.wholeEnd) {
-      writes.push(this.#frontend.write(zeroBatch(edges.wholeFirst, edges.wholeEnd), fua));
-    }
-    submitted();
+    writes.push(this.#zeroPieces(edges.wholeFirst, edges.wholeEnd, fua, submitted));
     return firstFailure(await Promise.all(writes));
   }
 

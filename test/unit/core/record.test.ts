@@ -8,6 +8,7 @@ import {
   KIND_LOST,
   KIND_ZERO,
   lostEntry,
+  MAX_WRITE_ZERO_BLOCKS,
   readEntry,
   writeEntry,
   zeroEntry,
@@ -41,6 +42,17 @@ describe('what a batch may have in it', () => {
     ['beyond the end', { block: BLOCKS }],
   ])('no lost block %s', (_, change) => {
     expect(problem({ ...lostEntry(1, 2, 3), ...change }, 'blocks')).toMatch(/^entry 0: /);
+  });
+
+  it('of a write no more zeroes than one turn of the event loop can take', () => {
+    const most = zeroEntry(0, MAX_WRITE_ZERO_BLOCKS);
+    const check = (entries: readonly Entry[], use: BatchUse) =>
+      batchProblem(makeBatch(entries.map((entry) => ({ entry, payload: Buffer.alloc(0) }))), 2 ** 40, 4096, use);
+    expect(check([most], 'write')).toBeUndefined();
+    expect(check([most, zeroEntry(2 ** 30, 1)], 'write')).toMatch(/8193 blocks of zeroes/);
+    expect(check([zeroEntry(0, 2 ** 32 - 1)], 'write')).toMatch(/zeroes/);
+    // Logs of earlier versions have such entries.
+    expect(check([zeroEntry(0, 2 ** 32 - 1)], 'stream')).toBeUndefined();
   });
 
   it('no kind that is not known', () => {

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DEFAULT_FRONTEND_SETTINGS } from '../../../core/frontend/settings.js';
 import { VolumeFrontend } from '../../../core/frontend/volume-frontend.js';
 import type { IoStatus } from '../../../core/messages.js';
+import { MAX_WRITE_ZERO_BLOCKS, readEntry } from '../../../core/record.js';
 import type { Generation, SessionNumber, VolumeId } from '../../../core/types.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { type Codec, loadCodec, type VolumeCodec } from '../../../node-agent/codec/index.js';
@@ -23,12 +24,12 @@ beforeAll(async () => {
 afterAll(() => codec.close());
 
 /** A device over a primary in memory, and what it asked of its codec. */
-function openDevice(wrap: (volume: VolumeCodec) => VolumeCodec = (volume) => volume) {
+function openDevice(wrap: (volume: VolumeCodec) => VolumeCodec = (volume) => volume, sizeBytes = SIZE) {
   const primary = new MemoryPrimary();
   const errors: unknown[] = [];
   let session = 0;
   const frontend = new VolumeFrontend({
-    volume: { id: VOLUME, blockSize: BLOCK, blocks: SIZE / BLOCK, writethrough: false },
+    volume: { id: VOLUME, blockSize: BLOCK, blocks: sizeBytes / BLOCK, writethrough: false },
     generation: 1 as Generation,
     session: () => ++session as SessionNumber,
     connector: primary,
@@ -43,7 +44,7 @@ function openDevice(wrap: (volume: VolumeCodec) => VolumeCodec = (volume) => vol
   const device = new VolumeIo({
     frontend,
     codec: wrap(volume),
-    sizeBytes: SIZE,
+    sizeBytes,
     blockSize: BLOCK,
     readOnly: false,
     offloadBytes: OFFLOAD,
@@ -262,6 +263,48 @@ describe('a volume whose long requests go to worker threads', () => {
     expect(await device.read(0, into)).toBe('io-error');
     expect(into.equals(Buffer.alloc(8 * BLOCK, 7))).toBe(true);
     expect(errors).toMatchObject([{ kind: 'checksum', block: 5 }]);
+    await close();
+  });
+});
+
+describe('zeroes of a long range', () => {
+  it.each(['trim', 'zero'] as const)('are written in pieces that hold up nobody: %s', async (kind) => {
+    const { device, primary, frontend, close } = openDevice((volume) => volume, 2 ** 40);
+    const end = 2 ** 32;
+    for (const at of [0, end / 2, end - BLOCK, end]) {
+      expect(await device.write(at, Buffer.alloc(BLOCK, 1), false)).toBe('ok');
+    }
+    const blocks: number[] = [];
+    let underWay = 0;
+    let most = 0;
+    const write = frontend.write.bind(frontend);
+    vi.spyOn(frontend, 'write').mockImplementation(async (batch, fua) => {
+      blocks.push(readEntry(batch.entries, 0).blocks);
+      most = Math.max(most, ++underWay);
+      const status = await write(batch, fua);
+      underWay--;
+      return status;
+    });
+    expect(await device[kind](0, end, true)).toBe('ok');
+    expect(Math.max(...blocks)).toBe(MAX_WRITE_ZERO_BLOCKS);
+    expect(blocks.reduce((sum, count) => sum + count)).toBe(end / BLOCK);
+    expect(most).toBeLessThanOrEqual(4);
+    expect([...primary.blocks.keys()]).toEqual([end / BLOCK]);
+    expect(primary.fuaWrites).toBe(blocks.length);
+    await close();
+  });
+
+  it('end with the first piece that fails, and keep what overlaps in order until then', async () => {
+    const { device, primary, frontend, close } = openDevice((volume) => volume, 2 ** 40);
+    const write = vi.spyOn(frontend, 'write');
+    const trimmed = device.trim(0, 2 ** 32, false);
+    const behind = device.write(2 ** 31, Buffer.alloc(BLOCK, 1), false);
+    expect([await trimmed, await behind]).toEqual(['ok', 'ok']);
+    expect([...primary.blocks.keys()]).toEqual([2 ** 31 / BLOCK]);
+    write.mockClear();
+    primary.writeStatus = 'no-space';
+    expect(await device.trim(0, 2 ** 32, false)).toBe('no-space');
+    expect(write.mock.calls.length).toBeLessThan(10);
     await close();
   });
 });
