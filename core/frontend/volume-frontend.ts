@@ -1,7 +1,7 @@
 import type { Membership, Placement } from '../domain.js';
 import type { IoStatus, Opened, SessionMessage } from '../messages.js';
 import type { Clock, Random, SessionConnector, Timer } from '../ports.js';
-import type { Batch } from '../record.js';
+import { type Batch, retain } from '../record.js';
 import type { BlockNumber, Generation, NodeId, SessionNumber, VolumeId } from '../types.js';
 import { LossTracker } from './losses.js';
 import { coversExactly, rangeOf } from './ranges.js';
@@ -124,14 +124,17 @@ export class VolumeFrontend {
     this.#keeper.onMembership(record, placements);
   }
 
-  /** Writes encoded blocks: DATA and ZERO entries of blocks of this volume. `fua`: durable when it is answered. */
+  /**
+   * Writes encoded blocks: DATA and ZERO entries of blocks of this volume. `fua`: durable when it is answered. The
+   * caller holds the batch's lease, if it has one, until then.
+   */
   async write(batch: Batch, fua: boolean): Promise<IoStatus> {
     const { first, end } = rangeOf(batch);
     const bytes = batch.entries.length + batch.payload.length;
     return (await this.#submit('write', first, end, bytes, fua, batch)).status;
   }
 
-  /** The blocks as stored, in order; `batch` is empty unless the status is `ok`. */
+  /** The blocks as stored, in order; `batch` is empty unless the status is `ok`, and the caller's to release. */
   async read(first: BlockNumber, blocks: number): Promise<{ status: IoStatus; batch: Batch }> {
     const result = await this.#submit('read', first, first + blocks, blocks * this.#volume.blockSize, false);
     return { status: result.status, batch: result.batch ?? EMPTY_BATCH };
@@ -252,7 +255,10 @@ export class VolumeFrontend {
 
   #checkedRead(request: PendingRequest, status: IoStatus, batch: Batch): RequestResult {
     if (status !== 'ok') return { status };
-    if (coversExactly(batch, request.first, request.end - request.first)) return { status, batch };
+    if (coversExactly(batch, request.first, request.end - request.first)) {
+      retain(batch);
+      return { status, batch };
+    }
     const { first, end } = request;
     this.#events.log('warn', 'the primary answered a read with other blocks', { first, end });
     return { status: 'io-error' };

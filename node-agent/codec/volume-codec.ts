@@ -18,7 +18,7 @@ import {
   type VolumeOptions,
   XTS_KEY_BYTES,
 } from './codec.js';
-import { type KernelKey, refuseOverlap, volumeBytes, type Workspace } from './workspace.js';
+import { type KernelKey, refuseOverlap, SHORTEST_LEASE, volumeBytes, type Workspace } from './workspace.js';
 
 /** Half of an XTS key. */
 const AES_KEY_BYTES = XTS_KEY_BYTES / 2;
@@ -73,13 +73,23 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
       from = at.PLAIN;
       bytes.set(plain, from);
     }
-    const stored = at.STORED;
+    // Room for all blocks as they are; what compression saves is given back.
+    const region = this.workspace.take(plain.length, 'stored');
+    const stored = region?.bytes.byteOffset ?? at.STORED;
     const high = Math.floor(firstBlock / 2 ** 32);
     const entries = call.encode(from, at.ENTRIES, stored, firstBlock, high, count, this.#blockSize, this.options);
     const tableBytes = entries * ENTRY_BYTES;
     const storedBytes = view.getUint32(at.RESULT, true);
     this.encryptStored(entries, stored);
     const source = bytes.subarray(at.ENTRIES, at.ENTRIES + tableBytes);
+    if (region !== undefined) {
+      if (storedBytes >= SHORTEST_LEASE) {
+        const [table] = slab.take(tableBytes, 0);
+        table.set(source);
+        return { entries: table, payload: region.shrink(storedBytes), lease: region };
+      }
+      region.release();
+    }
     const [table, payload] = slab.take(tableBytes, storedBytes);
     table.set(source);
     payload.set(bytes.subarray(stored, stored + storedBytes));

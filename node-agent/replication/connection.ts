@@ -63,7 +63,13 @@ export class Connection {
       queueMicrotask(this.#uncork);
     }
     this.#socket.write(frame.head);
-    if (frame.payload.length > 0) this.#socket.write(frame.payload);
+    const { payload, lease } = frame;
+    if (lease !== undefined) {
+      lease.retain();
+      this.#socket.write(payload, () => lease.release());
+    } else if (payload.length > 0) {
+      this.#socket.write(payload);
+    }
     if (this.#socket.writableLength > this.#settings.maxQueueBytes) {
       queueMicrotask(() => this.#end(`${this.#socket.writableLength} bytes wait to be sent`));
     }

@@ -2,6 +2,7 @@
 
 import type { FrontendMessage, OpenSession, SessionMessage } from '../../core/messages.js';
 import type { SessionChannel, SessionConnector, SessionEvents, SessionLink } from '../../core/ports.js';
+import { release, retain } from '../../core/record.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import type { Endpoint } from '../config.js';
 import type { Connection } from './connection.js';
@@ -60,6 +61,11 @@ export function serveSession(
 /** Messages before the connection is there; the frontend's own window is smaller. */
 const MAX_EARLY_MESSAGES = 1024;
 
+/** The frame without a lease: what waits for a connection is little and rare. */
+function owned(frame: EncodedFrame): EncodedFrame {
+  return frame.lease === undefined ? frame : { head: frame.head, payload: Buffer.from(frame.payload) };
+}
+
 /** A session with a primary on another node. */
 class RemoteSession implements SessionChannel {
   readonly #events: SessionEvents;
@@ -81,7 +87,7 @@ class RemoteSession implements SessionChannel {
     if (this.#closed) return;
     const frame = encodeFrontendMessage(message);
     if (this.#connection !== undefined) this.#connection.send(frame);
-    else if (this.#early.length < MAX_EARLY_MESSAGES) this.#early.push(frame);
+    else if (this.#early.length < MAX_EARLY_MESSAGES) this.#early.push(owned(frame));
     else {
       this.#dial.cancel();
       queueMicrotask(() => this.#end('too many messages before the session was open'));
@@ -117,7 +123,7 @@ class RemoteSession implements SessionChannel {
 
 /**
  * A session with a primary in this process. Messages are delivered in a turn of their own, never from within
- * `send`; batches are passed on as they are, as nobody changes them.
+ * `send`; batches are passed on as they are, as nobody changes them, and held meanwhile.
  */
 class LocalSession implements SessionChannel {
   readonly #target: SessionTarget;
@@ -135,6 +141,7 @@ class LocalSession implements SessionChannel {
     this.#link = {
       send: (message) => {
         if (this.#closed) return;
+        if (message.type === 'data') retain(message.batch);
         this.#toFrontend.push(message);
         this.#schedule();
       },
@@ -146,6 +153,7 @@ class LocalSession implements SessionChannel {
 
   send(message: FrontendMessage): void {
     if (this.#closed) return;
+    if (message.type === 'write') retain(message.batch);
     this.#toPrimary.push(message);
     this.#schedule();
   }
@@ -175,8 +183,14 @@ class LocalSession implements SessionChannel {
       const replies = this.#toFrontend;
       this.#toPrimary = [];
       this.#toFrontend = [];
-      for (const message of replies) if (!this.#closed) this.#events.message(message);
-      for (const message of requests) if (!this.#closed) deliver(this.#target, this.#link, message);
+      for (const message of replies) {
+        if (!this.#closed) this.#events.message(message);
+        if (message.type === 'data') release(message.batch);
+      }
+      for (const message of requests) {
+        if (!this.#closed) deliver(this.#target, this.#link, message);
+        if (message.type === 'write') release(message.batch);
+      }
     });
   }
 }

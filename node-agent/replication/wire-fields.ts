@@ -1,6 +1,6 @@
 /** Fields of a frame's head. Little-endian; 64-bit numbers are checked to be at most 2^53 - 1. */
 
-import { type Batch, ENTRY_BYTES, MAX_BATCH_ENTRIES } from '../../core/record.js';
+import { type Batch, ENTRY_BYTES, type Lease, MAX_BATCH_ENTRIES } from '../../core/record.js';
 import type { Epoch, HistoryEntry, Order, Sequence } from '../../core/types.js';
 import { EMPTY, type Frame, HEADER_BYTES, MAX_DEAD_BLOCKS, MAX_HISTORY_ENTRIES, sealFrame, WireError } from './wire.js';
 
@@ -43,6 +43,8 @@ function uuidText(bytes: Buffer, at: number): string {
 export interface EncodedFrame {
   readonly head: Buffer;
   readonly payload: Buffer;
+  /** The payload is in memory that has to be held while it waits to be sent. */
+  readonly lease?: Lease | undefined;
 }
 
 /** Writes a head whose length is known before. */
@@ -105,6 +107,11 @@ export class HeadWriter {
     }
     sealFrame(this.#buffer, type, flag, payload.length);
     return { head: this.#buffer, payload };
+  }
+
+  /** As `seal`, with the batch's entries as the last of the head. */
+  sealBatch(type: number, flag: boolean, { entries, payload, lease }: Batch): EncodedFrame {
+    return { ...this.bytes(entries).seal(type, flag, payload), lease };
   }
 }
 

@@ -93,8 +93,7 @@ export function encodePeerMessage(address: PeerAddress, message: PeerMessage): E
         .uuid(message.incarnation)
         .u64(message.orderEpoch)
         .u64(message.firstSequence)
-        .bytes(message.batch.entries)
-        .seal(type, message.durable, message.batch.payload);
+        .sealBatch(type, message.durable, message.batch);
     case 'flush':
       return head(UUID_BYTES + 8)
         .uuid(message.incarnation)
@@ -130,7 +129,7 @@ export function encodePeerMessage(address: PeerAddress, message: PeerMessage): E
         .u64(message.number)
         .u32(message.orders.length);
       for (const order of message.orders) writer.order(order);
-      return writer.bytes(message.batch.entries).seal(type, false, message.batch.payload);
+      return writer.sealBatch(type, false, message.batch);
     }
     case 'sync-finish':
       return head(UUID_BYTES + 8 + ORDER_BYTES)
@@ -196,7 +195,7 @@ export function encodePeerMessage(address: PeerAddress, message: PeerMessage): E
         .u64(message.request)
         .u32(message.orders.length);
       for (const order of message.orders) writer.order(order);
-      return writer.bytes(message.batch.entries).seal(type, false, message.batch.payload);
+      return writer.sealBatch(type, false, message.batch);
     }
     case 'mended': {
       const writer = head(UUID_BYTES + 12 + ORDER_BYTES * message.orders.length + message.batch.entries.length)
@@ -204,7 +203,7 @@ export function encodePeerMessage(address: PeerAddress, message: PeerMessage): E
         .u64(message.request)
         .u32(message.orders.length);
       for (const order of message.orders) writer.order(order);
-      return writer.bytes(message.batch.entries).seal(type, false, message.batch.payload);
+      return writer.sealBatch(type, false, message.batch);
     }
     case 'mend': {
       const writer = head(UUID_BYTES + 12 + IDENTITY_BYTES * message.blocks.length)

@@ -20,8 +20,7 @@ export function encodeFrontendMessage(message: FrontendMessage): EncodedFrame {
       return new HeadWriter(16 + message.batch.entries.length)
         .u64(message.session)
         .u64(message.request)
-        .bytes(message.batch.entries)
-        .seal(type, message.fua, message.batch.payload);
+        .sealBatch(type, message.fua, message.batch);
     case 'read':
       return new HeadWriter(28)
         .u64(message.session)
@@ -82,8 +81,7 @@ export function encodeSessionMessage(message: SessionMessage): EncodedFrame {
       return new HeadWriter(9 + message.batch.entries.length)
         .u64(message.request)
         .u8(STATUSES.indexOf(message.status))
-        .bytes(message.batch.entries)
-        .seal(type, false, message.batch.payload);
+        .sealBatch(type, false, message.batch);
   }
 }
 

@@ -4,6 +4,7 @@
  * different moments; a dead process's connections break soon.
  */
 
+import { copied, hold } from './leases.js';
 import type { Scheduler, SeededRandom, SimProcess } from './scheduler.js';
 
 export interface NetworkSettings {
@@ -91,18 +92,21 @@ export class Connection {
     this.#network.messages++;
     const at = Math.max(this.#lastArrival[to], this.#network.scheduler.now + this.#network.delay());
     this.#lastArrival[to] = at;
-    this.#deliverAt(at, from, to, message);
+    const within = this.#ends[0].name === this.#ends[1].name;
+    const sent = within ? hold(message) : { message: copied(message), arrived: () => {} };
+    this.#deliverAt(at, from, to, sent);
   }
 
   readonly #cut: [boolean, boolean] = [false, false];
   readonly #held: [(() => void)[], (() => void)[]] = [[], []];
 
-  #deliverAt(at: number, from: 0 | 1, to: 0 | 1, message: unknown): void {
+  #deliverAt(at: number, from: 0 | 1, to: 0 | 1, { message, arrived }: ReturnType<typeof hold>): void {
     const { scheduler } = this.#network;
     scheduler.at(at, () => {
       const arrive = (): void => {
         this.#ends[to].process.run(() => {
           if (this.#open[to]) this.#ends[to].message(message);
+          arrived();
         });
       };
       // What a dead process had sent arrives up to some point, and nothing behind it.

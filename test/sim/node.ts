@@ -12,6 +12,7 @@ import {
 import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import { verify } from './blocks.js';
 import type { SimEtcd } from './etcd.js';
+import { copied, type Leases } from './leases.js';
 import { Connection, type End, type Network } from './network.js';
 import { type Scheduler, type SeededRandom, SimClock, SimProcess } from './scheduler.js';
 
@@ -34,6 +35,7 @@ export interface World {
   readonly scheduler: Scheduler;
   readonly random: SeededRandom;
   readonly network: Network;
+  readonly leases: Leases;
   readonly etcd: SimEtcd;
   readonly volume: VolumeId;
   readonly spec: VolumeSpec;
@@ -41,6 +43,8 @@ export interface World {
   readonly settings: Partial<ReplicationSettings>;
   /** That all nodes speak. */
   readonly protocolVersion: number;
+  /** Whether frontends write; else they only read and flush. */
+  readonly writing: boolean;
   trace(who: string, what: string, fields?: Record<string, unknown>): void;
   attention(node: SimNode, reason: string): void;
   failed(node: SimNode, error: unknown): void;
@@ -206,7 +210,7 @@ export class SimNode {
     const link = this.#links.get(to);
     if (link === undefined) return;
     const target = this.#world.node(to).placement.deployment;
-    link.connection.send(link.end, { from: this.placement, to: target, message });
+    link.connection.send(link.end, { from: this.placement, to: target, message: copied(message) });
   }
 
   /** Tries to connect until it succeeds or this life ends; the lower name dials. */

@@ -15,6 +15,7 @@ import { SimController } from './controller.js';
 import { SimEtcd } from './etcd.js';
 import { Faults } from './faults.js';
 import { History } from './history.js';
+import { Leases } from './leases.js';
 import { Network } from './network.js';
 import { type NodeDisk, SimNode, type World } from './node.js';
 import { Scheduler, SeededRandom } from './scheduler.js';
@@ -56,6 +57,7 @@ class Simulation implements World {
   readonly scheduler = new Scheduler();
   readonly random: SeededRandom;
   readonly network: Network;
+  readonly leases = new Leases(() => this.scheduler.now);
   readonly etcd: SimEtcd;
   readonly volume: VolumeId;
   readonly spec: VolumeSpec;
@@ -63,6 +65,7 @@ class Simulation implements World {
   readonly settings: Partial<ReplicationSettings>;
   readonly clients: SimClient[] = [];
   readonly protocolVersion: number = VERSION_WITH_MENDING;
+  writing = true;
   readonly #options: SimulationOptions;
   readonly #controller: SimController;
   readonly #history: History;
@@ -71,6 +74,8 @@ class Simulation implements World {
   readonly #problems: string[] = [];
   readonly #counts: Record<string, number> = {};
   readonly #maySyncFail: boolean;
+  /** Nothing is written any more once all is healed, so that nothing is repaired by being overwritten. */
+  readonly #healsQuietly: boolean;
   #generation = 0;
   #session = 0;
   #quiet = false;
@@ -134,6 +139,7 @@ class Simulation implements World {
     this.#controller = new SimController(this);
     this.#faults = new Faults(this, this.#controller, random.fork());
     this.#maySyncFail = true;
+    this.#healsQuietly = random.chance(0.4);
     this.etcd.onChange = (record, previous) => {
       this.trace('etcd', `epoch ${record.epoch}`, {
         primary: record.primary.node,
@@ -270,6 +276,7 @@ class Simulation implements World {
     const { scheduler, nodes } = this;
     this.trace('faults', 'all is healed');
     this.#faults.heal();
+    if (this.#healsQuietly) this.writing = false;
     const healedAt = scheduler.now;
     const live = (): SimClient | undefined =>
       this.clients.find((client) => client.alive && client.generation === this.#generation);
@@ -313,6 +320,7 @@ class Simulation implements World {
     this.#controller.running = false;
     if (!whole()) this.#problems.push('did not stay whole');
     await this.#compareCopies();
+    if (this.leases.kept > 0) this.#problems.push(`${this.leases.kept} payloads were never given back`);
     this.#problems.push(...this.#history.problems(this.#workload.blocks));
     for (const block of new Set(this.#problems.map((problem) => /block (\d+)/.exec(problem)?.[1]))) {
       if (block === undefined) continue;

@@ -147,7 +147,8 @@ export class SimClient {
     const first = random.int(0, this.#settings.blocks - blocks);
     const choice = random.next();
     if (random.chance(this.#settings.flushes)) this.flush();
-    else if (choice < 0.6) this.write(first, blocks, random.chance(0.15), random.chance(this.#settings.flushes));
+    else if (choice < 0.6 && this.#world.writing)
+      this.write(first, blocks, random.chance(0.15), random.chance(this.#settings.flushes));
     else this.read(first, blocks);
   }
 
@@ -173,8 +174,10 @@ export class SimClient {
 
   write(first: number, blocks: number, zero: boolean, fua: boolean): void {
     const operation = this.#begin('write', first, blocks, zero, fua);
-    const batch = zero ? zeroBatch(first, blocks) : dataBatch(operation.id, first, blocks, this.#random.int(8, 64));
+    const made = zero ? zeroBatch(first, blocks) : dataBatch(operation.id, first, blocks, this.#random.int(8, 64));
+    const { batch, leave } = this.#world.leases.lend(made, this.#process);
     void this.#frontend.write(batch, fua).then((status) => {
+      leave();
       this.#end(operation, status);
       if (status === 'ok' && !fua && !this.#settings.writethrough) this.#acknowledgedUnflushed = true;
     });
