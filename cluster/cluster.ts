@@ -15,6 +15,7 @@ import { type Credentials, type DataDir, type Layout, MAX_NODES, newNode, nodeAd
 import { ClusterError } from './errors.js';
 import { type ClusterFacts, type NodeFacts, type NodeState, type VolumeFacts, writeFacts } from './facts.js';
 import { ensureAuthority, ensureClusterKey, issueCertificate, volumeKeyDir } from './identities.js';
+import { ensureLicence, ensureLicenceKey } from './licence.js';
 import { ManagedServers } from './managed-servers.js';
 import { settlePorts, untilWorkflowsRun } from './servers.js';
 import { releaseStaleMounts } from './volumes.js';
@@ -82,6 +83,7 @@ const FORWARDED_SETTINGS = [
   'ETCD_TLS_CLIENT_CERT',
   'ETCD_TLS_CLIENT_KEY',
   'TEMPORAL_NAMESPACE',
+  'LICENCE_PUBLIC_KEY_FILE',
   'STORAGEOS_CIPHER_ENGINE',
   'CODEC_WORKERS',
 ];
@@ -98,7 +100,9 @@ export class Cluster {
   readonly #members: Member[] = [];
   readonly #external: ExternalServers;
   readonly #startedAt = new Date().toISOString();
-  #secrets: { readonly authority: KeyPair; readonly clusterKeyFile: string } | undefined;
+  #secrets:
+    | { readonly authority: KeyPair; readonly clusterKeyFile: string; readonly licenceKeyFile: string }
+    | undefined;
   #volumes: readonly VolumeFacts[] = [];
   #stopping = false;
 
@@ -182,6 +186,7 @@ export class Cluster {
     this.#secrets = {
       authority: await ensureAuthority(this.dataDir),
       clusterKeyFile: await ensureClusterKey(this.dataDir),
+      licenceKeyFile: await ensureLicenceKey(this.dataDir),
     };
     const binaries = await Cluster.prepare(this.#options);
     await all([
@@ -202,6 +207,24 @@ export class Cluster {
       await all(this.#members.slice(0, running).map((member) => this.#startMember(member)));
       await untilWorkflowsRun(this.temporalAddress, this.#temporalNamespace);
     });
+    await this.#license();
+  }
+
+  /** Without a licence everything works for a day; that one could not be applied is no reason not to start. */
+  async #license(): Promise<void> {
+    if (this.#agentSettings().LICENCE_PUBLIC_KEY_FILE !== this.#secrets?.licenceKeyFile) return;
+    await ensureLicence(this.dataDir, this.api).catch((error: Error) => {
+      this.#options.notice(`The cluster has no licence and can be used for 24 hours: ${error.message}`);
+    });
+  }
+
+  #agentSettings(): Record<string, string> {
+    const { licenceKeyFile } = this.#secrets!;
+    return {
+      LICENCE_PUBLIC_KEY_FILE: licenceKeyFile,
+      ...this.#forwardedSettings(),
+      ...this.#options.agentSettings,
+    };
   }
 
   get #temporalNamespace(): string {
@@ -237,7 +260,7 @@ export class Cluster {
         clusterKeyFile: this.#secrets!.clusterKeyFile,
         keyDir: volumeKeyDir(this.dataDir),
         credentials: this.credentials,
-        settings: { ...this.#forwardedSettings(), ...this.#options.agentSettings },
+        settings: this.#agentSettings(),
       });
       this.writeFacts();
       await untilAgentServes(member.child, site.address);

@@ -209,6 +209,8 @@ export interface Cluster {
   readonly disableVersionCheck: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'default' | 'json';
+  /** Text of the licence, as it was applied; absent: unregistered. */
+  readonly licence?: string;
   readonly createdAt: string;
   readonly updatedAt: string;
 }

@@ -22,6 +22,7 @@ import { FrontendHost } from './frontend/host.js';
 import { Gossip } from './gossip/index.js';
 import { establishIdentity } from './identity.js';
 import { FileKeyStore, loadClusterKey } from './keys/index.js';
+import { Licensing, loadPublicKeys } from './licence/index.js';
 import type { Logger } from './log.js';
 import { registerMetrics } from './metrics/index.js';
 import { registerStoreMetrics } from './metrics/store.js';
@@ -70,6 +71,8 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
   const identity = await loadIdentity(config.pki);
   const self = identity.node;
   const clusterKey = await loadClusterKey(config.clusterKeyFile);
+  const { licencePublicKeyFile } = config;
+  const licenceKeys = licencePublicKeyFile === undefined ? [] : await loadPublicKeys(licencePublicKeyFile);
   const keys = new FileKeyStore({ directory: config.keyDir, clusterKey });
   const codec = await loadCodec({ engine: config.cipherEngine, workers: config.codecWorkers });
   stops.push(() => codec.close());
@@ -249,6 +252,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     },
     run: randomUUID(),
     capacity: () => stores.capacity(),
+    admit: () => new Licensing({ state, clock, publicKeys: licenceKeys }).admitNode(),
   });
   stops.push(() => registration.stop());
   control.serve();
@@ -285,6 +289,7 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     controller: control.controller,
     operations: () => listOperations(control.controller.client, Date.now),
     secret: clusterKey,
+    licenceKeys,
     self: { node: self },
     deploymentStatus: (deployment, timeoutMs) => replication.remoteStatus(deployment, timeoutMs),
     nodeHealth: (node) => {

@@ -105,6 +105,7 @@ const environment = z.object({
   KEY_DIR: path,
   API_TLS_CERT: path.optional(),
   API_TLS_KEY: path.optional(),
+  LICENCE_PUBLIC_KEY_FILE: path.optional(),
   BOOTSTRAP_USERNAME: z.string().min(1).max(253).optional(),
   BOOTSTRAP_PASSWORD: z.string().min(8).max(1024).optional(),
   SOCKET_DIR: path.optional(),
@@ -132,6 +133,8 @@ export interface Config {
   readonly gossipSeeds: readonly Endpoint[];
   readonly pki: { readonly caCert: string; readonly nodeCert: string; readonly nodeKey: string };
   readonly apiTls?: { readonly cert: string; readonly key: string };
+  /** Public keys of those who may issue licences, PEM. */
+  readonly licencePublicKeyFile?: string;
   readonly clusterKeyFile: string;
   readonly keyDir: string;
   readonly bootstrap?: { readonly username: string; readonly password: string };
@@ -193,6 +196,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     pki: { caCert: e.INTERNAL_TLS_CA_CERT, nodeCert: e.INTERNAL_TLS_NODE_CERT, nodeKey: e.INTERNAL_TLS_NODE_KEY },
     ...(e.API_TLS_CERT !== undefined &&
       e.API_TLS_KEY !== undefined && { apiTls: { cert: e.API_TLS_CERT, key: e.API_TLS_KEY } }),
+    ...(e.LICENCE_PUBLIC_KEY_FILE !== undefined && { licencePublicKeyFile: e.LICENCE_PUBLIC_KEY_FILE }),
     clusterKeyFile: e.CLUSTER_KEY_FILE,
     keyDir: e.KEY_DIR,
     ...(e.BOOTSTRAP_USERNAME !== undefined &&

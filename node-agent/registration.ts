@@ -23,6 +23,8 @@ export interface RegistrationOptions {
   /** Identifies this run of the agent. */
   readonly run: string;
   readonly capacity: () => Capacity;
+  /** Asked before this node is added to the cluster, not when it comes back. */
+  readonly admit: () => Promise<void>;
 }
 
 export class NodeRegistration {
@@ -38,12 +40,12 @@ export class NodeRegistration {
     this.#reported = reported;
   }
 
-  /** Errors: those of ClusterState.registerNode and registerLiveness. */
+  /** Errors: those of ClusterState.registerNode and registerLiveness, and of `admit`. */
   static async start(options: RegistrationOptions): Promise<NodeRegistration> {
     const { state, clock, node, run } = options;
     const now = clock.timestamp();
     const capacity = options.capacity();
-    await state.registerNode({ ...node, capacity, createdAt: now, updatedAt: now });
+    await state.registerNode({ ...node, capacity, createdAt: now, updatedAt: now }, options.admit);
     const liveness = await state.registerLiveness({ node: node.id, run, startedAt: now }, LIVENESS_TTL_SECONDS);
     const registration = new NodeRegistration(options, liveness, capacity);
     registration.#schedule();

@@ -1,6 +1,7 @@
 /** What the routes share. */
 
 import { DomainError } from '../../core/errors.js';
+import { Licensing } from '../licence/index.js';
 import { LoginGuard } from './login-guard.js';
 import { PasswordHasher } from './passwords.js';
 import type { ApiDependencies } from './ports.js';
@@ -29,13 +30,15 @@ export class ApiServices {
   readonly tokens: TokenService;
   readonly passwords = new PasswordHasher();
   readonly logins: LoginGuard;
+  readonly licensing: Licensing;
   readonly views: VolumeViews;
   #background = 0;
 
   constructor(dependencies: ApiDependencies) {
     this.dependencies = dependencies;
     this.tokens = new TokenService(dependencies.secret, dependencies.random);
-    const { clock, state } = dependencies;
+    const { clock, state, licenceKeys } = dependencies;
+    this.licensing = new Licensing({ state, clock, publicKeys: licenceKeys });
     this.logins = new LoginGuard({ now: () => clock.now(), nodes: () => state.nodes.cached.size });
     this.views = new VolumeViews(dependencies);
   }

@@ -1,5 +1,6 @@
 /** What the HTTP API needs from the rest of the agent. */
 
+import type { KeyObject } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import type { VolumeController } from '../../core/controller.js';
 import type { Placement } from '../../core/domain.js';
@@ -20,6 +21,8 @@ export interface ApiDependencies {
   readonly operations: () => Promise<readonly Operation[]>;
   /** The cluster key, at least 32 bytes; the key that signs tokens is derived from it, so it is equal on all nodes. */
   readonly secret: Uint8Array;
+  /** Licences that one of them has signed are accepted. */
+  readonly licenceKeys: readonly KeyObject[];
   readonly self: { readonly node: NodeId };
   /** What a deployment on any node says of itself; rejects if it does not answer in time. */
   readonly deploymentStatus: (

@@ -10,6 +10,7 @@ import type {
   User,
   Volume,
 } from '../../core/domain.js';
+import type { Entitlement } from '../../core/licence.js';
 import type { NodeId } from '../../core/types.js';
 import type { Versioned } from '../state/cluster-state.js';
 import { LABEL_COMPUTE_ONLY } from './labels.js';
@@ -19,10 +20,6 @@ import type { SyncProgressView } from './sync-rates.js';
 /** Ports of StorageOS that clients expect in a node's addresses (reference/behaviours.md, "Ports"). */
 const SUPERVISOR_PORT = 5704;
 const CLUSTERING_PORT = 5710;
-
-/** Capacity and time of an unregistered cluster. */
-export const UNREGISTERED_CAPACITY_BYTES = 50 * 2 ** 30;
-const UNREGISTERED_MS = 24 * 3_600_000;
 
 function withPort(endpoint: string, port: number): string {
   return `${endpoint.slice(0, endpoint.lastIndexOf(':'))}:${port}`;
@@ -78,19 +75,20 @@ export function nodeView({ value, version }: Versioned<NodeRecord>, health: Node
   };
 }
 
-export function clusterView({ value, version }: Versioned<Cluster>) {
-  return { ...value, version };
+export function clusterView({ value: { licence: _, ...settings }, version }: Versioned<Cluster>) {
+  return { ...settings, version };
 }
 
-export function licenceView({ value, version }: Versioned<Cluster>, usedBytes: number) {
+export function licenceView({ value, version }: Versioned<Cluster>, entitlement: Entitlement, usedBytes: number) {
+  const { kind, customerName, capacityBytes, expiresAt, features } = entitlement;
   return {
     clusterID: value.id,
-    expiresAt: new Date(Date.parse(value.createdAt) + UNREGISTERED_MS).toISOString(),
-    clusterCapacityBytes: UNREGISTERED_CAPACITY_BYTES,
+    expiresAt,
+    clusterCapacityBytes: capacityBytes,
     usedBytes,
-    kind: 'unregistered',
-    customerName: '',
-    features: [],
+    kind,
+    customerName,
+    features,
     version,
   };
 }

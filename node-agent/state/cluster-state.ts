@@ -19,10 +19,10 @@ import { Accounts } from './accounts.js';
 import { encodeValue, revisionOf, versionOf } from './encoding.js';
 import { EtcdConnection, type EtcdOptions, toDomainError } from './etcd.js';
 import { decodeCluster, StateFeed, type Watch, type WatchHandlers } from './feed.js';
-import { CLUSTER_KEY, CLUSTER_SCOPE, nameScope, objectKey } from './keys.js';
+import { CLUSTER_KEY, CLUSTER_SCOPE, nameScope } from './keys.js';
 import { LivenessRegistration } from './liveness.js';
 import { createMembershipStore } from './membership-store.js';
-import { Repository, type RepositoryOptions, type Versioned } from './repository.js';
+import { Repository, type RepositoryOptions, UPDATE_ATTEMPTS, type Versioned } from './repository.js';
 import {
   attachmentSchema,
   livenessSchema,
@@ -34,6 +34,7 @@ import {
   userSchema,
   volumeSchema,
 } from './schemas.js';
+import { type Admission, VolumeRecords } from './volume-records.js';
 import { PrefixWatch } from './watch.js';
 
 export type { EtcdOptions } from './etcd.js';
@@ -71,6 +72,7 @@ export class ClusterState {
   readonly #feed: StateFeed;
   readonly #options: ConnectOptions;
   readonly #watch: PrefixWatch;
+  readonly #volumeRecords: VolumeRecords;
 
   /**
    * Resolves when everything there is has been read once. The value of `endpoints`, `namespace`, `tls` and
@@ -156,6 +158,7 @@ export class ClusterState {
       schema: livenessSchema,
       idOf: (liveness: NodeLiveness) => liveness.node,
     });
+    this.#volumeRecords = new VolumeRecords({ etcd, volumes: this.volumes });
     this.membershipStore = createMembershipStore(etcd, this.memberships);
     this.#watch = new PrefixWatch(etcd, this.#feed);
   }
@@ -212,11 +215,15 @@ export class ClusterState {
     return found === undefined ? { value: initial, version: versionOf(outcome.revision) } : decodeCluster(found);
   }
 
-  /** Errors: 'stale-write', 'store-unavailable'. */
+  /**
+   * `change` may throw, and is called again if somebody else was faster and `expectedVersion` is not given.
+   * Errors: 'stale-write', 'store-unavailable'.
+   */
   async updateCluster(change: (current: Cluster) => Cluster, expectedVersion?: string): Promise<Versioned<Cluster>> {
-    const current = await this.cluster();
-    const value = change(current.value);
-    if (expectedVersion === undefined || expectedVersion === current.version) {
+    for (let attempt = 0; attempt < UPDATE_ATTEMPTS; attempt++) {
+      const current = await this.cluster();
+      if (expectedVersion !== undefined && expectedVersion !== current.version) break;
+      const value = change(current.value);
       const outcome = await this.#transaction(
         'writing the cluster',
         [{ key: CLUSTER_KEY, revision: revisionOf(current.version) ?? '0' }],
@@ -230,50 +237,20 @@ export class ClusterState {
   /* ---- transactions over several objects ---- */
 
   /**
-   * Makes a volume and its attachment record (detached, generation 0) in an existing namespace.
-   * Errors: 'already-exists' (name or id), 'not-found' (namespace).
+   * Makes a volume and its attachment record (detached, generation 0) in an existing namespace. `admit` is asked
+   * whether another volume may be made beside what there is, maybe several times.
+   * Errors: 'already-exists' (name or id), 'not-found' (namespace), those of `admit`.
    */
-  async createVolume(volume: Volume): Promise<Versioned<Volume>> {
-    const namespaceKey = objectKey('namespaces', volume.namespace);
-    const attachment: Attachment = {
-      volume: volume.id,
-      generation: 0 as Attachment['generation'],
-      mode: 'rw',
-      updatedAt: volume.createdAt,
-    };
-    const attachmentKey = objectKey('attachments', volume.id);
-    try {
-      return await this.volumes.create(
-        volume,
-        [{ key: namespaceKey, is: 'present' }],
-        [{ put: attachmentKey, value: encodeValue(attachmentKey, attachment) }],
-      );
-    } catch (error) {
-      if (error instanceof DomainError && error.code === 'invalid-state') {
-        throw new DomainError('not-found', `namespace ${volume.namespace} not found`, { cause: error });
-      }
-      throw error;
-    }
+  createVolume(volume: Volume, admit: Admission = () => {}): Promise<Versioned<Volume>> {
+    return this.#volumeRecords.create(volume, admit);
   }
 
   /**
    * Removes a volume with its attachment and membership and leaves a tombstone for each deployment, so that
    * its nodes may erase it. Errors: 'not-found', 'stale-write'.
    */
-  async deleteVolume(id: VolumeId, tombstones: readonly Tombstone[], expectedVersion?: string): Promise<void> {
-    await this.volumes.remove(
-      id,
-      expectedVersion,
-      [],
-      [
-        { remove: objectKey('attachments', id) },
-        { remove: objectKey('memberships', id) },
-        ...tombstones.map((tombstone) => {
-          const key = objectKey('tombstones', tombstone.deployment);
-          return { put: key, value: encodeValue(key, tombstone) };
-        }),
-      ],
-    );
+  deleteVolume(id: VolumeId, tombstones: readonly Tombstone[], expectedVersion?: string): Promise<void> {
+    return this.#volumeRecords.remove(id, tombstones, expectedVersion);
   }
 
   /** Errors: 'already-exists'. */
@@ -288,11 +265,18 @@ export class ClusterState {
 
   /**
    * Writes the record of a node that starts: labels, cordon and compute-only of an older record stay.
-   * Errors: 'invalid-state' if the id belongs to another name, 'already-exists' if the name to another id.
+   * `admit` is asked before a node is added. Errors: 'invalid-state' if the id belongs to another name,
+   * 'already-exists' if the name to another id; those of `admit`.
    */
-  async registerNode(node: NodeRecord): Promise<Versioned<NodeRecord>> {
+  async registerNode(
+    node: NodeRecord,
+    admit: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<Versioned<NodeRecord>> {
     const existing = await this.nodes.get(node.id);
-    if (existing === undefined) return this.nodes.create(node);
+    if (existing === undefined) {
+      await admit();
+      return this.nodes.create(node);
+    }
     if (existing.value.name !== node.name) {
       throw new DomainError(
         'invalid-state',

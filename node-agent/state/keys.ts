@@ -17,6 +17,8 @@ export type Kind = (typeof KINDS)[number];
 export const CLUSTER_KEY = 'cluster';
 /** Written by every change that rests on what accounts there are; see accounts.ts. */
 export const ACCOUNTS_KEY = 'accounts';
+/** The sum of all volumes' sizes; see volume-records.ts. */
+export const PROVISIONED_KEY = 'provisioned';
 
 export function objectKey(kind: Kind, id: string): string {
   return `${kind}/${id}`;

@@ -7,7 +7,7 @@ import { type Condition, type EtcdConnection, type KeyValue, type Operation, toD
 import { CLUSTER_SCOPE, type Kind, type NamedKind, nameKey, objectKey } from './keys.js';
 
 /** Attempts of an unguarded update against competing writers before it gives up with 'stale-write'. */
-const UPDATE_ATTEMPTS = 256;
+export const UPDATE_ATTEMPTS = 256;
 
 export interface Versioned<T> {
   readonly value: T;

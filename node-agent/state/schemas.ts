@@ -38,6 +38,8 @@ export const MAX_LABEL_VALUE_CHARS = 1024;
 export const OBJECT_NAME = /^[a-z0-9.-]{1,253}$/;
 export const MAX_DESCRIPTION_CHARS = 4096;
 export const MAX_USERNAME_CHARS = 253;
+/** Characters of a licence's text at the most. */
+export const MAX_LICENCE_CHARS = 16_384;
 export const MAX_GROUP_NAME_CHARS = 253;
 /** Policy groups of one user, and specs of one policy group, at the most. */
 export const MAX_GROUPS_OF_USER = 1000;
@@ -209,6 +211,7 @@ export const clusterSchema = z.strictObject({
   disableVersionCheck: z.boolean(),
   logLevel: z.enum(['debug', 'info', 'warn', 'error']),
   logFormat: z.enum(['default', 'json']),
+  licence: z.string().max(MAX_LICENCE_CHARS).exactOptional(),
   createdAt: time,
   updatedAt: time,
 });

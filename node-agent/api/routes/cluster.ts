@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { optional, versionField } from '../request.js';
 import { ok, type Route, route } from '../route.js';
-import { clusterSchema, licenceSchema, logFormat, logLevel } from '../schemas/cluster.js';
-import { clusterView, licenceView } from '../views.js';
+import { clusterSchema, logFormat, logLevel } from '../schemas/cluster.js';
+import { clusterView } from '../views.js';
 
 const change = z.object({
   disableTelemetry: optional(z.boolean()),
@@ -50,22 +50,6 @@ export const clusterRoutes: readonly Route[] = [
         expectedVersion,
       );
       return ok(clusterView(updated));
-    },
-  }),
-];
-
-export const licenceRoutes: readonly Route[] = [
-  route({
-    operationId: 'getLicence',
-    method: 'get',
-    path: '/cluster/licence',
-    summary: 'The licence and how much of it is used',
-    access: { resource: 'licence', action: 'read' },
-    responses: { 200: { description: 'The licence.', body: licenceSchema } },
-    handler: async (_, { dependencies: { state } }) => {
-      const volumes = await state.volumes.listOrLastSeen();
-      const usedBytes = volumes.reduce((sum, { value }) => sum + value.sizeBytes, 0);
-      return ok(licenceView(await state.cluster(), usedBytes));
     },
   }),
 ];

@@ -2,7 +2,8 @@
 
 import type { Route } from '../route.js';
 import { authRoutes } from './auth.js';
-import { clusterRoutes, licenceRoutes } from './cluster.js';
+import { clusterRoutes } from './cluster.js';
+import { licenceRoutes } from './licence.js';
 import { namespaceRoutes } from './namespaces.js';
 import { nodeRoutes } from './nodes.js';
 import { openApiRoute } from './openapi.js';

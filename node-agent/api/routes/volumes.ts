@@ -44,13 +44,14 @@ export const volumeRoutes: readonly Route[] = [
       const { state, random } = dependencies;
       const id = random.uuid() as VolumeId;
       const execution = services.execution(call);
-      await state.createVolume(newVolume(call.body, call.namespace.value.id, id, services.now()));
+      const volume = newVolume(call.body, call.namespace.value.id, id, services.now());
+      await state.createVolume(volume, await services.licensing.admission(volume.sizeBytes));
       return execution.run(
         `provision volume ${id}`,
         (waitMs) => provision(dependencies, id, { waitMs, removeFailed: execution.waits }),
         async () => {
-          const volume = await state.volumes.require(id);
-          return volume.value.phase === 'provisioning' ? services.accepted() : created(await views.one(volume));
+          const made = await state.volumes.require(id);
+          return made.value.phase === 'provisioning' ? services.accepted() : created(await views.one(made));
         },
       );
     },

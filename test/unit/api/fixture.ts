@@ -1,6 +1,6 @@
 /** The API over a real ClusterState, with a controller that acts on etcd at once. */
 
-import { randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import type { Hono } from 'hono';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
@@ -25,6 +25,9 @@ export const ADMIN = { username: 'storageos', password: 'storageos-secret' };
 
 /** The cluster key of all fixtures. */
 export const SECRET = new Uint8Array(32).fill(7);
+
+/** With which licences for all fixtures are signed. */
+export const licenceKeys = generateKeyPairSync('ed25519');
 
 export class TestController implements VolumeController {
   readonly calls: string[] = [];
@@ -151,6 +154,7 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
     controller,
     operations: async () => operations,
     secret: SECRET,
+    licenceKeys: [licenceKeys.publicKey],
     self: { node: nodes[0] as NodeId },
     deploymentStatus: async ({ deployment }) => {
       const status = statuses.get(deployment);

@@ -1,0 +1,137 @@
+/**
+ * Making and deleting volumes: several records that appear and disappear together, and the sum of all sizes, which
+ * licences limit. The sum is a key of its own that every such transaction compares and writes, so that volumes made
+ * at the same moment on several nodes cannot exceed a limit together.
+ */
+
+import { z } from 'zod';
+import type { Attachment, Tombstone, Volume } from '../../core/domain.js';
+import { DomainError } from '../../core/errors.js';
+import type { VolumeId } from '../../core/types.js';
+import { decodeValue, encodeValue } from './encoding.js';
+import type { Condition, EtcdConnection, Operation } from './etcd.js';
+import { objectKey, PROVISIONED_KEY } from './keys.js';
+import type { Repository, Versioned } from './repository.js';
+
+/** Attempts against competing writers before 'stale-write'. */
+const ATTEMPTS = 256;
+
+const sumSchema = z.strictObject({ bytes: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER) });
+
+/** Throws if a volume may not be made while volumes of so many bytes exist. */
+export type Admission = (usedBytes: number) => void;
+
+/** The sum of all sizes at one moment. */
+interface Sum {
+  readonly bytes: number;
+  /** That it is still the same. */
+  readonly unchanged: Condition;
+}
+
+export interface VolumeRecordsOptions {
+  readonly etcd: EtcdConnection;
+  readonly volumes: Repository<Volume, VolumeId>;
+}
+
+export class VolumeRecords {
+  readonly #options: VolumeRecordsOptions;
+
+  constructor(options: VolumeRecordsOptions) {
+    this.#options = options;
+  }
+
+  /** See ClusterState.createVolume. */
+  async create(volume: Volume, admit: Admission): Promise<Versioned<Volume>> {
+    const { etcd, volumes } = this.#options;
+    const namespaceKey = objectKey('namespaces', volume.namespace);
+    const attachment: Attachment = {
+      volume: volume.id,
+      generation: 0 as Attachment['generation'],
+      mode: 'rw',
+      updatedAt: volume.createdAt,
+    };
+    const attachmentKey = objectKey('attachments', volume.id);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const sum = await this.#admitted(admit);
+      try {
+        return await volumes.create(
+          volume,
+          [{ key: namespaceKey, is: 'present' }, sum.unchanged],
+          [{ put: attachmentKey, value: encodeValue(attachmentKey, attachment) }, write(sum.bytes + volume.sizeBytes)],
+        );
+      } catch (error) {
+        if (!(error instanceof DomainError && error.code === 'invalid-state')) throw error;
+        if ((await etcd.get(namespaceKey)) === undefined) {
+          throw new DomainError('not-found', `namespace ${volume.namespace} not found`, { cause: error });
+        }
+      }
+    }
+    throw busy(volume.id);
+  }
+
+  /** See ClusterState.deleteVolume. */
+  async remove(id: VolumeId, tombstones: readonly Tombstone[], expectedVersion: string | undefined): Promise<void> {
+    const { volumes } = this.#options;
+    const others: Operation[] = [
+      { remove: objectKey('attachments', id) },
+      { remove: objectKey('memberships', id) },
+      ...tombstones.map((tombstone) => {
+        const key = objectKey('tombstones', tombstone.deployment);
+        return { put: key, value: encodeValue(key, tombstone) };
+      }),
+    ];
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const sum = await this.#sum();
+      const { value, version } = await volumes.require(id);
+      if (expectedVersion !== undefined && version !== expectedVersion) throw stale(id);
+      const left = Math.max(0, sum.bytes - value.sizeBytes);
+      try {
+        return await volumes.remove(id, version, [sum.unchanged], [...others, write(left)]);
+      } catch (error) {
+        const changed = error instanceof DomainError && (error.code === 'stale-write' || error.code === 'in-use');
+        if (!changed) throw error;
+      }
+    }
+    throw busy(id);
+  }
+
+  /** The sum, if `admit` lets another volume be made beside it. A refusal rests on the volumes themselves. */
+  async #admitted(admit: Admission): Promise<Sum> {
+    const sum = await this.#sum();
+    try {
+      admit(sum.bytes);
+      return sum;
+    } catch (refusal) {
+      const counted = await this.#count();
+      if (counted === sum.bytes) throw refusal;
+      admit(counted);
+      return { ...sum, bytes: counted };
+    }
+  }
+
+  async #sum(): Promise<Sum> {
+    const found = await this.#options.etcd.get(PROVISIONED_KEY);
+    if (found === undefined) {
+      return { bytes: await this.#count(), unchanged: { key: PROVISIONED_KEY, is: 'absent' } };
+    }
+    const { bytes } = decodeValue(found.key, found.value, sumSchema);
+    return { bytes, unchanged: { key: PROVISIONED_KEY, revision: found.revision } };
+  }
+
+  async #count(): Promise<number> {
+    const all = await this.#options.volumes.list();
+    return all.reduce((sum, { value }) => sum + value.sizeBytes, 0);
+  }
+}
+
+function write(bytes: number): Operation {
+  return { put: PROVISIONED_KEY, value: encodeValue(PROVISIONED_KEY, { bytes }) };
+}
+
+function stale(id: VolumeId): DomainError {
+  return new DomainError('stale-write', `volume ${id}: attempting to write stale object`);
+}
+
+function busy(id: VolumeId): DomainError {
+  return new DomainError('stale-write', `volume ${id}: too many volumes are made and deleted at a time; try again`);
+}
