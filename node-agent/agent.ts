@@ -17,6 +17,9 @@ import { loadCodec } from './codec/index.js';
 import { type Config, formatEndpoint } from './config.js';
 import { startControl } from './control/index.js';
 import { listOperations } from './control/operations.js';
+import { collectLocal } from './diagnostics/local.js';
+import { fetchPart } from './diagnostics/peer.js';
+import type { RecentLines } from './diagnostics/recent-lines.js';
 import { Erasure } from './erasure.js';
 import { FrontendHost } from './frontend/host.js';
 import { Gossip } from './gossip/index.js';
@@ -45,7 +48,7 @@ export interface Agent {
  * Resolves when the node serves. Errors: DomainError, PkiError, KeyError, CodecSetupError and those of the
  * store, each naming what to mend; what had been started is stopped again.
  */
-export async function startAgent(config: Config, logger: Logger): Promise<Agent> {
+export async function startAgent(config: Config, logger: Logger, recent: RecentLines): Promise<Agent> {
   const stops: (() => Promise<void> | void)[] = [];
   const stop = async () => {
     for (const undo of stops.splice(0).reverse()) {
@@ -57,7 +60,7 @@ export async function startAgent(config: Config, logger: Logger): Promise<Agent>
     }
   };
   try {
-    const node = await start(config, logger, stops);
+    const node = await start(config, logger, recent, stops);
     return { node, stop };
   } catch (error) {
     await stop();
@@ -65,7 +68,12 @@ export async function startAgent(config: Config, logger: Logger): Promise<Agent>
   }
 }
 
-async function start(config: Config, logger: Logger, stops: (() => Promise<void> | void)[]): Promise<NodeId> {
+async function start(
+  config: Config,
+  logger: Logger,
+  recent: RecentLines,
+  stops: (() => Promise<void> | void)[],
+): Promise<NodeId> {
   const clock = systemClock;
   const random = systemRandom;
   const identity = await loadIdentity(config.pki);
@@ -288,6 +296,21 @@ async function start(config: Config, logger: Logger, stops: (() => Promise<void>
     state,
     controller: control.controller,
     operations: () => listOperations(control.controller.client, Date.now),
+    schedulerExtender: config.schedulerExtender,
+    diagnostics: {
+      local: () =>
+        collectLocal({
+          node: self,
+          config,
+          codec,
+          clock,
+          metrics,
+          deployments: () => replication.statuses(),
+          attached: () => frontends.list(),
+          log: () => recent.text(),
+        }),
+      remote: (node, authorization) => fetchPart({ apiTls: config.apiTls }, node, authorization),
+    },
     secret: clusterKey,
     licenceKeys,
     self: { node: self },

@@ -115,6 +115,7 @@ const environment = z.object({
   CONTROL_ROLE: bool.default(true),
   REPLACEMENT_GRACE: duration('15s'),
   CAPACITY_RESERVE_BYTES: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(DEFAULT_RESERVE_BYTES),
+  K8S_ENABLE_SCHEDULER_EXTENDER: bool.default(false),
   CODEC_WORKERS: z.coerce.number().int().min(0).max(MAX_CODEC_WORKERS).optional(),
   STORAGEOS_CIPHER_ENGINE: z.enum(['auto', 'wasm', 'native']).default('auto'),
 });
@@ -143,6 +144,7 @@ export interface Config {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'default' | 'json';
   readonly controlRole: boolean;
+  readonly schedulerExtender: boolean;
   readonly replacementGraceMs: number;
   readonly capacityReserveBytes: number;
   readonly cipherEngine: 'auto' | 'wasm' | 'native';
@@ -208,6 +210,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     logLevel: e.LOG_LEVEL,
     logFormat: e.LOG_FORMAT,
     controlRole: e.CONTROL_ROLE,
+    schedulerExtender: e.K8S_ENABLE_SCHEDULER_EXTENDER,
     replacementGraceMs: e.REPLACEMENT_GRACE,
     capacityReserveBytes: e.CAPACITY_RESERVE_BYTES,
     cipherEngine: e.STORAGEOS_CIPHER_ENGINE,

@@ -4,6 +4,7 @@ import process from 'node:process';
 import { DomainError } from '../core/errors.js';
 import { type Agent, startAgent } from './agent.js';
 import { type Config, readConfig } from './config.js';
+import { RecentLines } from './diagnostics/recent-lines.js';
 import { createLogger } from './log.js';
 
 /** An agent that does not stop within this time is ended: what was flushed is safe, the rest is replayed, ms. */
@@ -19,7 +20,8 @@ function configure(): Config {
 }
 
 const config = configure();
-const logger = createLogger({ level: config.logLevel, node: config.nodeName });
+const recent = new RecentLines();
+const logger = createLogger({ level: config.logLevel, node: config.nodeName, recent });
 let agent: Agent | undefined;
 let stopping = false;
 
@@ -48,7 +50,7 @@ process.on('uncaughtException', (err) => {
 });
 
 try {
-  agent = await startAgent(config, logger);
+  agent = await startAgent(config, logger, recent);
   logger.info({ nodeId: agent.node }, 'agent ready');
 } catch (err) {
   // What says what to mend needs no stack, which would hide it in the last lines that a supervisor shows.

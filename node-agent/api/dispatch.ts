@@ -1,7 +1,7 @@
 /** From the list of endpoints to a server: login, access, checked input, the handler, the answer. */
 
 import { getConnInfo } from '@hono/node-server/conninfo';
-import type { Hono } from 'hono';
+import type { Hono, MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import type { ContentfulStatusCode, StatusCode } from 'hono/utils/http-status';
 import { z } from 'zod';
@@ -42,8 +42,23 @@ export function serveRoutes(app: Hono<ApiEnvironment>, services: ApiServices, ro
     const tooLarge = new DomainError('invalid', `the request body is larger than ${maxSize} bytes`);
     const limit = bodyLimit({ maxSize, onError: (c) => failed(services, c, tooLarge) });
     const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1');
-    app.on(route.method.toUpperCase(), path, limit, handlerOf(route, services));
+    app.on(route.method.toUpperCase(), path, atMost(route.maxConcurrent), limit, handlerOf(route, services));
   }
+}
+
+/** Lets so many requests in at a time. */
+function atMost(max = Number.POSITIVE_INFINITY): MiddlewareHandler<ApiEnvironment> {
+  let running = 0;
+  return async (_, next) => {
+    if (running >= max)
+      throw new DomainError('node-unavailable', 'too many requests of this kind at a time; try again');
+    running++;
+    try {
+      await next();
+    } finally {
+      running--;
+    }
+  };
 }
 
 function handlerOf(route: Route, services: ApiServices): (c: ApiContext) => Promise<Response> {

@@ -76,9 +76,7 @@ class Components {
       this.schemas[name] = relocate(definition) as Json;
     }
     const { id } = schema.meta() ?? {};
-    if (id === undefined) return relocate(json) as Json;
-    this.schemas[id] = relocate(json) as Json;
-    return { $ref: `#/components/schemas/${id}` };
+    return id === undefined ? (relocate(json) as Json) : { $ref: `#/components/schemas/${id}` };
   }
 }
 

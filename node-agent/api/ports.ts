@@ -3,12 +3,13 @@
 import type { KeyObject } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import type { VolumeController } from '../../core/controller.js';
-import type { Placement } from '../../core/domain.js';
+import type { NodeRecord, Placement } from '../../core/domain.js';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { Operation } from '../../core/operation.js';
 import type { Clock, Random } from '../../core/ports.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
 import type { Codec } from '../codec/index.js';
+import type { Collected } from '../diagnostics/local.js';
 import type { Logger } from '../log.js';
 import type { ClusterState } from '../state/cluster-state.js';
 
@@ -31,7 +32,15 @@ export interface ApiDependencies {
   ) => Promise<DeploymentStatus>;
   /** Gossip's word, faster than the lease in etcd; by default the lease decides. */
   readonly nodeHealth?: (node: NodeId) => NodeHealth;
+  /** Whether kube-scheduler may ask for advice, which it does without a login. */
+  readonly schedulerExtender: boolean;
   readonly codec: Pick<Codec, 'engine' | 'offloadBytes'>;
+  readonly diagnostics: {
+    /** What this node tells of itself. */
+    readonly local: () => Promise<Collected>;
+    /** The part of another node, which checks `authorization`. Errors: 'node-unavailable'. */
+    readonly remote: (node: NodeRecord, authorization: string) => Promise<Buffer>;
+  };
   readonly metrics: Registry;
   readonly logger: Logger;
   readonly clock: Clock;

@@ -110,6 +110,8 @@ export interface RouteDefinition<
   readonly body?: B;
   /** Bytes of the body at the most; MAX_BODY_BYTES if absent. */
   readonly maxBodyBytes?: number;
+  /** Requests at a time at the most, the reading of their bodies included; more get 503. Implies 503. */
+  readonly maxConcurrent?: number;
   /**
    * The request names the version of the object that it changes, in the `version` of its body or of its query, or
    * says `ignore-version`. Implies 400 and 412.
@@ -167,6 +169,7 @@ export function errorStatuses(route: Route): number[] {
   const statuses = new Set<number>([500, ...(route.errors ?? [])]);
   if (!open) for (const status of [401, 403, 503]) statuses.add(status);
   if (hasInput || route.versioned !== undefined || route.async) statuses.add(400);
+  if (route.maxConcurrent !== undefined) statuses.add(503);
   if (hasParams) statuses.add(404);
   if (route.versioned !== undefined) statuses.add(412);
   return [...statuses].sort((a, b) => a - b);

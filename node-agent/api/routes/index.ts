@@ -3,6 +3,7 @@
 import type { Route } from '../route.js';
 import { authRoutes } from './auth.js';
 import { clusterRoutes } from './cluster.js';
+import { diagnosticsRoutes } from './diagnostics.js';
 import { licenceRoutes } from './licence.js';
 import { namespaceRoutes } from './namespaces.js';
 import { nodeRoutes } from './nodes.js';
@@ -10,6 +11,7 @@ import { openApiRoute } from './openapi.js';
 import { operationRoutes } from './operations.js';
 import { policyRoutes } from './policies.js';
 import { poolRoutes } from './pools.js';
+import { schedulerRoutes } from './scheduler.js';
 import { userRoutes } from './users.js';
 import { volumeAttachmentRoutes } from './volume-attachment.js';
 import { volumeDebugRoutes } from './volume-debug.js';
@@ -34,5 +36,7 @@ export const ROUTES: readonly Route[] = [
   ...volumePlacementRoutes,
   ...volumeNfsRoutes,
   ...volumeDebugRoutes,
+  ...diagnosticsRoutes,
+  ...schedulerRoutes,
   openApiRoute(() => ROUTES),
 ];

@@ -81,7 +81,6 @@ export const poolRoutes: readonly Route[] = [
     access: { resource: 'pool', action: 'write' },
     params,
     versioned: 'query',
-    async: true,
     responses: { 200: { description: 'It is gone.' } },
     errors: [409],
     handler: notFound,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { changes, labels, uint64 } from './common.js';
+import { nfsExport } from './nfs.js';
 import { nodeHealth } from './node.js';
 
 export const fsType = z.enum(['ext2', 'ext3', 'ext4', 'xfs', 'btrfs', 'block']).meta({
@@ -37,7 +38,7 @@ const master = z.object({ ...deployment, health: nodeHealth }).meta({ id: 'Maste
 
 const nfs = z
   .object({
-    exports: z.array(z.object({})).meta({ description: 'Empty: this version does not export volumes.' }),
+    exports: z.array(nfsExport).meta({ description: 'Empty: this version does not export volumes.' }),
     serviceEndpoint: z.string(),
   })
   .meta({ id: 'NfsConfig' });

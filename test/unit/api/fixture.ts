@@ -12,10 +12,11 @@ import type { Operation } from '../../../core/operation.js';
 import type { DeploymentId, Generation, NodeId, UserId, VolumeId } from '../../../core/types.js';
 import { createApi } from '../../../node-agent/api/app.js';
 import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
-import type { NodeHealth } from '../../../node-agent/api/ports.js';
+import type { ApiDependencies, NodeHealth } from '../../../node-agent/api/ports.js';
 import type { ApiEnvironment } from '../../../node-agent/api/request.js';
 import { TokenService } from '../../../node-agent/api/tokens.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
+import { archivePart } from '../../../node-agent/diagnostics/tar.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import type { TestEtcd } from '../../setup/etcd.js';
 import { aMembership, aNode } from '../../setup/records.js';
@@ -129,7 +130,7 @@ export interface Fixture {
   close(): void;
 }
 
-export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
+export async function startFixture(etcd: TestEtcd, patch: Partial<ApiDependencies> = {}): Promise<Fixture> {
   const state = await ClusterState.connect({
     endpoints: [etcd.endpoint],
     namespace: `test/${randomUUID()}`,
@@ -163,10 +164,16 @@ export async function startFixture(etcd: TestEtcd): Promise<Fixture> {
     },
     nodeHealth: health,
     codec: { engine: 'wasm', offloadBytes: Number.POSITIVE_INFINITY },
+    schedulerExtender: true,
+    diagnostics: {
+      local: async () => ({ files: [], problems: [] }),
+      remote: async () => archivePart([], systemClock.timestamp()),
+    },
     metrics: new Registry(),
     logger: pino({ level: 'silent' }),
     clock: systemClock,
     random: systemRandom,
+    ...patch,
   });
   const send = async (method: string, path: string, body: unknown, headers: Record<string, string>) => {
     const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
