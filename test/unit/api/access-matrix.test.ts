@@ -75,7 +75,6 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   getLocalDiagnostics: ADMIN,
   schedulerFilter: PUBLIC,
   schedulerPrioritize: PUBLIC,
-  listOperations: LOGIN,
   createPool: CHANGES_ALL,
   listPools: LOGIN,
   getPool: LOGIN,
