@@ -61,6 +61,11 @@ const GROUPS = {
     { package: 'lz4', there: () => onPath('lz4') },
     { package: 'xfsprogs', there: () => onPath('mkfs.xfs') },
   ],
+  /** The model checker of the protocol's specification, and what fetches it. */
+  model: [
+    { package: 'default-jre-headless', there: () => onPath('java') },
+    { package: 'python3-pip', there: () => onPath('pip3') || onPath('pip') },
+  ],
 };
 
 async function aptGet(args) {

@@ -36,13 +36,13 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: '[4] backfill does not overwrite dead orders',
     file: replication('sync-target'),
-    find: '!isDead(present, history) && compareOrders(present, order) >= 0',
-    replace: 'compareOrders(present, order) >= 0',
+    find: 'isDead(present.order, history)',
+    replace: 'false',
   },
   {
     name: '[4] backfill overwrites newer live writes',
     file: replication('sync-target'),
-    find: '!isDead(present, history) && compareOrders(present, order) >= 0',
+    find: '!isReplacedBy(present, part.entry, order, history)',
     replace: 'false',
   },
   {
@@ -204,9 +204,14 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a mended block is any block with that number',
-    file: replication('healing'),
-    find: 'block === undefined || !sameOrder(order, block.order)',
-    replace: 'block === undefined',
+    file: replication('damage'),
+    find: '!sameOrder(order, block.order) || !sameChecksum(part.entry, block)',
+    replace: 'false',
+    also: {
+      file: replication('damage'),
+      find: 'present === undefined || !sameOrder(present.order, order)',
+      replace: 'false',
+    },
   },
   {
     name: 'a trim of blocks with data is dropped',

@@ -6,7 +6,10 @@ const SEEDS = Number(process.env.SIM_SEEDS ?? 1_000);
 const CHUNK = 50;
 
 /** Seeds that once found a bug, each with what it was. */
-const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [];
+const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [
+  { seed: 1577, found: 'a block that no copy could read stopped every sync' },
+  { seed: 2353, found: 'a block that no copy could read stopped every sync, for nobody overwrote it' },
+];
 
 function run(seed: number) {
   return simulate({ seed, disk: (options) => new StoreDisk(options) });
