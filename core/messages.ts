@@ -397,6 +397,8 @@ export interface DeploymentStatus {
   readonly serving: boolean;
   readonly etcdClusterId: string;
   readonly usedBytes: number;
+  /** Blocks of this copy that are known to be damaged and are not mended yet. */
+  readonly badBlocks: number;
   readonly sync?: SyncProgress;
 }
 

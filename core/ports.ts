@@ -177,6 +177,13 @@ export interface DeploymentStore {
   /** Appends to the stream: whole or, after an error, not at all. In the page cache on return, and in the index. */
   append(batch: LogBatch): void;
   /** Records that the stream goes on behind `position` (a target's sync begins). */
+  /** Blocks whose stored bytes are known to be damaged; a count for people, bounded. */
+  readonly badBlocks: number;
+  /**
+   * Milliseconds that a write with payload should wait before its append: more than 0 while space is short and some is
+   * being freed. Whoever does not wait harms nothing but meets the end of the space sooner.
+   */
+  readonly appendDelayMs: number;
   position(position: Order): void;
   /** Blocks outside the stream, each with its own order; the caller has compared orders. ORDER_ZERO forgets the block. */
   backfill(blocks: StoredBlocks): void;

@@ -164,12 +164,20 @@ export class Member {
         return;
       }
     }
+    // An answer speaks of the log as it is under this epoch: given later, it must not pass for one under the next.
+    const header = this.#header();
     const appended = (): void => {
       const last = lastOfBatch as Sequence;
-      this.reply(from, { type: 'appended', ...this.#header(), last, durable: store.durable });
+      this.reply(from, { type: 'appended', ...header, last, durable: store.durable });
     };
-    if (message.durable) this.#context.background(store.flush().then(appended));
-    else appended();
+    const answer = (): void => {
+      if (message.durable) this.#context.background(store.flush().then(appended));
+      else appended();
+    };
+    // The primary sends no more than a window beyond what was answered: that slows its writers down.
+    const delayMs = Math.min(store.appendDelayMs, this.#context.settings.maxAppendDelayMs);
+    if (delayMs > 0 && message.batch.payload.length > 0) this.#context.clock.after(delayMs, answer);
+    else answer();
   }
 
   /** Sends what it has intact of the asked blocks. */

@@ -400,8 +400,10 @@ export class PeerStream {
   }
 
   /** Whether a confirmation is of the life that this stream has greeted. */
-  #accepts(message: { readonly incarnation: Incarnation }): boolean {
-    return this.#state === 'streaming' && message.incarnation === this.incarnation;
+  /** What was said under an epoch before this stream's may be of a log that is no more. */
+  #accepts(message: { readonly incarnation: Incarnation; readonly epoch: Epoch }): boolean {
+    if (this.#state !== 'streaming' || message.incarnation !== this.incarnation) return false;
+    return message.epoch >= this.established;
   }
 
   #linkUp(): boolean {

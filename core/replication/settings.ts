@@ -8,6 +8,8 @@ export interface ReplicationSettings {
   readonly leaseRenewMs: number;
   /** A member that owes an answer to an append, a greeting or a lease for so long has failed. */
   readonly memberTimeoutMs: number;
+  /** A member whose space is short answers an append so much later at the most, well below `memberTimeoutMs`. */
+  readonly maxAppendDelayMs: number;
   /** A member that owes the answer to a flush for so long has failed. */
   readonly flushTimeoutMs: number;
   /** A member whose connection is gone for so long has failed: time for a blip, or for a quick restart. */
@@ -68,6 +70,7 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   leaseMarginMs: 100,
   leaseRenewMs: 500,
   memberTimeoutMs: 5_000,
+  maxAppendDelayMs: 2_000,
   flushTimeoutMs: 20_000,
   memberGraceMs: 500,
   openTimeoutMs: 1_500,

@@ -6,7 +6,7 @@
 
 import { enoughCopies } from '../failure-mode.js';
 import type { IoStatus } from '../messages.js';
-import { DiskError, invariant } from '../ports.js';
+import { DiskError, invariant, type Timer } from '../ports.js';
 import {
   type Batch,
   batchProblem,
@@ -50,6 +50,8 @@ export class Writes {
   /** Of which it is being found out whether it changes anything. */
   #examined: Queued | undefined;
   #queuedBytes = 0;
+  /** Runs while the queue waits for space. */
+  #forSpace: Timer | undefined;
   /** All members have everything up to here, and it was acknowledged. */
   #committed: Sequence;
   /** Committed writes that are not on all disks yet, in order. */
@@ -158,6 +160,7 @@ export class Writes {
 
   /** The primary is no more: what was not ordered never will be. */
   stop(): void {
+    this.#forSpace?.cancel();
     for (const { batch } of this.#queue.splice(0)) release(batch);
   }
 
@@ -186,6 +189,7 @@ export class Writes {
         } else {
           if (flights.writes + group.count >= settings.maxInFlightWrites) break;
           if (flights.bytes + group.payloadBytes >= settings.maxInFlightBytes) break;
+          if (this.#waitsForSpace(next)) break;
           if (next.changes === undefined) {
             // What is ahead of it has to be in the index by then.
             this.#order(group.take());
@@ -209,6 +213,18 @@ export class Writes {
     // Those that were ordered are held by their flight.
     for (const { batch } of this.#queue.splice(0, taken)) release(batch);
     this.#commit();
+  }
+
+  /** While space is short, payload is ordered no faster than the store asks for. */
+  #waitsForSpace({ batch }: Queued): boolean {
+    const { context } = this.#primary;
+    const delayMs = batch.payload.length > 0 ? context.store.appendDelayMs : 0;
+    if (delayMs <= 0) return false;
+    this.#forSpace ??= context.clock.after(delayMs, () => {
+      this.#forSpace = undefined;
+      context.guard(() => this.#primary.progress());
+    });
+    return true;
   }
 
   /** All of them as one batch of the log. */

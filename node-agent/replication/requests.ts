@@ -45,6 +45,8 @@ const deploymentStatus = z
     serving: z.boolean(),
     etcdClusterId: z.string().max(64),
     usedBytes: count,
+    // Older agents do not tell.
+    badBlocks: count.default(0),
     sync: syncProgress.optional(),
   })
   .transform(({ sync, ...rest }): DeploymentStatus => (sync === undefined ? rest : { ...rest, sync }));

@@ -41,7 +41,7 @@ const MAX_LIVE_PART_WHEN_LOW = 0.95;
 /** On a disk that is nearly full, emptied segments have to go before more is copied: bounds what copies take of the reserve. */
 const MAX_EMPTIED_SEGMENTS = 4;
 /** How much faster the cleaner goes when the disk is nearly full, or garbage is at twice its limit. */
-const URGENT_FACTOR = 8;
+export const URGENT_FACTOR = 8;
 /** Work between two turns of the event loop. */
 const TURN_BYTES = 512 * 1024;
 const TURN_ENTRIES = 1024;

@@ -279,6 +279,10 @@ export class LocalDeploymentStore implements DeploymentStore {
     return this.#cleaner.done;
   }
 
+  get appendDelayMs(): number {
+    return this.#environment.throttle.delayMs;
+  }
+
   get badBlocks(): number {
     return this.#bad.count;
   }
@@ -529,6 +533,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       this.#flushes.request().catch(() => {});
     }
     this.#checkpointer.appended(header);
+    if (use === 'payload') this.#environment.throttle.wrote(payload.length);
   }
 
   async #sync(): Promise<void> {

@@ -184,6 +184,12 @@ export class Devices {
     return true;
   }
 
+  /** Bytes of payload that the roomiest device still takes. */
+  room(): number {
+    const free = this.all().map((device) => onError(0, () => device.look()) && device.freeBytes);
+    return Math.max(0, Math.max(0, ...free) - this.#reserveBytes);
+  }
+
   /** All devices that can be asked, the emptiest first. */
   byRoom(): Device[] {
     return this.all()

@@ -4,6 +4,7 @@ import type { Clock, Disk, Random } from '../../core/ports.js';
 import type { Devices } from './devices.js';
 import type { FilePool } from './file-pool.js';
 import type { HotSegments } from './segment.js';
+import type { Throttle } from './throttle.js';
 
 export interface StoreSettings {
   /** A segment is closed when the next batch would make it larger, bytes. */
@@ -37,6 +38,7 @@ export interface StoreEnvironment {
   /** Another one: the machine has been restarted since, and its page cache is gone. */
   readonly bootId: string;
   readonly devices: Devices;
+  readonly throttle: Throttle;
   readonly pool: FilePool;
   readonly hot: HotSegments;
   readonly settings: StoreSettings;

@@ -14,6 +14,7 @@ import {
 import { MAX_BLOCK_BYTES, MIN_BLOCK_BYTES } from '../../core/record.js';
 import type { DeploymentId, Epoch, HistoryEntry, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
+import { URGENT_FACTOR } from './cleaner.js';
 import { LocalDeploymentStore, type ScrubProgress, type StoreStatistics } from './deployment-store.js';
 import { type Capacity, DATA_ROOT, type DeviceSpace, Devices } from './devices.js';
 import type { StoreEnvironment, StoreSettings } from './environment.js';
@@ -23,6 +24,7 @@ import { parseSegmentName } from './format.js';
 import { Maintenance } from './maintenance.js';
 import { HotSegments } from './segment.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
+import { Throttle } from './throttle.js';
 
 const MIB = 1024 * 1024;
 const DEFAULT_SETTINGS: StoreSettings = {
@@ -107,15 +109,27 @@ export class NodeStores {
     const { disk, clock, random, bootId } = options;
     const lock = disk.lock('lock');
     try {
+      const { reserveBytes = DEFAULT_RESERVE_BYTES } = options;
+      const settings = { ...DEFAULT_SETTINGS, ...options.settings };
+      const devices = await Devices.open(disk, clock, random, reserveBytes);
+      const throttle = new Throttle({
+        clock,
+        devices,
+        zoneBytes: reserveBytes,
+        maxBytesPerSecond: URGENT_FACTOR * settings.cleanBytesPerSecond,
+        worthwhileBytes: settings.segmentBytes,
+        garbageBytes: () => stores.garbageBytes,
+      });
       const environment: StoreEnvironment = {
         disk,
         clock,
         random,
         bootId,
-        devices: await Devices.open(disk, clock, random, options.reserveBytes ?? DEFAULT_RESERVE_BYTES),
+        devices,
+        throttle,
         pool: new FilePool(disk, options.openFiles ?? DEFAULT_OPEN_FILES),
         hot: new HotSegments(options.hotBytes ?? DEFAULT_HOT_BYTES),
-        settings: { ...DEFAULT_SETTINGS, ...options.settings },
+        settings,
       };
       const stores = new NodeStores(options, environment, lock);
       await stores.#scan();
@@ -124,6 +138,18 @@ export class NodeStores {
       lock.release();
       throw error;
     }
+  }
+
+  /** Of all open deployments: what they take beyond what is live. */
+  get garbageBytes(): number {
+    let bytes = 0;
+    for (const store of this.#openStores()) bytes += store.usedBytes - store.liveBytes;
+    return bytes;
+  }
+
+  /** Whether writers are slowed down because space is short. */
+  get throttled(): boolean {
+    return this.#environment.throttle.active;
   }
 
   *#openStores(): Generator<LocalDeploymentStore> {

@@ -29,6 +29,7 @@ const status = (deployment: DeploymentId, change: Partial<DeploymentStatus> = {}
   serving: false,
   etcdClusterId: 'e',
   usedBytes: 0,
+  badBlocks: 0,
   ...change,
 });
 const answers = (...given: (DeploymentStatus | undefined)[]): Map<DeploymentId, Answer> =>

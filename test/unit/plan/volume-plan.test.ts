@@ -38,6 +38,7 @@ function status(placed: Placement, patch: Partial<DeploymentStatus> = {}): Deplo
     serving: false,
     etcdClusterId: 'ab12',
     usedBytes: 0,
+    badBlocks: 0,
     ...patch,
   };
 }

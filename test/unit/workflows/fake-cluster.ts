@@ -379,6 +379,7 @@ export class FakeCluster {
       serving,
       etcdClusterId: CLUSTER_ID,
       usedBytes: 0,
+      badBlocks: 0,
       ...(sync !== undefined && { sync }),
     };
   }

@@ -89,6 +89,29 @@ describe('a member', () => {
     expect(lab.last('appended')).toMatchObject({ last: lab.store.last.sequence });
   });
 
+  it('answers late, within bounds, while its space is short', async () => {
+    const lab = await member();
+    Object.defineProperty(lab.store, 'appendDelayMs', { value: 60_000 });
+    lab.receive(append(lab, 2, 1));
+    lab.receive(append(lab, 2, 2, { batch: zeroBatch(1, 1) }));
+    expect(lab.store.last.sequence).toBe(2);
+    expect(lab.all('appended').map(({ last }) => last)).toEqual([2]);
+    await lab.pass(1_900);
+    expect(lab.all('appended')).toHaveLength(1);
+    await lab.pass(200);
+    expect(lab.all('appended').map(({ last }) => last)).toEqual([2, 1]);
+  });
+
+  it.each([false, true])('answers an append under the epoch that it came with, durable or not: %s', async (durable) => {
+    const lab = await member();
+    Object.defineProperty(lab.store, 'appendDelayMs', { value: 500 });
+    lab.receive(append(lab, 2, 1, { durable }));
+    lab.receive(promiseOf(3));
+    await lab.pass(1_000);
+    expect(lab.last('promised')).toMatchObject({ epoch: 3 });
+    expect(lab.last('appended')).toMatchObject({ epoch: 2, last: 1 });
+  });
+
   it('asks for a look while it has no connection to its primary', async () => {
     const lab = await Lab.open({ memberGraceMs: 300, suspectRepeatMs: 1_000 });
     const record = lab.initial();

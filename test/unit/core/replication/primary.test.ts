@@ -252,6 +252,42 @@ describe('writes and reads', () => {
     expect(answers(got)).toContainEqual({ type: 'written', request: 41, status: 'ok' });
   });
 
+  it('takes no confirmation that was given under an earlier epoch', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    send(write(1));
+    await lab.pass(1);
+    const confirmation = { type: 'appended', incarnation: OTHER_LIFE, last: lab.store.last.sequence } as const;
+    const { epoch } = lab.last('append')!;
+    lab.receive({ ...confirmation, epoch: (epoch - 1) as Epoch, durable: confirmation.last });
+    expect(answers(got)).toEqual([]);
+    lab.receive({ ...confirmation, epoch, durable: 0 as Sequence });
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+  });
+
+  it('orders payload as slowly as a store asks for that is short of space', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    const before = lab.store.last.sequence;
+    let delayMs = 300;
+    Object.defineProperty(lab.store, 'appendDelayMs', { get: () => delayMs });
+    for (const request of [1, 2]) send(write(request, request));
+    await lab.pass(250);
+    expect(lab.store.last.sequence).toBe(before);
+    delayMs = 0;
+    await lab.pass(100);
+    expect(lab.store.last.sequence).toBe(before + 2);
+    lab.confirm();
+    expect(answers(got)).toHaveLength(2);
+    // What frees space does not wait.
+    delayMs = 300;
+    send({ type: 'write', session, request: 3, fua: false, batch: zeroBatch(1, 2) });
+    await lab.pass(50);
+    expect(lab.store.last.sequence).toBe(before + 3);
+  });
+
   it('keeps what is in flight and what waits within bounds', async () => {
     const lab = await Lab.open({ maxInFlightWrites: 2, maxQueuedWrites: 3 });
     await lab.makePrimary();

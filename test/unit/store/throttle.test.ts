@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import { Throttle } from '../../../node-agent/store/throttle.js';
+import { instantClock } from './support.js';
+
+const MIB = 1024 * 1024;
+const ZONE = 1024 * MIB;
+
+/** A throttle with this much room and garbage, and a clock that is set by hand. */
+function bench(roomBytes: number, garbageBytes: number) {
+  const world = { nowMs: 0, roomBytes, garbageBytes };
+  const throttle = new Throttle({
+    clock: { ...instantClock, now: () => world.nowMs },
+    devices: {
+      get low() {
+        return world.roomBytes < ZONE;
+      },
+      room: () => world.roomBytes,
+    },
+    zoneBytes: ZONE,
+    maxBytesPerSecond: 512 * MIB,
+    worthwhileBytes: 64 * MIB,
+    garbageBytes: () => world.garbageBytes,
+  });
+  return { world, throttle };
+}
+
+/** Bytes per second that a writer gets who waits as he is asked to. */
+function rateAt(roomBytes: number): number {
+  const { world, throttle } = bench(roomBytes, ZONE);
+  let written = 0;
+  while (world.nowMs < 1000) {
+    const delay = throttle.delayMs;
+    world.nowMs += delay;
+    if (delay > 0) continue;
+    throttle.wrote(128 * 1024);
+    written += 128 * 1024;
+  }
+  return written;
+}
+
+describe('writers', () => {
+  it('are slowed down the more the less room is left, and never to a stop', () => {
+    expect(bench(ZONE, ZONE).throttle.delayMs).toBe(0);
+    const rates = [0.9, 0.5, 0.25, 0.1, 0.01].map((part) => rateAt(part * ZONE) / (512 * MIB));
+    for (const [i, part] of [0.9, 0.5, 0.25, 0.1, 0.01].entries()) expect(rates[i]).toBeCloseTo(part, 2);
+    expect(rateAt(0.0021 * ZONE)).toBeGreaterThanOrEqual(MIB);
+  });
+
+  it('go at full speed to the end when nothing can be given back', () => {
+    const { world, throttle } = bench(MIB, 10 * MIB);
+    expect([throttle.delayMs, throttle.active]).toEqual([0, false]);
+    throttle.wrote(100 * MIB);
+    expect(throttle.delayMs).toBe(0);
+    world.garbageBytes = 100 * MIB;
+    world.nowMs += 1000;
+    expect(throttle.delayMs).toBeGreaterThan(0);
+    expect(throttle.active).toBe(true);
+  });
+
+  it('are held when hardly any room is left: until there is some, or for a bounded time', () => {
+    const { world, throttle } = bench(MIB, ZONE);
+    const hold = (): number => {
+      const from = world.nowMs;
+      for (let delay = throttle.delayMs; delay > 0; delay = throttle.delayMs) world.nowMs += delay;
+      return world.nowMs - from;
+    };
+    expect(hold()).toBe(10_000);
+    // He who comes then is told at once that the disk is full.
+    expect(hold()).toBe(0);
+    world.roomBytes = 100 * MIB;
+    world.nowMs += 1000;
+    expect(throttle.delayMs).toBe(0);
+    world.roomBytes = MIB;
+    world.nowMs += 1000;
+    expect(throttle.delayMs).toBeGreaterThan(0);
+    world.nowMs += 2000;
+    world.roomBytes = 50 * MIB;
+    expect(hold()).toBe(0);
+  });
+});
