@@ -116,6 +116,7 @@ async function start(
     bootId: readBootId(),
     checksums: (volume) => codec.checksums(volume),
     reserveBytes: config.capacityReserveBytes,
+    settings: { scrubIntervalMs: config.scrubIntervalMs, scrubBytesPerSecond: config.scrubBytesPerSecond },
     onBadBlocks: (deployment, blocks) => replication.heal(deployment, blocks),
   });
   stops.push(() => stores.close());

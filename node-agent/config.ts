@@ -116,6 +116,13 @@ const environment = z.object({
   REPLACEMENT_GRACE: duration('15s'),
   CAPACITY_RESERVE_BYTES: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(DEFAULT_RESERVE_BYTES),
   K8S_ENABLE_SCHEDULER_EXTENDER: bool.default(false),
+  SCRUB_INTERVAL: duration('168h').refine((ms) => ms >= 1_000, 'must be at least 1s'),
+  SCRUB_BYTES_PER_SECOND: z.coerce
+    .number()
+    .int()
+    .min(64 << 10)
+    .max(2 ** 40)
+    .default(20 << 20),
   CODEC_WORKERS: z.coerce.number().int().min(0).max(MAX_CODEC_WORKERS).optional(),
   STORAGEOS_CIPHER_ENGINE: z.enum(['auto', 'wasm', 'native']).default('auto'),
 });
@@ -147,6 +154,9 @@ export interface Config {
   readonly schedulerExtender: boolean;
   readonly replacementGraceMs: number;
   readonly capacityReserveBytes: number;
+  /** Every stored block is read once in this time, if so many bytes per second are enough for that. */
+  readonly scrubIntervalMs: number;
+  readonly scrubBytesPerSecond: number;
   readonly cipherEngine: 'auto' | 'wasm' | 'native';
   /** Threads for long requests, 0–4. */
   readonly codecWorkers: number;
@@ -213,6 +223,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     schedulerExtender: e.K8S_ENABLE_SCHEDULER_EXTENDER,
     replacementGraceMs: e.REPLACEMENT_GRACE,
     capacityReserveBytes: e.CAPACITY_RESERVE_BYTES,
+    scrubIntervalMs: e.SCRUB_INTERVAL,
+    scrubBytesPerSecond: e.SCRUB_BYTES_PER_SECOND,
     cipherEngine: e.STORAGEOS_CIPHER_ENGINE,
     codecWorkers: e.CODEC_WORKERS ?? defaultCodecWorkers(availableParallelism()),
   };

@@ -57,6 +57,14 @@ describe('configuration by environment', () => {
     }
   });
 
+  it('takes how fast to scrub, within bounds', () => {
+    expect(readConfig(MINIMAL)).toMatchObject({ scrubIntervalMs: 7 * 86_400_000, scrubBytesPerSecond: 20 << 20 });
+    const fast = readConfig({ ...MINIMAL, SCRUB_INTERVAL: '2s', SCRUB_BYTES_PER_SECOND: '1000000' });
+    expect(fast).toMatchObject({ scrubIntervalMs: 2_000, scrubBytesPerSecond: 1_000_000 });
+    expect(() => readConfig({ ...MINIMAL, SCRUB_INTERVAL: '10ms' })).toThrow(/SCRUB_INTERVAL/);
+    expect(() => readConfig({ ...MINIMAL, SCRUB_BYTES_PER_SECOND: '0' })).toThrow(/SCRUB_BYTES_PER_SECOND/);
+  });
+
   it('takes KV_BACKEND and KV_ADDR for an external etcd', () => {
     const { ETCD_ENDPOINTS: _, ...rest } = MINIMAL;
     expect(readConfig({ ...rest, KV_BACKEND: 'etcd', KV_ADDR: 'kv:2379' }).etcd.endpoints).toEqual(['kv:2379']);
