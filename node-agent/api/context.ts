@@ -47,26 +47,35 @@ export class ApiServices {
     return this.dependencies.clock.timestamp();
   }
 
-  /** How the client of this request wants its operation. Errors: 'invalid'; 'controller-unavailable' if too many run. */
-  execution(call: { readonly requestId: string; readonly asyncMs: number | undefined }): Execution {
-    const { requestId, asyncMs } = call;
+  /**
+   * How the client of this request wants its operation. What a client asked for that does not wait, or that goes away
+   * while it waits, goes on all the same: who comes back finds it done, or under way, or undone as a whole.
+   * Errors: 'controller-unavailable' if too many go on like that.
+   */
+  execution(call: {
+    readonly requestId: string;
+    readonly asyncMs: number | undefined;
+    readonly signal: AbortSignal;
+  }): Execution {
+    const { requestId, asyncMs, signal } = call;
     if (asyncMs !== undefined && this.#background >= MAX_BACKGROUND) {
       throw new DomainError('controller-unavailable', 'too many asynchronous operations are in progress; try again');
     }
     const { logger } = this.dependencies;
+    const goOn = (what: string, work: Promise<void>) => {
+      this.#background++;
+      work
+        .catch((error) => logger.warn({ requestId, what, err: error }, 'asynchronous operation failed'))
+        .finally(() => {
+          this.#background--;
+        });
+    };
     return {
       waits: asyncMs === undefined,
       run: async (what, operation, answer) => {
-        if (asyncMs === undefined) {
-          await operation(SYNCHRONOUS_WAIT_MS);
-          return answer();
-        }
-        this.#background++;
-        operation(asyncMs)
-          .catch((error) => logger.warn({ requestId, what, err: error }, 'asynchronous operation failed'))
-          .finally(() => {
-            this.#background--;
-          });
+        const work = operation(asyncMs ?? SYNCHRONOUS_WAIT_MS);
+        if (asyncMs === undefined && (await endsBefore(work, signal))) return answer();
+        goOn(what, work);
         return this.accepted(asyncMs);
       },
     };
@@ -75,5 +84,21 @@ export class ApiServices {
   accepted(withinMs?: number): Accepted {
     const timeout = withinMs === undefined ? '' : `, with a timeout of ${withinMs / 1000}s`;
     return { status: 202, body: { msg: `request accepted${timeout}` } };
+  }
+}
+
+/** True when the work has ended, false if the signal comes first. Rejects with the error of the work. */
+async function endsBefore(work: Promise<void>, signal: AbortSignal): Promise<boolean> {
+  let forget = () => {};
+  const gone = new Promise<false>((resolve) => {
+    const aborted = () => resolve(false);
+    signal.addEventListener('abort', aborted, { once: true });
+    forget = () => signal.removeEventListener('abort', aborted);
+    if (signal.aborted) aborted();
+  });
+  try {
+    return await Promise.race([work.then(() => true as const), gone]);
+  } finally {
+    forget();
   }
 }

@@ -17,37 +17,56 @@ const MAX_WAITING = 64;
 
 export class PasswordHasher {
   #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #decoy: Promise<string> | undefined;
 
-  hash(password: string): Promise<string> {
-    return this.#limited(() => hash(password, PARAMETERS));
+  /** `signal`: whoever waits for its turn gives up. Errors: 'node-unavailable' if too many wait. */
+  hash(password: string, signal?: AbortSignal): Promise<string> {
+    return this.#limited(() => hash(password, PARAMETERS), signal);
   }
 
-  /** `known` undefined: takes as long as a comparison, so that names cannot be told by the time; then false. */
-  async verify(known: string | undefined, password: string): Promise<boolean> {
+  /**
+   * `known` undefined: takes as long as a comparison, so that names cannot be told by the time; then false.
+   * `signal` and errors: as with `hash`.
+   */
+  async verify(known: string | undefined, password: string, signal?: AbortSignal): Promise<boolean> {
     this.#decoy ??= hash('', PARAMETERS);
     const compared = known ?? (await this.#decoy);
-    const equal = await this.#limited(() => verify(compared, password));
+    const equal = await this.#limited(() => verify(compared, password), signal);
     return equal && known !== undefined;
   }
 
-  /** Errors: 'node-unavailable' if too many wait. */
-  async #limited<R>(run: () => Promise<R>): Promise<R> {
-    if (this.#running >= MAX_RUNNING) {
-      if (this.#waiting.length >= MAX_WAITING) {
-        throw new DomainError('node-unavailable', 'too many logins at a time; try again');
-      }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    } else {
-      this.#running++;
-    }
+  async #limited<R>(run: () => Promise<R>, signal: AbortSignal | undefined): Promise<R> {
+    if (this.#running >= MAX_RUNNING) await this.#turn(signal);
+    else this.#running++;
     try {
       return await run();
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#running--;
-      else next();
+      const [next] = this.#waiting;
+      if (next === undefined) {
+        this.#running--;
+      } else {
+        this.#waiting.delete(next);
+        next();
+      }
     }
+  }
+
+  async #turn(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#waiting.size >= MAX_WAITING)
+      throw new DomainError('node-unavailable', 'too many logins at a time; try again');
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = () => {
+        this.#waiting.delete(begin);
+        reject(new DomainError('node-unavailable', 'the client has gone'));
+      };
+      const begin = () => {
+        signal?.removeEventListener('abort', giveUp);
+        resolve();
+      };
+      this.#waiting.add(begin);
+      signal?.addEventListener('abort', giveUp, { once: true });
+      if (signal?.aborted) giveUp();
+    });
   }
 }

@@ -48,6 +48,7 @@ async function verified(
   { dependencies, passwords }: ApiServices,
   username: string,
   password: string,
+  signal: AbortSignal,
 ): Promise<Versioned<User> | undefined> {
   const { users, reachable } = dependencies.state;
   const named = [...users.cached.values()].find(({ value }) => value.username === username);
@@ -55,7 +56,7 @@ async function verified(
   // The watch may be behind a creation or a change of the password.
   if (named !== undefined) user = await users.getOrLastSeen(named.value.id);
   else if (reachable) user = await users.findByName(username);
-  return (await passwords.verify(user?.value.passwordHash, password)) ? user : undefined;
+  return (await passwords.verify(user?.value.passwordHash, password, signal)) ? user : undefined;
 }
 
 export const authRoutes: readonly Route[] = [
@@ -68,10 +69,10 @@ export const authRoutes: readonly Route[] = [
     body: credentials,
     responses: { 200: sessionBegun },
     errors: [401, 429, 503],
-    handler: async ({ body, remoteAddress }, services) => {
+    handler: async ({ body, remoteAddress, signal }, services) => {
       const { username, password } = body;
       const attempt = services.logins.admit(username, remoteAddress);
-      const user = await verified(services, username, password).catch((error) => {
+      const user = await verified(services, username, password, signal).catch((error) => {
         attempt.abandoned();
         throw error;
       });

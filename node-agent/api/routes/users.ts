@@ -45,9 +45,13 @@ const unique = <T>(items: readonly T[]): T[] => [...new Set(items)];
 const withoutSessions = (user: User): User => ({ ...user, sessionGeneration: user.sessionGeneration + 1 });
 
 /** Gives a user another password, which ends all sessions; the same user without one. */
-async function passwordChange(services: ApiServices, text: string | undefined): Promise<(user: User) => User> {
+async function passwordChange(
+  { passwords }: ApiServices,
+  text: string | undefined,
+  signal: AbortSignal,
+): Promise<(user: User) => User> {
   if (text === undefined) return (user) => user;
-  const passwordHash = await services.passwords.hash(text);
+  const passwordHash = await passwords.hash(text, signal);
   return (user) => withoutSessions({ ...user, passwordHash });
 }
 
@@ -65,13 +69,13 @@ export const userRoutes: readonly Route[] = [
     body: creation,
     responses: { 201: user },
     errors: [409],
-    handler: async ({ body }, services) => {
+    handler: async ({ body, signal }, services) => {
       const { state, random } = services.dependencies;
       const now = services.now();
       const made = await state.accounts.create({
         id: random.uuid() as UserId,
         username: body.username,
-        passwordHash: await services.passwords.hash(body.password),
+        passwordHash: await services.passwords.hash(body.password, signal),
         isAdmin: body.isAdmin ?? false,
         groups: unique(body.groups ?? []),
         sessionGeneration: 0,
@@ -118,7 +122,7 @@ export const userRoutes: readonly Route[] = [
     responses: { 200: user },
     errors: [404],
     handler: async (call, services) => {
-      const changed = await passwordChange(services, call.body.password);
+      const changed = await passwordChange(services, call.body.password, call.signal);
       const updatedAt = services.now();
       const updated = await services.dependencies.state.accounts.update(
         call.user.id,
@@ -180,8 +184,8 @@ export const userRoutes: readonly Route[] = [
     body: change,
     responses: { 200: user },
     errors: [409],
-    handler: async ({ params, body, expectedVersion }, services) => {
-      const changed = await passwordChange(services, body.password);
+    handler: async ({ params, body, expectedVersion, signal }, services) => {
+      const changed = await passwordChange(services, body.password, signal);
       const updatedAt = services.now();
       const { isAdmin = false, groups = [] } = body;
       const updated = await services.dependencies.state.accounts.update(

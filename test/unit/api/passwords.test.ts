@@ -41,6 +41,21 @@ it('does the same work for a user that does not exist, so that names cannot be t
   expect(parameters(argon2.verified[0])).toEqual(parameters(known));
 });
 
+it('forgets those whose client goes away while they wait', async () => {
+  const hasher = new PasswordHasher();
+  const known = await hasher.hash('x');
+  await hasher.verify(undefined, 'x');
+  const before = argon2.verified.length;
+  const gone = Array.from({ length: 65 }, () => new AbortController());
+  const busy = [hasher.verify(known, 'x'), hasher.verify(known, 'x')];
+  const waiting = gone.slice(1).map(({ signal }) => hasher.verify(known, 'x', signal));
+  for (const client of gone) client.abort();
+  const outcomes = await Promise.allSettled([...waiting, hasher.verify(known, 'x', gone[0]?.signal)]);
+  expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true);
+  expect(await Promise.all([...busy, hasher.verify(known, 'x')])).toEqual([true, true, true]);
+  expect(argon2.verified.length - before).toBe(3);
+});
+
 it('computes two at a time, lets 64 wait and refuses more', async () => {
   const hasher = new PasswordHasher();
   const known = await hasher.hash('x');
