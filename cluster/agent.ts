@@ -1,6 +1,7 @@
 /** One node agent of the embedded cluster: its addresses, its environment, its process. */
 
 import { join } from 'node:path';
+import { AGENT_POOL_THREADS } from '../node-agent/store/io-lane.js';
 import { SupervisedChild } from './child.js';
 import type { Credentials, DataDir } from './data-dir.js';
 import { ClusterError } from './errors.js';
@@ -77,6 +78,7 @@ export function agentEnvironment(site: AgentSite, around: AgentSurroundings): No
   return {
     PATH: process.env.PATH,
     ...(process.env.NODE_OPTIONS !== undefined && { NODE_OPTIONS: process.env.NODE_OPTIONS }),
+    UV_THREADPOOL_SIZE: `${AGENT_POOL_THREADS}`,
     HOSTNAME: site.name,
     ADVERTISE_IP: site.address,
     ROOT_DIR: rootDir,

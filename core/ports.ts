@@ -2,7 +2,7 @@
 
 import type { Membership, Placement } from './domain.js';
 import type { FrontendMessage, PeerMessage, SessionMessage } from './messages.js';
-import type { Batch } from './record.js';
+import type { Batch, Lender } from './record.js';
 import type {
   BlockNumber,
   DeploymentId,
@@ -59,6 +59,11 @@ export interface DiskFile {
   /** From the page cache if it is there; blocks otherwise. Returns the bytes read, fewer only at the end. */
   read(buffer: Uint8Array, position: number): number;
   readAsync(buffer: Uint8Array, position: number): Promise<number>;
+  /**
+   * Fills the whole buffer if memory has all of it, without waiting for the disk; false otherwise, and the buffer's
+   * contents are undefined then.
+   */
+  readCached(buffer: Uint8Array, position: number): boolean;
   /** Data and length are durable when it resolves. */
   sync(): Promise<void>;
   truncate(size: number): void;
@@ -172,11 +177,6 @@ export interface DeploymentStore {
   /** Everything up to here is durable. */
   readonly durable: Sequence;
   readonly usedBytes: number;
-  /** Durable when it resolves; patches are applied in the order of the calls. The caller never lowers `promised`. */
-  update(patch: DeploymentStatePatch): Promise<void>;
-  /** Appends to the stream: whole or, after an error, not at all. In the page cache on return, and in the index. */
-  append(batch: LogBatch): void;
-  /** Records that the stream goes on behind `position` (a target's sync begins). */
   /** Blocks whose stored bytes are known to be damaged; a count for people, bounded. */
   readonly badBlocks: number;
   /**
@@ -184,6 +184,11 @@ export interface DeploymentStore {
    * being freed. Whoever does not wait harms nothing but meets the end of the space sooner.
    */
   readonly appendDelayMs: number;
+  /** Durable when it resolves; patches are applied in the order of the calls. The caller never lowers `promised`. */
+  update(patch: DeploymentStatePatch): Promise<void>;
+  /** Appends to the stream: whole or, after an error, not at all. In the page cache on return, and in the index. */
+  append(batch: LogBatch): void;
+  /** Records that the stream goes on behind `position` (a target's sync begins). */
   position(position: Order): void;
   /** Blocks outside the stream, each with its own order; the caller has compared orders. ORDER_ZERO forgets the block. */
   backfill(blocks: StoredBlocks): void;
@@ -194,8 +199,11 @@ export interface DeploymentStore {
    * them is true until `act` returns, so that comparing and appending are one step.
    */
   look<T>(blocks: readonly BlockNumber[], act: (lookup: Lookup) => T): Promise<T>;
-  /** Reads a range as stored. Verifies checksums: BadBlockError. */
-  read(first: BlockNumber, blocks: number): Promise<StoredBlocks>;
+  /**
+   * Reads a range as stored. Verifies checksums: BadBlockError. The payload is put in memory from `lend`, if it gives
+   * any: then the batch has its lease, which is the caller's to release.
+   */
+  read(first: BlockNumber, blocks: number, lend?: Lender): Promise<StoredBlocks>;
   /** Like `read` for scattered blocks, at most MAX_BATCH_ENTRIES. */
   readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks>;
   /**

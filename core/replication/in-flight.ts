@@ -1,9 +1,9 @@
 /** Batches that have their order and are not on all members yet, oldest first. */
 
+import { Fifo } from '../fifo.js';
 import type { IoStatus } from '../messages.js';
 import { type Batch, release, retain } from '../record.js';
 import type { Epoch, Sequence } from '../types.js';
-import { Fifo } from './fifo.js';
 
 export interface Flight {
   readonly first: Sequence;

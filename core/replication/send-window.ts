@@ -1,7 +1,7 @@
 /** What was sent to one copy and is not confirmed yet, so that no more goes out than its connection should hold. */
 
+import { Fifo } from '../fifo.js';
 import { type Batch, entryCount } from '../record.js';
-import { Fifo } from './fifo.js';
 
 interface Sent {
   readonly last: number;

@@ -3,7 +3,6 @@
 import type { Clock, Disk, Random } from '../../core/ports.js';
 import type { Devices } from './devices.js';
 import type { FilePool } from './file-pool.js';
-import type { HotSegments } from './segment.js';
 import type { Throttle } from './throttle.js';
 
 export interface StoreSettings {
@@ -40,6 +39,5 @@ export interface StoreEnvironment {
   readonly devices: Devices;
   readonly throttle: Throttle;
   readonly pool: FilePool;
-  readonly hot: HotSegments;
   readonly settings: StoreSettings;
 }

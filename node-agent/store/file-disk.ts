@@ -14,6 +14,7 @@ import {
   readSync,
   renameSync,
   rmdirSync,
+  type Stats,
   statfsSync,
   statSync,
   unlink,
@@ -21,7 +22,7 @@ import {
   writeSync,
   writevSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   type Disk,
   DiskError,
@@ -30,6 +31,8 @@ import {
   type DiskLock,
   type DiskSpace,
 } from '../../core/ports.js';
+import { readCached } from './cached-read.js';
+import { IoLane } from './io-lane.js';
 
 /** The kernel's own bound on the parts of one vectored write (IOV_MAX). */
 const MAX_WRITE_PARTS = 1024;
@@ -62,10 +65,12 @@ function attempt<T>(path: string, operation: () => T): T {
 class NodeFile implements DiskFile {
   readonly path: string;
   readonly #fd: number;
+  readonly #lane: IoLane;
 
-  constructor(path: string, fd: number) {
+  constructor(path: string, fd: number, lane: IoLane) {
     this.path = path;
     this.#fd = fd;
+    this.#lane = lane;
   }
 
   write(buffers: readonly Uint8Array[], position: number): void {
@@ -112,25 +117,24 @@ class NodeFile implements DiskFile {
     });
   }
 
-  readAsync(buffer: Uint8Array, position: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      let done = 0;
-      const next = (): void => {
-        read(this.#fd, buffer, done, buffer.length - done, position + done, (error, count) => {
-          if (error !== null) return reject(diskError(this.path, error));
-          done += count;
-          if (count === 0 || done === buffer.length) return resolve(done);
-          next();
-        });
-      };
-      next();
-    });
+  async readAsync(buffer: Uint8Array, position: number): Promise<number> {
+    let done = 0;
+    while (done < buffer.length) {
+      const count = await this.#lane.run<number>(this.path, (settle) => {
+        read(this.#fd, buffer, done, buffer.length - done, position + done, settle);
+      });
+      if (count === 0) break;
+      done += count;
+    }
+    return done;
+  }
+
+  readCached(buffer: Uint8Array, position: number): boolean {
+    return readCached(this.#fd, buffer, position);
   }
 
   sync(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fdatasync(this.#fd, (error) => (error === null ? resolve() : reject(diskError(this.path, error))));
-    });
+    return this.#lane.run(this.path, (settle) => fdatasync(this.#fd, settle));
   }
 
   truncate(size: number): void {
@@ -148,19 +152,34 @@ class NodeFile implements DiskFile {
 
 class NodeDisk implements Disk {
   readonly #root: string;
+  /** By the number of the file system: one that does not answer has no threads of the others. */
+  readonly #lanes = new Map<number, IoLane>();
 
   constructor(root: string) {
     this.#root = root;
+  }
+
+  #lane({ dev }: Stats): IoLane {
+    let lane = this.#lanes.get(dev);
+    if (lane === undefined) {
+      lane = new IoLane(diskError);
+      this.#lanes.set(dev, lane);
+    }
+    return lane;
+  }
+
+  #file(path: string, fd: number): NodeFile {
+    return new NodeFile(path, fd, this.#lane(fstatSync(fd)));
   }
 
   open(path: string, options: { create: boolean }): DiskFile {
     const full = join(this.#root, path);
     return attempt(path, () => {
       try {
-        return new NodeFile(path, openSync(full, 'r+'));
+        return this.#file(path, openSync(full, 'r+'));
       } catch (error) {
         if (!options.create || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-        return new NodeFile(path, openSync(full, 'wx+', 0o600));
+        return this.#file(path, openSync(full, 'wx+', 0o600));
       }
     });
   }
@@ -181,10 +200,10 @@ class NodeDisk implements Disk {
     attempt(path, () => unlinkSync(join(this.#root, path)));
   }
 
-  unlinkAsync(path: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      unlink(join(this.#root, path), (error) => (error === null ? resolve() : reject(diskError(path, error))));
-    });
+  async unlinkAsync(path: string): Promise<void> {
+    const full = join(this.#root, path);
+    const lane = this.#lane(attempt(path, () => statSync(dirname(full))));
+    await lane.run(path, (settle) => unlink(full, settle));
   }
 
   removeDirectory(path: string): void {
@@ -194,9 +213,7 @@ class NodeDisk implements Disk {
   async syncDirectory(path: string): Promise<void> {
     const fd = attempt(path, () => openSync(join(this.#root, path), 'r'));
     try {
-      await new Promise<void>((resolve, reject) => {
-        fsync(fd, (error) => (error === null ? resolve() : reject(diskError(path, error))));
-      });
+      await this.#lane(fstatSync(fd)).run(path, (settle) => fsync(fd, settle));
     } finally {
       closeSync(fd);
     }

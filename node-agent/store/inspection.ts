@@ -16,7 +16,7 @@ import { SegmentScanner } from './log-scanner.js';
 import { PackedIndex } from './packed-index.js';
 import { ReadOnlyDisk } from './read-only-disk.js';
 import { recover } from './recovery.js';
-import { HotSegments, type Segment } from './segment.js';
+import type { Segment } from './segment.js';
 import { SegmentLog } from './segment-log.js';
 import { type CopyReport, type Superblock, SuperblockFile } from './superblock.js';
 
@@ -149,7 +149,6 @@ class Inspection {
       disk,
       devices: this.#devices,
       pool,
-      hot: new HotSegments(0),
       identity,
       inode: superblock.inode,
       segmentBytes: Number.MAX_SAFE_INTEGER,

@@ -22,7 +22,6 @@ import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.j
 import { FilePool } from './file-pool.js';
 import { parseSegmentName } from './format.js';
 import { Maintenance } from './maintenance.js';
-import { HotSegments } from './segment.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 import { Throttle } from './throttle.js';
 
@@ -42,7 +41,6 @@ const DEFAULT_SETTINGS: StoreSettings = {
 };
 /** Segment files kept open, of all deployments together. */
 const DEFAULT_OPEN_FILES = 512;
-const DEFAULT_HOT_BYTES = 512 * MIB;
 
 export interface NodeStoresOptions {
   readonly disk: Disk;
@@ -54,8 +52,6 @@ export interface NodeStoresOptions {
   /** Bytes of every data file system that stay free, default 1 GiB. */
   readonly reserveBytes?: number;
   readonly openFiles?: number;
-  /** How much recently written data to expect in the page cache, bytes, default 512 MiB. */
-  readonly hotBytes?: number;
   readonly settings?: Partial<StoreSettings>;
   /** Told of stored blocks that do not match their checksums, found when nobody was reading them: another copy heals them. */
   readonly onBadBlocks?: (deployment: DeploymentId, blocks: readonly IndexedBlock[]) => void;
@@ -128,7 +124,6 @@ export class NodeStores {
         devices,
         throttle,
         pool: new FilePool(disk, options.openFiles ?? DEFAULT_OPEN_FILES),
-        hot: new HotSegments(options.hotBytes ?? DEFAULT_HOT_BYTES),
         settings,
       };
       const stores = new NodeStores(options, environment, lock);

@@ -16,6 +16,7 @@ export class ReadOnlyDisk implements Disk {
       write: () => {},
       read: (buffer, position) => file.read(buffer, position),
       readAsync: (buffer, position) => file.readAsync(buffer, position),
+      readCached: (buffer, position) => file.readCached(buffer, position),
       sync: async () => {},
       truncate: () => {},
       size: () => file.size(),

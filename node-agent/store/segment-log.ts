@@ -8,13 +8,12 @@ import { type Disk, DiskError, invariant } from '../../core/ports.js';
 import type { Device, Devices, SpaceUse } from './devices.js';
 import type { FilePool, PooledFile } from './file-pool.js';
 import { type BatchHeader, batchBytes, type StoreIdentity, sealHead } from './format.js';
-import { type HotSegments, Segment } from './segment.js';
+import { Segment } from './segment.js';
 
 export interface LogOptions {
   readonly disk: Disk;
   readonly devices: Devices;
   readonly pool: FilePool;
-  readonly hot: HotSegments;
   readonly identity: StoreIdentity;
   readonly inode: number;
   readonly segmentBytes: number;
@@ -99,7 +98,7 @@ export class SegmentLog {
   }
 
   #create(device: Device): Segment {
-    const { pool, inode, hot, segmentBytes } = this.#options;
+    const { pool, inode } = this.#options;
     const segment = new Segment(device, inode, this.nextSegment);
     const opened = pool.acquire(segment.path, { create: true });
     invariant(opened.file.size() === 0, 'a new segment is empty', () => segment.path);
@@ -108,7 +107,6 @@ export class SegmentLog {
     this.active = segment;
     this.segments.set(segment.number, segment);
     this.#unsyncedDirectories.add(device.path);
-    hot.add(segment, segmentBytes);
     return segment;
   }
 

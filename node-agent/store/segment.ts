@@ -22,8 +22,6 @@ export class Segment {
   liveBytes = 0;
   /** Last order's sequence of the stream's present part, 0 if it has none of it. */
   lastSequence = 0;
-  /** Its bytes are likely in the page cache: reads of it don't wait for the disk. */
-  hot = false;
   #marks: Mark[] = [];
 
   constructor(device: Device, inode: number, number: number) {
@@ -53,28 +51,5 @@ export class Segment {
       offset = mark.offset;
     }
     return offset;
-  }
-}
-
-/** Segments that were written lately, up to a budget of bytes: those that the page cache should still have. */
-export class HotSegments {
-  readonly #budgetBytes: number;
-  readonly #segments: Segment[] = [];
-  #bytes = 0;
-
-  /** `budgetBytes`: how much of the page cache to count on, of all deployments of the node. */
-  constructor(budgetBytes: number) {
-    this.#budgetBytes = budgetBytes;
-  }
-
-  /** The segment takes part from now on; `bytes` is how large it will become. */
-  add(segment: Segment, bytes: number): void {
-    segment.hot = true;
-    this.#segments.push(segment);
-    this.#bytes += bytes;
-    while (this.#bytes > this.#budgetBytes && this.#segments.length > 1) {
-      this.#segments.shift()!.hot = false;
-      this.#bytes -= bytes;
-    }
   }
 }

@@ -16,6 +16,7 @@ import {
 
 export const SECTOR_BYTES = 512;
 const PAGE_BYTES = 4096;
+const COLD_EVERY_PAGES = 3;
 
 /** A change of a file that no sync has made durable yet. */
 type FileChange =
@@ -354,6 +355,11 @@ class SimFile implements DiskFile {
     const part = view.subarray(Math.min(position, view.length), Math.min(position + buffer.length, view.length));
     buffer.set(part);
     return part.length;
+  }
+
+  /** What lies at some places has left the memory. */
+  readCached(buffer: Uint8Array, position: number): boolean {
+    return Math.floor(position / PAGE_BYTES) % COLD_EVERY_PAGES !== 0 && this.read(buffer, position) === buffer.length;
   }
 
   async readAsync(buffer: Uint8Array, position: number): Promise<number> {

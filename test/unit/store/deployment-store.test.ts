@@ -58,6 +58,8 @@ function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
         throw new DiskError('io', file.path, 'input/output error');
       return await file.readAsync(buffer, position);
     },
+    readCached: (buffer, position) =>
+      position < (offset() ?? Number.POSITIVE_INFINITY) && file.readCached(buffer, position),
     sync: () => file.sync(),
     truncate: (size) => file.truncate(size),
     size: () => file.size(),

@@ -4,8 +4,11 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '../../../cluster/site.js';
 import { type Disk, DiskError } from '../../../core/ports.js';
 import { openFileDisk } from '../../../node-agent/store/index.js';
+import { IoLane, poolThreads } from '../../../node-agent/store/io-lane.js';
+import { SlowDisk } from '../../setup/slow-disk.js';
 import { SimDisk } from '../../sim/sim-disk.js';
 import { seeded } from './support.js';
 
@@ -82,6 +85,63 @@ describe.each([
     expect(failure(() => disk.lock('lock'))).toBe('locked');
     lock.release();
     disk.lock('lock').release();
+  });
+});
+
+describe('what the real disk has in memory', () => {
+  let onDisk: string;
+  beforeEach(() => {
+    onDisk = temporaryDirectory('cached');
+  });
+  afterEach(() => rmSync(onDisk, { recursive: true }));
+
+  it('is read whole or not at all, without waiting for the rest', async ({ skip }) => {
+    const file = openFileDisk(onDisk).open('f', { create: true });
+    const content = Buffer.from(Array.from({ length: 64 * 1024 }, (_, i) => i % 251));
+    file.write([content], 0);
+    await file.sync();
+    const [small, large] = [Buffer.alloc(1000), Buffer.alloc(40_000)];
+    if (!file.readCached(small, 0)) skip('this file system does not say what is in memory (RWF_NOWAIT)');
+    for (const buffer of [small, large]) {
+      expect(file.readCached(buffer, 777)).toBe(true);
+      expect(buffer.equals(content.subarray(777, 777 + buffer.length))).toBe(true);
+      expect(file.readCached(buffer, content.length - 10)).toBe(false);
+    }
+    await SlowDisk.evict(join(onDisk, 'f'));
+    expect(file.readCached(small, 0)).toBe(false);
+    expect(await file.readAsync(small, 0)).toBe(small.length);
+    expect(small.equals(content.subarray(0, small.length))).toBe(true);
+    file.close();
+  });
+});
+
+describe('a lane of the thread pool', () => {
+  it('runs a share of the threads at a time, in the order of the calls, whatever fails', async () => {
+    const lane = new IoLane((path) => new DiskError('io', path, 'refused'));
+    const settles: (() => void)[] = [];
+    const ended: string[] = [];
+    const runs = Array.from({ length: 20 }, (_, i) =>
+      lane
+        .run<number>(`file ${i}`, (settle) =>
+          settles.push(() => settle(i % 3 === 0 ? Object.assign(new Error('EIO'), { code: 'EIO' }) : null, i)),
+        )
+        .then(
+          (result) => ended.push(`${result}`),
+          (error: DiskError) => ended.push(error.path),
+        ),
+    );
+    let most = 0;
+    for (let settled = 0; settled < runs.length; settled++) {
+      most = Math.max(most, settles.length - settled);
+      settles[settled]!();
+      await runs[settled];
+    }
+    expect(most).toBe(Math.max(2, Math.floor(poolThreads() / 4)));
+    expect(ended).toEqual(runs.map((_, i) => (i % 3 === 0 ? `file ${i}` : `${i}`)));
+  });
+
+  it('knows how many threads there are', () => {
+    expect([{}, { UV_THREADPOOL_SIZE: '24' }, { UV_THREADPOOL_SIZE: 'many' }].map(poolThreads)).toEqual([4, 24, 4]);
   });
 });
 
