@@ -370,7 +370,6 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     report: (progress: SyncProgress) => void,
   ): { done: Promise<SyncProgress>; cancel(): void } {
     const primary = this.#primary;
-      badBlocks: store.badBlocks,
     if (primary === undefined || this.halted) {
       return { done: Promise.reject(new ReplicationError('not-primary', 'this is not the primary')), cancel: () => {} };
     }
