@@ -357,6 +357,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
       generation: store.generation,
       etcdClusterId: store.state.etcdClusterId,
       usedBytes: store.usedBytes,
+      badBlocks: store.badBlocks,
       ...(this.#primary?.status() ?? { role: 'member', serving: false }),
     };
   }
