@@ -191,6 +191,7 @@ export class Repository<T extends object, Id extends string> {
         )
         .catch((error) => Promise.reject(this.#uncertain(error, `removing ${key}`)));
       if (outcome.succeeded) return;
+      if (outcome.found[0] === undefined) return this.#missing(id);
       if (outcome.found[0]?.revision === found.revision) {
         throw new DomainError('in-use', `${this.#options.noun} ${id} is in use`);
       }
