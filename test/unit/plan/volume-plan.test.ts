@@ -265,6 +265,17 @@ describe('planVolume: shortage', () => {
     expect(result).toMatchObject({ step: { act: 'wait' }, condition: 'healthy', lookAgainMs: settings.idleMs });
   });
 
+  it('says that blocks are damaged, and does what it would do anyway', () => {
+    const well = plan({ answers: [[a, serving({ badBlocks: 3 })]] });
+    expect(well).toMatchObject({ step: { act: 'wait' }, condition: 'damaged' });
+    expect(well.summary).toMatch(/2 of 2 copies in sync, 3 blocks .* not readable/);
+    const answers: [Placement, CopyAnswer][] = [
+      [a, serving({ badBlocks: 1 })],
+      [b, status(b)],
+    ];
+    expect(plan({ ...degraded, answers })).toMatchObject({ step: { act: 'sync' }, condition: 'damaged' });
+  });
+
   it('syncs a copy that is there again', () => {
     const result = plan({
       ...degraded,
