@@ -2,7 +2,7 @@
 
 import type { Membership, Placement } from './domain.js';
 import type { FrontendMessage, PeerMessage, SessionMessage } from './messages.js';
-import type { Batch } from './record.js';
+import type { Batch, Lender } from './record.js';
 import type {
   BlockNumber,
   DeploymentId,
@@ -199,8 +199,11 @@ export interface DeploymentStore {
    * them is true until `act` returns, so that comparing and appending are one step.
    */
   look<T>(blocks: readonly BlockNumber[], act: (lookup: Lookup) => T): Promise<T>;
-  /** Reads a range as stored. Verifies checksums: BadBlockError. */
-  read(first: BlockNumber, blocks: number): Promise<StoredBlocks>;
+  /**
+   * Reads a range as stored. Verifies checksums: BadBlockError. The payload is put in memory from `lend`, if it gives
+   * any: then the batch has its lease, which is the caller's to release.
+   */
+  read(first: BlockNumber, blocks: number, lend?: Lender): Promise<StoredBlocks>;
   /** Like `read` for scattered blocks, at most MAX_BATCH_ENTRIES. */
   readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks>;
   /**

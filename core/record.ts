@@ -60,6 +60,9 @@ export interface Lease {
   release(): void;
 }
 
+/** Leased memory for so many bytes, held once by the caller; undefined if there is none: ordinary memory does as well. */
+export type Lender = (bytes: number) => (Lease & { readonly bytes: Buffer }) | undefined;
+
 /**
  * A table of entries and their payloads; both views are owned by whoever made the batch and are never changed. With a
  * `lease` the payload, never the entries, is in leased memory: valid for whoever is handed the batch until the call

@@ -135,6 +135,7 @@ async function start(
     random,
     logger,
     attention: (volume, reason) => control.look(volume, reason),
+    lend: (bytes) => codec.memory.take(bytes, 'stored'),
   });
   const stateDir = join(config.rootDir, 'state');
   await mkdir(stateDir, { recursive: true });

@@ -74,6 +74,7 @@ const methods = {
       stores,
       memberships,
       checksums,
+      lend: (bytes) => codec.memory.take(bytes, 'stored'),
       clock: systemClock,
       random: systemRandom,
       logger: pino({ level: 'error' }),

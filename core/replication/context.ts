@@ -3,7 +3,7 @@
 import type { Durability, FailureMode, Membership, Placement } from '../domain.js';
 import type { PeerMessage } from '../messages.js';
 import type { Clock, DeploymentStore, MembershipStore, PeerLinks, Random } from '../ports.js';
-import type { Batch } from '../record.js';
+import type { Batch, Lender } from '../record.js';
 import type { DeploymentId, NodeId, VolumeId } from '../types.js';
 import type { ReplicationSettings } from './settings.js';
 
@@ -58,6 +58,8 @@ export interface Context {
   readonly counters: ReplicationCounters;
   /** Whether all payloads of a batch match their checksums. */
   readonly verify: (batch: Batch) => boolean;
+  /** Where payloads that are read for a frontend may be put. */
+  readonly lend: Lender;
   readonly spec: VolumeSpec | undefined;
   /** The newest membership record seen. */
   readonly record: Membership | undefined;

@@ -251,6 +251,7 @@ export class Primary implements StreamOwner {
     this.syncs.abortAll(new ReplicationError('not-primary', 'this deployment is no longer the primary'));
     this.healing.stop();
     this.writes.stop();
+    this.reads.stop();
     this.flights.clear();
     this.#change?.settled(false);
     this.#change = undefined;

@@ -6,13 +6,15 @@
 
 import type { IoStatus } from '../messages.js';
 import { BadBlockError, type StoredBlocks } from '../ports.js';
-import type { Batch } from '../record.js';
+import { type Batch, release } from '../record.js';
 import type { BlockNumber, Sequence } from '../types.js';
 import { blocksPerBatch, EMPTY_BATCH } from './batches.js';
 import type { Primary } from './primary.js';
 
 interface WaitingRead {
   readonly newest: Sequence;
+  /** Held until it is shown. */
+  readonly batch: Batch;
   readonly show: () => void;
 }
 
@@ -42,7 +44,7 @@ export class Reads {
     let stored: StoredBlocks | undefined;
     for (let attempt = 0; attempt < context.settings.healAttempts; attempt++) {
       try {
-        stored = await context.store.read(first, blocks);
+        stored = await context.store.read(first, blocks, context.lend);
         break;
       } catch (error) {
         if (!(error instanceof BadBlockError)) throw error;
@@ -50,7 +52,10 @@ export class Reads {
         if (!(await healing.heal(error.blocks))) break;
       }
     }
-    if (this.#primary.stopped) return;
+    if (this.#primary.stopped) {
+      if (stored !== undefined) release(stored.batch);
+      return;
+    }
     let newest = 0 as Sequence;
     for (const order of stored?.orders ?? []) if (order.sequence > newest) newest = order.sequence;
     // An error is an answer too: another primary may have what is lost here.
@@ -62,14 +67,20 @@ export class Reads {
       }
       context.counters.readsServed++;
       done('ok', stored.batch);
+      release(stored.batch);
     };
     if (this.#primary.ready && newest <= this.#primary.writes.visible) {
       show();
     } else {
-      this.#waiting.push({ newest, show });
+      this.#waiting.push({ newest, batch: stored?.batch ?? EMPTY_BATCH, show });
       // Nothing else may be on its way that would bring a read of a durable volume forward.
       this.#primary.progress();
     }
+  }
+
+  /** The primary is no more: nothing is shown. */
+  stop(): void {
+    for (const { batch } of this.#waiting.splice(0)) release(batch);
   }
 
   /** The newest order that a waiting read has seen. */

@@ -25,7 +25,7 @@ import type {
   SessionLink,
   Timer,
 } from '../ports.js';
-import type { Batch } from '../record.js';
+import type { Batch, Lender } from '../record.js';
 import type { DeploymentId, Epoch, NodeId, VolumeId } from '../types.js';
 import {
   type Context,
@@ -58,6 +58,10 @@ export interface ReplicatedDeploymentOptions {
   /** Whether all payloads match their checksums; asked of what comes from other copies and from frontends. */
   readonly verify?: (batch: Batch) => boolean;
 }
+  /** Of the etcd that this process talks to. */
+  readonly etcdClusterId: string;
+  /** Where payloads that are read for a frontend may be put; absent: ordinary memory. */
+  readonly lend?: Lender;
 
 /** Deployments whose nodes are remembered beyond the present placements. */
 const MAX_KNOWN_NODES = 64;
@@ -91,6 +95,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   readonly events: ReplicationEvents;
   readonly verify: (batch: Batch) => boolean;
   readonly counters: ReplicationCounters = newCounters();
+  readonly lend: Lender;
   spec: VolumeSpec | undefined;
   record: Membership | undefined;
   readonly #member: Member;
@@ -115,6 +120,9 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.#mending = new Mending(this);
     this.#member = new Member(this, (blocks) => this.heal(blocks));
   }
+    this.lend = options.lend ?? (() => undefined);
+    this.#etcdClusterId = options.etcdClusterId;
+    this.#etcdGap = new EtcdGap(() => this.clock.now(), this.settings.etcdBehindMs);
 
   get halted(): boolean {
     return this.#state !== 'running';

@@ -11,6 +11,8 @@ import {
   type SessionConnector,
   type Timer,
 } from '../../core/ports.js';
+import type { Lender } from '../../core/record.js';
+import type { SurveyedCopy } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
 import {
@@ -47,6 +49,8 @@ export interface ReplicationHostOptions {
   readonly memberships: MembershipStore;
   readonly checksums: (volume: VolumeId) => BlockChecksums;
   readonly clock: Clock;
+  /** Where payloads that are read for frontends may be put; absent: ordinary memory. */
+  readonly lend?: Lender;
   readonly random: Random;
   readonly logger: Logger;
   /** Wakes the volume's workflow. Must not throw. */
@@ -392,6 +396,7 @@ export class ReplicationHost {
     } catch (error) {
       this.#options.logger.error({ volume: hosted.volume, deployment, err: error }, 'deployment did not close cleanly');
     }
+      lend: options.lend,
   }
 
   #links(volume: VolumeId, from: DeploymentId): PeerLinks {

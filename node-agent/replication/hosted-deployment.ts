@@ -1,7 +1,7 @@
 import type { Membership, Volume } from '../../core/domain.js';
 import type { DeploymentStatus, FrontendMessage, OpenSession, PeerEnvelope } from '../../core/messages.js';
 import type { Clock, DeploymentStore, MembershipStore, PeerLinks, Random, SessionLink } from '../../core/ports.js';
-import { type Batch, batchProblem } from '../../core/record.js';
+import { type Batch, batchProblem, type Lender } from '../../core/record.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { ReplicatedDeployment } from '../../core/replication/replicated-deployment.js';
 import type { ReplicationSettings } from '../../core/replication/settings.js';
@@ -17,6 +17,8 @@ export interface HostedOptions {
   readonly store: DeploymentStore;
   readonly checksums: BlockChecksums;
   readonly links: PeerLinks;
+  /** Where payloads that are read for frontends may be put. */
+  readonly lend: Lender | undefined;
   readonly memberships: MembershipStore;
   readonly clock: Clock;
   readonly random: Random;
@@ -52,6 +54,7 @@ export class HostedDeployment {
         attention: options.attention,
         log: (level, message, fields) => log[level](fields, message),
       },
+      ...(options.lend !== undefined && { lend: options.lend }),
     });
   }
 

@@ -7,6 +7,7 @@ import {
   KIND_DATA,
   KIND_LOST,
   KIND_ZERO,
+  type Lender,
   MAX_BATCH_ENTRIES,
   MAX_BATCH_PAYLOAD_BYTES,
 } from '../../core/record.js';
@@ -38,6 +39,13 @@ export interface BlockReaderOptions {
   readonly known: BadBlocks;
 }
 
+export interface ReadOptions {
+  /** Never without the event loop in between, wherever the bytes may be. */
+  readonly patient?: boolean;
+  /** Where the payload may be put. */
+  readonly lend?: Lender | undefined;
+}
+
 export class BlockReader {
   readonly #options: BlockReaderOptions;
   readonly #record = emptyRecord();
@@ -50,14 +58,15 @@ export class BlockReader {
    * The blocks `at(0)` … `at(count - 1)`, one entry each. What memory has is read at once, the rest without holding
    * up anybody; `patient`: all of it. Segments can't vanish meanwhile: they are held open.
    */
-  async read(count: number, at: (i: number) => number, options?: { readonly patient: boolean }): Promise<StoredBlocks> {
+  async read(count: number, at: (i: number) => number, options?: ReadOptions): Promise<StoredBlocks> {
     if (count < 1 || count > MAX_BATCH_ENTRIES) throw new RangeError(`read of ${count} blocks`);
     const entries = Buffer.alloc(count * ENTRY_BYTES);
     const orders: Order[] = new Array(count);
     const extents: Extent[] = [];
     const lost: number[] = [];
     const length = this.#plan(count, at, entries, orders, extents, lost);
-    const payload = Buffer.allocUnsafeSlow(length);
+    const lease = options?.lend?.(length);
+    const payload = lease?.bytes ?? Buffer.allocUnsafeSlow(length);
     const waits: Promise<boolean>[] = [];
     let missing = false;
     for (const extent of extents) {
@@ -66,12 +75,13 @@ export class BlockReader {
       else waits.push(outcome);
     }
     if (waits.length > 0) missing = (await Promise.all(waits)).includes(false) || missing;
-    const batch = { entries, payload };
+    const batch = { entries, payload, lease };
     const bad = missing || length > 0 ? [...lost, ...this.#bad(batch)] : lost;
     const { deployment, known } = this.#options;
     if (bad.length > 0) {
       const blocks = bad.map((i) => describe(entries, i, orders[i]!));
       known.found(blocks);
+      lease?.release();
       throw new BadBlockError(deployment, blocks);
     }
     if (known.count > 0) known.replaced(batch);

@@ -11,7 +11,7 @@ import {
   type Lookup,
   type StoredBlocks,
 } from '../../core/ports.js';
-import { type Batch, type BatchUse, batchProblem, ENTRY_BYTES, entryCount } from '../../core/record.js';
+import { type Batch, type BatchUse, batchProblem, ENTRY_BYTES, entryCount, type Lender } from '../../core/record.js';
 import type { BlockNumber, Epoch, Generation, HistoryEntry, Incarnation, Order, Sequence } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import { BadBlocks } from './bad-blocks.js';
@@ -379,9 +379,9 @@ export class LocalDeploymentStore implements DeploymentStore {
     return { block, order, kind, flags, storedLength, checksumLow, checksumHigh };
   }
 
-  async read(first: BlockNumber, blocks: number): Promise<StoredBlocks> {
+  async read(first: BlockNumber, blocks: number, lend?: Lender): Promise<StoredBlocks> {
     this.#check();
-    return this.#reader.read(blocks, (i) => first + i);
+    return this.#reader.read(blocks, (i) => first + i, { lend });
   }
 
   async readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {

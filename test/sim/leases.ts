@@ -64,6 +64,16 @@ export class Leases {
     return { batch: { ...batch, lease }, leave: () => lease.leave() };
   }
 
+  /** Memory for a payload that is read; poisoned until then. */
+  lendBytes(length: number, process: SimProcess): (Lease & { readonly bytes: Buffer }) | undefined {
+    if (length === 0) return undefined;
+    const bytes = Buffer.alloc(length, POISON);
+    const lease: SimLease = new SimLease(bytes, process, this.#now, () => this.#open.delete(lease));
+    lease.leftAt = this.#now();
+    this.#open.add(lease);
+    return Object.assign(lease, { bytes });
+  }
+
   /** Payloads of living processes that somebody has kept. */
   get kept(): number {
     let kept = 0;

@@ -123,6 +123,7 @@ export class SimNode {
         swap: (expected, next) => etcd.swap(this.name, process, expected, next),
         read: () => etcd.read(this.name, process),
       },
+      lend: (bytes) => this.#world.leases.lendBytes(bytes, process),
       settings: { ...DEFAULT_SETTINGS, ...this.#world.settings },
       events: {
         attention: (reason) => {

@@ -118,7 +118,7 @@ export class StoreDisk implements NodeDisk {
       return settled.value;
     };
     const reads: Partial<DeploymentStore> = {
-      read: (first, blocks) => late(store.read(first, blocks)),
+      read: (first, blocks, lend) => late(store.read(first, blocks, lend)),
       readBlocks: (blocks) => late(store.readBlocks(blocks)),
       readLog: (from, maxBytes) => late(store.readLog(from, maxBytes)),
       look: (blocks, act) => early().then(() => store.look(blocks, act)),

@@ -4,6 +4,7 @@ import { DEFAULT_FRONTEND_SETTINGS } from '../../core/frontend/settings.js';
 import { VolumeFrontend } from '../../core/frontend/volume-frontend.js';
 import type { IoStatus, SessionMessage } from '../../core/messages.js';
 import type { SessionChannel, SessionEvents } from '../../core/ports.js';
+import { release } from '../../core/record.js';
 import type { BlockNumber, Generation, SessionNumber } from '../../core/types.js';
 import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from './blocks.js';
 import type { History, Operation } from './history.js';
@@ -187,6 +188,7 @@ export class SimClient {
     const operation = this.#begin('read', first, blocks);
     void this.#frontend.read(first as BlockNumber, blocks).then(({ status, batch }) => {
       if (status === 'ok') operation.seen = writesOf(batch);
+      release(batch);
       this.#end(operation, status);
     });
   }
