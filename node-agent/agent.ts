@@ -131,11 +131,11 @@ async function start(
     stores,
     memberships: state.membershipStore,
     checksums: (volume) => codec.checksums(volume),
+    lend: (bytes) => codec.memory.take(bytes, 'stored'),
     clock,
     random,
     logger,
     attention: (volume, reason) => control.look(volume, reason),
-    lend: (bytes) => codec.memory.take(bytes, 'stored'),
   });
   const stateDir = join(config.rootDir, 'state');
   await mkdir(stateDir, { recursive: true });

@@ -57,11 +57,9 @@ export interface ReplicatedDeploymentOptions {
   readonly events: ReplicationEvents;
   /** Whether all payloads match their checksums; asked of what comes from other copies and from frontends. */
   readonly verify?: (batch: Batch) => boolean;
-}
-  /** Of the etcd that this process talks to. */
-  readonly etcdClusterId: string;
   /** Where payloads that are read for a frontend may be put; absent: ordinary memory. */
   readonly lend?: Lender;
+}
 
 /** Deployments whose nodes are remembered beyond the present placements. */
 const MAX_KNOWN_NODES = 64;
@@ -94,8 +92,8 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   readonly settings: ReplicationSettings;
   readonly events: ReplicationEvents;
   readonly verify: (batch: Batch) => boolean;
-  readonly counters: ReplicationCounters = newCounters();
   readonly lend: Lender;
+  readonly counters: ReplicationCounters = newCounters();
   spec: VolumeSpec | undefined;
   record: Membership | undefined;
   readonly #member: Member;
@@ -117,12 +115,10 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.settings = options.settings;
     this.events = options.events;
     this.verify = options.verify ?? (() => true);
+    this.lend = options.lend ?? (() => undefined);
     this.#mending = new Mending(this);
     this.#member = new Member(this, (blocks) => this.heal(blocks));
   }
-    this.lend = options.lend ?? (() => undefined);
-    this.#etcdClusterId = options.etcdClusterId;
-    this.#etcdGap = new EtcdGap(() => this.clock.now(), this.settings.etcdBehindMs);
 
   get halted(): boolean {
     return this.#state !== 'running';

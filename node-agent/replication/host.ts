@@ -12,7 +12,6 @@ import {
   type Timer,
 } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
-import type { SurveyedCopy } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
 import {
@@ -48,9 +47,9 @@ export interface ReplicationHostOptions {
   readonly stores: NodeStores;
   readonly memberships: MembershipStore;
   readonly checksums: (volume: VolumeId) => BlockChecksums;
-  readonly clock: Clock;
   /** Where payloads that are read for frontends may be put; absent: ordinary memory. */
   readonly lend?: Lender;
+  readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
   /** Wakes the volume's workflow. Must not throw. */
@@ -357,6 +356,7 @@ export class ReplicationHost {
       deployment,
       store,
       checksums: options.checksums(volume),
+      lend: options.lend,
       links: this.#links(volume, deployment),
       memberships: options.memberships,
       clock: options.clock,
@@ -396,7 +396,6 @@ export class ReplicationHost {
     } catch (error) {
       this.#options.logger.error({ volume: hosted.volume, deployment, err: error }, 'deployment did not close cleanly');
     }
-      lend: options.lend,
   }
 
   #links(volume: VolumeId, from: DeploymentId): PeerLinks {

@@ -16,9 +16,9 @@ export interface HostedOptions {
   readonly deployment: DeploymentId;
   readonly store: DeploymentStore;
   readonly checksums: BlockChecksums;
-  readonly links: PeerLinks;
   /** Where payloads that are read for frontends may be put. */
   readonly lend: Lender | undefined;
+  readonly links: PeerLinks;
   readonly memberships: MembershipStore;
   readonly clock: Clock;
   readonly random: Random;
@@ -50,11 +50,11 @@ export class HostedDeployment {
       memberships: options.memberships,
       settings: options.settings,
       verify: (batch) => checksums.firstBad(batch) === -1,
+      ...(options.lend !== undefined && { lend: options.lend }),
       events: {
         attention: options.attention,
         log: (level, message, fields) => log[level](fields, message),
       },
-      ...(options.lend !== undefined && { lend: options.lend }),
     });
   }
 
