@@ -124,6 +124,15 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     return this.#state !== 'running';
   }
 
+  /** Writes that the slowest copy in sync has not confirmed yet; undefined unless this one is the primary. */
+  get lag(): number | undefined {
+    const primary = this.#primary;
+    if (primary === undefined) return undefined;
+    const members = [...primary.streams.values()].filter(({ target, current }) => !target && current);
+    const slowest = Math.min(this.store.last.sequence, ...members.map(({ acked }) => acked));
+    return this.store.last.sequence - slowest;
+  }
+
   nodeOf(deployment: DeploymentId): NodeId | undefined {
     return this.#nodes.get(deployment);
   }
