@@ -13,6 +13,7 @@ import { createLookActivities, type LookActivities } from './look.js';
 import { createMembershipActivities, type MembershipActivities } from './membership.js';
 import { createNodeActivities, type NodeActivities } from './nodes.js';
 import { createPlacementActivities, type PlacementActivities } from './placements.js';
+import { createRecoverActivities, type RecoverActivities } from './recover.js';
 import { createVerifyActivities, type VerifyActivities } from './verify.js';
 
 /** Any node can do them. */
@@ -22,7 +23,8 @@ export type SharedActivities = LookActivities &
   AttachmentActivities &
   KeyActivities &
   NodeActivities &
-  VerifyActivities;
+  VerifyActivities &
+  RecoverActivities;
 
 /** They must happen on the node whose queue they are put into. */
 export type NodeBoundActivities = DeploymentActivities & NodeAttachmentActivities;
@@ -36,6 +38,7 @@ export function createSharedActivities(deps: ActivityDeps): SharedActivities {
     ...createKeyActivities(deps),
     ...createNodeActivities(deps),
     ...createVerifyActivities(deps),
+    ...createRecoverActivities(deps),
   };
 }
 

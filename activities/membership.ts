@@ -81,6 +81,10 @@ export function createMembershipActivities(deps: ActivityDeps): MembershipActivi
       if (record === undefined || found === undefined) throw new DomainError('not-found', `volume ${volume} not found`);
       const present = { epoch: record.epoch, deployment: record.primary.deployment, node: record.primary.node };
       if (record.epoch !== epoch) return { outcome: 'unneeded', ...present };
+      if (record.etcdClusterId !== state.etcdClusterId) {
+        const reason = `the record is of etcd ${record.etcdClusterId}, this is ${state.etcdClusterId}: run "storageos recover"`;
+        return { outcome: 'wait', reason };
+      }
 
       const placements = found.value.placements;
       const members = placements.filter((placed) => record.inSync.includes(placed.deployment));

@@ -13,6 +13,7 @@ import { addDeleteCommands } from './tree/delete.js';
 import { addDescribeCommands } from './tree/describe.js';
 import { addGetCommands } from './tree/get.js';
 import { addOperatorCommands } from './tree/operate.js';
+import { addRecoverCommand } from './tree/recover.js';
 import { addUpdateCommands } from './tree/update.js';
 import { VERSION } from './version.js';
 
@@ -53,6 +54,7 @@ export function createProgram(runtime: Runtime): Command {
   addDeleteCommands(kit);
   addAttachmentCommands(kit);
   addOperatorCommands(kit);
+  addRecoverCommand(kit);
   addDebugCommands(program, { ...runtime, settings: () => kit.settings() });
   addCompletionCommands(kit);
   addHelp(kit);

@@ -133,3 +133,16 @@ export interface ApiOperation {
     readonly bytesCopied: number;
   } | null;
 }
+
+/** What a recovery of a volume's membership found, or did. */
+export interface ApiRecovery {
+  readonly volume: string;
+  /** Empty: etcd knows all that the copies know. */
+  readonly reasons: readonly ('no-record' | 'epoch-behind' | 'other-cluster')[];
+  /** What is lost by going on, or may be. */
+  readonly risks: readonly string[];
+  readonly primary?: { readonly deployment: string; readonly node: string };
+  readonly inSync?: readonly string[];
+  readonly epoch?: number;
+  readonly recovered: boolean;
+}

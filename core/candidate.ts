@@ -44,7 +44,10 @@ export function chooseCandidate(
     else answered.push(answer);
   }
   const ahead = answered.filter(
-    (status) => status.promised > membership.epoch || status.etcdClusterId !== membership.etcdClusterId,
+    (status) =>
+      status.etcdBehind !== undefined ||
+      status.promised > membership.epoch ||
+      status.etcdClusterId !== membership.etcdClusterId,
   );
   if (ahead.length > 0) {
     return { kind: 'wait', reason: 'etcd-behind', deployments: ahead.map((status) => status.deployment) };

@@ -1,6 +1,8 @@
 /** The control plane's operations on volumes, as API, CSI and Kubernetes controllers call them. */
 
-import type { DeploymentId, NodeId, Order, VolumeId } from './types.js';
+import type { Placement } from './domain.js';
+import type { RecoveryReason } from './recovery.js';
+import type { DeploymentId, Epoch, NodeId, Order, VolumeId } from './types.js';
 
 /** One copy of a volume, as `verify` found it. */
 export interface VerifiedDeployment {
@@ -35,6 +37,20 @@ export interface VerifyReport {
   readonly differences: readonly VerifyDifference[];
 }
 
+/** What a recovery of a volume's membership found, and did. */
+export interface RecoveryReport {
+  readonly volume: VolumeId;
+  /** Why etcd can't be relied upon for it; empty: it can. */
+  readonly reasons: readonly RecoveryReason[];
+  /** What is lost by going on, or may be; for people. */
+  readonly risks: readonly string[];
+  /** Who would be in the set, and in which epoch; absent if nothing is to be done, or no copy answers. */
+  readonly primary?: Placement;
+  readonly inSync?: readonly DeploymentId[];
+  readonly epoch?: Epoch;
+  readonly recovered: boolean;
+}
+
 /**
  * Every call is idempotent. Errors: DomainError; 'controller-unavailable' if Temporal does not answer, in
  * which case the operation was not accepted unless the message says otherwise.
@@ -58,4 +74,9 @@ export interface VolumeController {
   changed(volume: VolumeId): Promise<void>;
   /** Compares all in-sync copies while nothing writes; 'invalid-state' while the volume is being written to. */
   verify(volume: VolumeId): Promise<VerifyReport>;
+  /**
+   * Makes the volume's membership anew from its copies. 'invalid-state' if that loses data, or may, and `acceptLoss`
+   * does not say that this is accepted.
+   */
+  recover(volume: VolumeId, options: { readonly acceptLoss: boolean }): Promise<RecoveryReport>;
 }

@@ -8,6 +8,7 @@
 
 import type { IndexedBlock } from './ports.js';
 import type { Batch } from './record.js';
+import type { EtcdBehind } from './replication/etcd-gap.js';
 import type {
   BlockNumber,
   DeploymentId,
@@ -400,6 +401,8 @@ export interface DeploymentStatus {
   /** Blocks of this copy that are known to be damaged and are not mended yet. */
   readonly badBlocks: number;
   readonly sync?: SyncProgress;
+  /** This copy is ahead of etcd: nobody is promoted, nor the membership changed, until `storageos recover`. */
+  readonly etcdBehind?: EtcdBehind;
 }
 
 export interface SyncProgress {

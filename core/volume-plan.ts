@@ -116,7 +116,9 @@ export type Condition =
   | 'healthy'
   | 'deleting'
   | 'deleted'
-  | 'unknown';
+  | 'unknown'
+  /** etcd is an older one, or another: nothing is decided by it until the volume was recovered. */
+  | 'etcd-behind';
 
 export interface VolumePlan {
   readonly step: Step;
@@ -151,6 +153,11 @@ export function planVolume(input: PlanInput): VolumePlan {
   if (membership === undefined) {
     const summary = 'etcd has no membership record of this volume: nothing is touched';
     return wait(input, 'unknown', summary, settings.idleMs);
+  }
+  const ahead = [...input.answers].filter(([, told]) => typeof told === 'object' && told.etcdBehind !== undefined);
+  if (ahead.length > 0) {
+    const obstacle = failoverObstacle({ reason: 'etcd-behind', deployments: ahead.map(([id]) => id) });
+    return wait(input, 'etcd-behind', obstacle, settings.busyMs);
   }
   return planPrimary(input, volume, membership);
 }
@@ -216,7 +223,10 @@ function lookLater(sinceMs: number, settings: PlanSettings): number {
 }
 
 /** Why nobody can be named yet, for people. */
-export function failoverObstacle({ reason, deployments }: Extract<FailoverStep, { kind: 'wait' }>): string {
+export function failoverObstacle({
+  reason,
+  deployments,
+}: Pick<Extract<FailoverStep, { kind: 'wait' }>, 'reason' | 'deployments'>): string {
   const ids = deployments.join(', ');
   return reason === 'no-clean-answer'
     ? `no complete copy answers; waiting for ${ids}`

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
+import { surveyVolume } from '../activities/recover.js';
 import type { NamespaceId, NodeId, VolumeId } from '../core/types.js';
 import { DEFAULT_PLAN_SETTINGS } from '../core/volume-plan.js';
 import { createApi } from './api/app.js';
@@ -27,10 +28,8 @@ import { establishIdentity } from './identity.js';
 import { FileKeyStore, loadClusterKey } from './keys/index.js';
 import { Licensing, loadPublicKeys } from './licence/index.js';
 import type { Logger } from './log.js';
-import { MeteredDisk } from './metrics/disk.js';
 import { registerMetrics } from './metrics/index.js';
-import { MeteredConnector } from './metrics/network.js';
-import { Tally } from './metrics/tally.js';
+import { registerStoreMetrics } from './metrics/store.js';
 import { loadIdentity } from './pki/index.js';
 import { NodeRegistration } from './registration.js';
 import { ReplicationHost } from './replication/index.js';
@@ -111,9 +110,8 @@ async function start(
 
   /* ---- data plane ---- */
 
-  const disk = new MeteredDisk(openFileDisk(config.rootDir));
   const stores = await NodeStores.open({
-    disk,
+    disk: openFileDisk(config.rootDir),
     clock,
     random,
     bootId: readBootId(),
@@ -146,12 +144,11 @@ async function start(
     record: state.memberships.cached.get(volume)?.value,
     placements: state.volumes.cached.get(volume)?.value.placements ?? [],
   });
-  const connector = new MeteredConnector(replication.connector, self);
   const frontends = await FrontendHost.open({
     socketDir: config.socketDir,
     stateDir,
     codec,
-    connector,
+    connector: replication.connector,
     membership: membershipOf,
     clock,
     random,
@@ -186,6 +183,12 @@ async function start(
   });
   const gossiped = (node: NodeId) => gossip.members().find((member) => member.node === node)?.status;
   stops.push(() => gossip.leave());
+  const activitySettings = {
+    plan: { ...DEFAULT_PLAN_SETTINGS, graceMs: config.replacementGraceMs },
+    reserveBytes: config.capacityReserveBytes,
+    statusTimeoutMs: STATUS_TIMEOUT_MS,
+    timestamp: () => clock.timestamp(),
+  };
   const control = startControl({
     temporal: config.temporal,
     nodeName: config.nodeName,
@@ -201,12 +204,7 @@ async function start(
         const status = gossiped(node);
         return status === 'left' ? 'dead' : status;
       },
-      settings: {
-        plan: { ...DEFAULT_PLAN_SETTINGS, graceMs: config.replacementGraceMs },
-        reserveBytes: config.capacityReserveBytes,
-        statusTimeoutMs: STATUS_TIMEOUT_MS,
-        timestamp: () => clock.timestamp(),
-      },
+      settings: activitySettings,
     },
     volumes: function* () {
       for (const { value } of state.volumes.cached.values()) yield value;
@@ -284,27 +282,19 @@ async function start(
     volume: (id: VolumeId) => state.volumes.cached.get(id)?.value,
     namespaceName: (id: NamespaceId) => state.namespaces.cached.get(id)?.value.name ?? '',
   };
-  const requests = new Tally('operation', 'status');
   registerMetrics(metrics, {
     ...volumes,
     attached: () => frontends.list(),
-    network: () => connector.stats(frontends.list().map(({ volume }) => volume)),
-    copies: () => replication.copies(),
-    disk,
-    backends: () => disk.copies(stores.statistics()),
+    deployments: () => replication.statuses(),
+    capacity: () => stores.capacity(),
+    stateReachable: () => state.reachable,
+    codec,
+  });
+  registerStoreMetrics(metrics, {
+    ...volumes,
     capacity: () => stores.capacity(),
     devices: () => stores.devices(),
     statistics: () => stores.statistics(),
-    codec,
-    stateReachable: () => state.reachable,
-    gossip: {
-      members: () => gossip.members(),
-      healthScore: () => gossip.healthScore,
-      counters: () => gossip.counters,
-    },
-    requests,
-    ...control.tallies,
-    processes: () => ({ dataplane: process.pid, control: control.pid }),
   });
   const app = createApi({
     state,
@@ -329,6 +319,7 @@ async function start(
     licenceKeys,
     self: { node: self },
     deploymentStatus: (deployment, timeoutMs) => replication.remoteStatus(deployment, timeoutMs),
+    survey: (volume) => surveyVolume({ state, replication, settings: activitySettings }, volume),
     nodeHealth: (node) => {
       const status = gossiped(node);
       if (status === undefined) return state.liveness.cached.get(node) === undefined ? 'offline' : 'online';
@@ -336,7 +327,6 @@ async function start(
     },
     codec,
     metrics,
-    requests,
     logger,
     clock,
     random,

@@ -4,12 +4,13 @@ import { proxyActivities } from '@temporalio/workflow';
 import type { NodeBoundActivities, SharedActivities } from '../activities/index.js';
 import type { NodeId } from '../core/types.js';
 import { nodeTaskQueue, SHARED_TASK_QUEUE } from './names.js';
-import { DATA, ERASING, FAILOVER, LOOK, ON_NODE, RECORDS, REMOVING, WAITING } from './options.js';
+import { DATA, ERASING, FAILOVER, LOOK, ON_NODE, RECORDS, RECOVERING, REMOVING, WAITING } from './options.js';
 
 const shared = { taskQueue: SHARED_TASK_QUEUE };
 
 export const { lookAtVolume } = proxyActivities<SharedActivities>({ ...LOOK, ...shared });
 export const { namePrimary } = proxyActivities<SharedActivities>({ ...FAILOVER, ...shared });
+export const { recoverMembership } = proxyActivities<SharedActivities>({ ...RECOVERING, ...shared });
 export const { awaitServing } = proxyActivities<SharedActivities>({ ...WAITING, ...shared });
 export const { verifyCopies } = proxyActivities<SharedActivities>({ ...DATA, ...shared });
 export const records = proxyActivities<SharedActivities>({ ...RECORDS, ...shared });

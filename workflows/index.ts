@@ -8,6 +8,7 @@ export { Failover } from './failover.js';
 export { FenceNode } from './fence-node.js';
 export { ProvisionVolume } from './provision-volume.js';
 export { RebuildReplica } from './rebuild-replica.js';
+export { RecoverVolume } from './recover-volume.js';
 export { RemoveReplica } from './remove-replica.js';
 export { VerifyVolume } from './verify-volume.js';
 export { Volume } from './volume.js';

@@ -14,6 +14,7 @@ export function nodeTaskQueue(node: NodeId): string {
 export const VOLUME_WORKFLOW = 'Volume';
 export const FENCE_NODE_WORKFLOW = 'FenceNode';
 export const VERIFY_VOLUME_WORKFLOW = 'VerifyVolume';
+export const RECOVER_VOLUME_WORKFLOW = 'RecoverVolume';
 
 export function volumeWorkflowId(volume: VolumeId): string {
   return `volume/${volume}`;
@@ -56,6 +57,12 @@ export interface AttachCommand {
 export interface RemoveCommand {
   /** Although no node with a copy answers. */
   readonly offline: boolean;
+}
+
+export interface RecoverVolumeInput {
+  readonly volume: VolumeId;
+  /** Go on although acknowledged writes are lost, or may be. */
+  readonly acceptLoss: boolean;
 }
 
 export interface FenceNodeInput {

@@ -33,6 +33,12 @@ export const FAILOVER: ActivityOptions = {
   retry: { initialInterval: '50ms', backoffCoefficient: 2, maximumInterval: '1s' },
 };
 
+/** Asks all nodes, and writes once: an operator waits, and hears at once what is in the way. */
+export const RECOVERING: ActivityOptions = {
+  startToCloseTimeout: '30s',
+  retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 5 },
+};
+
 /** Waits for something that another part of the system does. */
 export const WAITING: ActivityOptions = {
   startToCloseTimeout: '2m',

@@ -35,6 +35,7 @@ import {
   type ReplicationEvents,
   type VolumeSpec,
 } from './context.js';
+import { behindOf, EtcdGap, type Known } from './etcd-gap.js';
 import { Member } from './member.js';
 import { Mending } from './mending.js';
 import { Primary, type PrimaryHost } from './primary.js';
@@ -57,6 +58,8 @@ export interface ReplicatedDeploymentOptions {
   readonly events: ReplicationEvents;
   /** Whether all payloads match their checksums; asked of what comes from other copies and from frontends. */
   readonly verify?: (batch: Batch) => boolean;
+  /** Of the etcd that this process talks to. */
+  readonly etcdClusterId: string;
   /** Where payloads that are read for a frontend may be put; absent: ordinary memory. */
   readonly lend?: Lender;
 }
@@ -98,6 +101,8 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   record: Membership | undefined;
   readonly #member: Member;
   readonly #mending: Mending;
+  readonly #etcdGap: EtcdGap;
+  readonly #etcdClusterId: string;
   #primary: Primary | undefined;
   #state: 'running' | 'failed' | 'stopped' = 'running';
   readonly #nodes = new Map<DeploymentId, NodeId>();
@@ -116,6 +121,8 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.events = options.events;
     this.verify = options.verify ?? (() => true);
     this.lend = options.lend ?? (() => undefined);
+    this.#etcdClusterId = options.etcdClusterId;
+    this.#etcdGap = new EtcdGap(() => this.clock.now(), this.settings.etcdBehindMs);
     this.#mending = new Mending(this);
     this.#member = new Member(this, (blocks) => this.heal(blocks));
   }
@@ -197,7 +204,26 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
 
   /** Every change seen by the watch, and the present record at start. Undefined: the record was deleted. */
   onMembership(record: Membership | undefined): void {
-    this.guard(() => this.observe(record));
+    this.guard(() => {
+      this.#etcdGap.watched(record, this.#known);
+      this.observe(record);
+    });
+  }
+
+  get #known(): Known {
+    const { state } = this.store;
+    return {
+      // What is on its way to the disk counts: an older record must not be acted upon behind it.
+      promised: Math.max(state.promised, this.#member.floor) as Epoch,
+      ownCluster: state.etcdClusterId,
+      presentCluster: this.#etcdClusterId,
+    };
+  }
+
+  /** An operator's word: the present etcd, whose records were made anew from the copies, takes the old one's place. */
+  async adoptCluster(): Promise<void> {
+    if (this.halted) throw new ReplicationError('busy', 'this copy is being opened anew');
+    await this.store.update({ etcdClusterId: this.#etcdClusterId });
   }
 
   observe(record: Membership | undefined): void {
@@ -207,15 +233,10 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
       return;
     }
     if (this.record !== undefined && record.epoch <= this.record.epoch) return;
-    const { state } = this.store;
-    // What is on its way to the disk counts: an older record must not be acted upon behind it.
-    const promised = Math.max(state.promised, this.#member.floor);
-    if (record.etcdClusterId !== state.etcdClusterId || record.epoch < promised) {
-      this.events.log('warn', 'etcd is behind this deployment, or another one', {
-        epoch: record.epoch,
-        promised,
-        sameCluster: record.etcdClusterId === state.etcdClusterId,
-      });
+    const behind = behindOf(record, this.#known);
+    if (behind !== undefined) {
+      const { promised } = this.#known;
+      this.events.log('warn', 'etcd is behind this copy, or another one', { behind, epoch: record.epoch, promised });
       return;
     }
     this.#previous = this.record;
@@ -360,6 +381,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
 
   status(): DeploymentStatus {
     const { store } = this;
+    const etcdBehind = this.#etcdGap.lasting(this.#known);
     return {
       deployment: this.self.deployment,
       incarnation: store.incarnation,
@@ -371,6 +393,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
       etcdClusterId: store.state.etcdClusterId,
       usedBytes: store.usedBytes,
       badBlocks: store.badBlocks,
+      ...(etcdBehind !== undefined && { etcdBehind }),
       ...(this.#primary?.status() ?? { role: 'member', serving: false }),
     };
   }

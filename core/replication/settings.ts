@@ -63,6 +63,8 @@ export interface ReplicationSettings {
   readonly mendTimeoutMs: number;
   /** Bad blocks that one copy remembers until they are mended. */
   readonly maxDamagedBlocks: number;
+  /** For so long etcd's watch may show less than this copy has promised: longer, and etcd is an older one. */
+  readonly etcdBehindMs: number;
 }
 
 export const DEFAULT_SETTINGS: ReplicationSettings = {
@@ -97,4 +99,5 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   mendIntervalMs: 1_000,
   mendTimeoutMs: 15_000,
   maxDamagedBlocks: 4_096,
+  etcdBehindMs: 5_000,
 };

@@ -2,7 +2,7 @@
 
 import type { KeyObject } from 'node:crypto';
 import type { Registry } from 'prom-client';
-import type { VolumeController } from '../../core/controller.js';
+import type { RecoveryReport, VolumeController } from '../../core/controller.js';
 import type { NodeRecord, Placement } from '../../core/domain.js';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { Operation } from '../../core/operation.js';
@@ -11,7 +11,6 @@ import type { NodeId, VolumeId } from '../../core/types.js';
 import type { Codec } from '../codec/index.js';
 import type { Collected } from '../diagnostics/local.js';
 import type { Logger } from '../log.js';
-import type { Tally } from '../metrics/tally.js';
 import type { ClusterState } from '../state/cluster-state.js';
 
 export type NodeHealth = 'online' | 'offline' | 'unknown';
@@ -31,6 +30,8 @@ export interface ApiDependencies {
     deployment: Placement & { readonly volume: VolumeId },
     timeoutMs: number,
   ) => Promise<DeploymentStatus>;
+  /** What is wrong between etcd and the volume's copies. Errors: 'not-found', 'store-unavailable'. */
+  readonly survey: (volume: VolumeId) => Promise<RecoveryReport>;
   /** Gossip's word, faster than the lease in etcd; by default the lease decides. */
   readonly nodeHealth?: (node: NodeId) => NodeHealth;
   /** Whether kube-scheduler may ask for advice, which it does without a login. */
@@ -43,8 +44,6 @@ export interface ApiDependencies {
     readonly remote: (node: NodeRecord, authorization: string) => Promise<Buffer>;
   };
   readonly metrics: Registry;
-  /** Counts requests. */
-  readonly requests: Tally<'operation' | 'status'>;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: Random;

@@ -10,8 +10,6 @@ import { parseJson } from './json.js';
 export interface ApiEnvironment {
   Variables: {
     requestId: string;
-    /** Of the endpoint; unset where there is none. */
-    operationId: string | undefined;
   };
 }
 

@@ -3,7 +3,7 @@
 import { Client, Connection, WithStartWorkflowOperation, type WorkflowStartOptions } from '@temporalio/client';
 import type { RetryPolicy } from '@temporalio/common';
 import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/search-attributes.js';
-import type { VerifyReport, VolumeController } from '../../core/controller.js';
+import type { RecoveryReport, VerifyReport, VolumeController } from '../../core/controller.js';
 import { DomainError } from '../../core/errors.js';
 import type { NamespaceId, NodeId, VolumeId } from '../../core/types.js';
 import {
@@ -15,7 +15,9 @@ import {
   fenceNodeWorkflowId,
   LOOK_SIGNAL,
   PROVISION_UPDATE,
+  RECOVER_VOLUME_WORKFLOW,
   REMOVE_UPDATE,
+  type RecoverVolumeInput,
   type RemoveCommand,
   SHARED_TASK_QUEUE,
   VERIFY_VOLUME_WORKFLOW,
@@ -37,6 +39,8 @@ import { isWorkflowGone, toDomainError } from './temporal-errors.js';
 const ACCEPT_TIMEOUT_MS = 4_000;
 /** A comparison of copies takes as long as reading their indexes. */
 const VERIFY_TIMEOUT_MS = 30 * 60_000;
+/** Asking the nodes and writing take seconds; a primary of a volume that waits for its copies may take longer. */
+const RECOVER_TIMEOUT_MS = 2 * 60_000;
 
 /**
  * A worker that took a volume's task and vanished holds it up for so long: often it is the node that failed whose
@@ -125,6 +129,22 @@ export class TemporalVolumeController implements VolumeController, WorkflowRuns 
       }),
     );
     const report = await this.#result<VerifyReport>(what, () => handle.result(), VERIFY_TIMEOUT_MS);
+    if (report === undefined) throw new DomainError('controller-unavailable', `${what} takes too long; it goes on`);
+    return report;
+  }
+
+  async recover(volume: VolumeId, { acceptLoss }: { readonly acceptLoss: boolean }): Promise<RecoveryReport> {
+    const what = `recovering volume ${volume}`;
+    const handle = await this.#within(what, () =>
+      this.#client.workflow.start(RECOVER_VOLUME_WORKFLOW, {
+        workflowId: volumeChildId(volume, 'recover'),
+        taskQueue: SHARED_TASK_QUEUE,
+        args: [{ volume, acceptLoss } satisfies RecoverVolumeInput],
+        staticSummary: `Recover the membership of ${this.#title(volume)} from its copies`,
+        typedSearchAttributes: this.#attributes(volume, RECOVER_VOLUME_WORKFLOW),
+      }),
+    );
+    const report = await this.#result<RecoveryReport>(what, () => handle.result(), RECOVER_TIMEOUT_MS);
     if (report === undefined) throw new DomainError('controller-unavailable', `${what} takes too long; it goes on`);
     return report;
   }

@@ -44,6 +44,7 @@ export function toDomainError(error: unknown, what: string): DomainError {
   if (root instanceof ApplicationFailure && isErrorCode(root.type)) {
     return new DomainError(root.type, root.message, { cause: error });
   }
+  if (isAlreadyStarted(error)) return new DomainError('locked', `${what}: it is under way already`, { cause: error });
   if (root instanceof TimeoutFailure) {
     return new DomainError('node-unavailable', `${what}: a node did not answer in time`, { cause: error });
   }

@@ -12,6 +12,7 @@ import {
   type Timer,
 } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
+import type { SurveyedCopy } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
 import {
@@ -25,7 +26,6 @@ import {
 import type { BlockChecksums } from '../codec/index.js';
 import { type Endpoint, parseEndpoint } from '../config.js';
 import type { Logger } from '../log.js';
-import type { CopyState } from '../metrics/replication.js';
 import type { TlsIdentity } from '../pki/index.js';
 import { type NodeStores, NoSuchDeploymentError as NotStoredError } from '../store/index.js';
 import { NoSuchDeploymentError } from './errors.js';
@@ -227,16 +227,6 @@ export class ReplicationHost {
     return [...this.#hosted.values()].map((hosted) => ({ volume: hosted.volume, status: hosted.status() }));
   }
 
-  /** All that are open here, as the metrics show them. */
-  copies(): CopyState[] {
-    return [...this.#hosted.values()].map(({ volume, replicated }) => ({
-      volume,
-      status: replicated.status(),
-      counters: replicated.counters,
-      lag: replicated.lag,
-    }));
-  }
-
   /** The open deployment itself, for metrics. */
   get(deployment: DeploymentId): HostedDeployment | undefined {
     return this.#hosted.get(deployment);
@@ -283,6 +273,17 @@ export class ReplicationHost {
     return this.#ask(target.node, 'inventory', { deployment: target.deployment, from, limit }, timeoutMs);
   }
 
+  /** What a node's copies of a volume know. Errors: like `remoteStatus`. */
+  async survey(node: NodeId, volume: VolumeId, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<SurveyedCopy[]> {
+    const copies = await this.#ask(node, 'survey', { volume }, timeoutMs);
+    return copies.map((copy) => ({ ...copy, node }));
+  }
+
+  /** The copy belongs to the present etcd from now on. Errors: like `remoteStatus`; 'invalid-state' */
+  async adoptCluster(target: Placement, etcdClusterId: string, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<void> {
+    await this.#ask(target.node, 'adopt', { deployment: target.deployment, etcdClusterId }, timeoutMs);
+  }
+
   isPeerUp(node: NodeId): boolean {
     return this.#network.isUp(node);
   }
@@ -312,9 +313,26 @@ export class ReplicationHost {
         const { deployment, from, limit } = checked('inventory', args);
         return this.inventory(deployment, from, limit);
       }
+      case 'survey': {
+        const { volume } = checked('survey', args);
+        return [...this.#hosted.values()].filter((hosted) => hosted.volume === volume).map((hosted) => hosted.survey());
+      }
+      case 'adopt':
+        return this.#adopt(checked('adopt', args));
       default:
         throw new DomainError('invalid', `unknown request "${method.slice(0, 64)}"`);
     }
+  }
+
+  async #adopt({ deployment, etcdClusterId }: { deployment: DeploymentId; etcdClusterId: string }): Promise<null> {
+    const hosted = this.#open(deployment);
+    if (etcdClusterId !== this.#options.etcdClusterId) {
+      const present = this.#options.etcdClusterId;
+      throw new DomainError('invalid-state', `node ${this.#options.self} uses etcd ${present}: restart its agent`);
+    }
+    await hosted.replicated.adoptCluster();
+    hosted.onMembership(this.#memberships.get(hosted.volume));
+    return null;
   }
 
   #open(deployment: DeploymentId): HostedDeployment {
@@ -373,6 +391,7 @@ export class ReplicationHost {
       clock: options.clock,
       random: options.random,
       settings: this.#settings,
+      etcdClusterId: options.etcdClusterId,
       logger: options.logger,
       attention: (reason) => {
         options.attention(volume, reason);

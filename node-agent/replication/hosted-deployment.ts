@@ -8,6 +8,7 @@ import type { ReplicationSettings } from '../../core/replication/settings.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import type { Logger } from '../log.js';
+import type { CopySurvey } from './requests.js';
 import { WireError } from './wire.js';
 
 export interface HostedOptions {
@@ -23,6 +24,8 @@ export interface HostedOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly settings: ReplicationSettings;
+  /** Of the etcd that this agent talks to. */
+  readonly etcdClusterId: string;
   readonly logger: Logger;
   readonly attention: (reason: AttentionReason) => void;
 }
@@ -49,6 +52,7 @@ export class HostedDeployment {
       links: options.links,
       memberships: options.memberships,
       settings: options.settings,
+      etcdClusterId: options.etcdClusterId,
       verify: (batch) => checksums.firstBad(batch) === -1,
       ...(options.lend !== undefined && { lend: options.lend }),
       events: {
@@ -90,6 +94,13 @@ export class HostedDeployment {
 
   status(): DeploymentStatus {
     return this.replicated.status();
+  }
+
+  /** What this copy knows of the volume's membership. */
+  survey(): CopySurvey {
+    const { history, syncBase } = this.store.state;
+    const { record } = this.replicated;
+    return { status: this.status(), history: [...history], syncBase, ...(record !== undefined && { record }) };
   }
 
   /** No more I/O, all sessions closed. The store stays open. */

@@ -10,7 +10,9 @@ import {
   type Incarnation,
   isUuid,
   type Sequence,
+  type VolumeId,
 } from '../../core/types.js';
+import { membershipSchema } from '../state/schemas.js';
 import { inventoryPage, MAX_INVENTORY_BLOCKS } from './inventory.js';
 
 const uuid = z.string().refine(isUuid, 'a UUID');
@@ -48,11 +50,44 @@ const deploymentStatus = z
     // Older agents do not tell.
     badBlocks: count.default(0),
     sync: syncProgress.optional(),
+    etcdBehind: z.enum(['epoch', 'cluster']).optional(),
   })
-  .transform(({ sync, ...rest }): DeploymentStatus => (sync === undefined ? rest : { ...rest, sync }));
+  .transform(
+    ({ sync, etcdBehind, ...rest }): DeploymentStatus => ({
+      ...rest,
+      ...(sync !== undefined && { sync }),
+      ...(etcdBehind !== undefined && { etcdBehind }),
+    }),
+  );
+
+/** Copies of one volume on one node at the most: one, and what earlier placements have left. */
+const MAX_SURVEYED_COPIES = 16;
+const MAX_SURVEYED_HISTORY = 16_384;
+
+const surveyedCopy = z
+  .object({
+    status: deploymentStatus,
+    history: z
+      .array(
+        z.object({ epoch: count.transform((n) => n as Epoch), startsAfter: count.transform((n) => n as Sequence) }),
+      )
+      .max(MAX_SURVEYED_HISTORY),
+    syncBase: order.nullable(),
+    record: membershipSchema.optional(),
+  })
+  .transform(({ record, ...rest }) => ({ ...rest, ...(record !== undefined && { record }) }));
+
+export type CopySurvey = z.output<typeof surveyedCopy>;
 
 export const REQUESTS = {
   status: { args: z.object({ deployment: deploymentId }), result: deploymentStatus },
+  /** What the node's copies of a volume know, for a recovery. */
+  survey: {
+    args: z.object({ volume: uuid.transform((text) => text as VolumeId) }),
+    result: z.array(surveyedCopy).max(MAX_SURVEYED_COPIES),
+  },
+  /** The copy belongs to this etcd from now on. Refused by a node that talks to another one. */
+  adopt: { args: z.object({ deployment: deploymentId, etcdClusterId: z.string().max(64) }), result: z.null() },
   inventory: {
     args: z.object({
       deployment: deploymentId,

@@ -159,7 +159,7 @@ export class ClusterState {
       idOf: (liveness: NodeLiveness) => liveness.node,
     });
     this.#volumeRecords = new VolumeRecords({ etcd, volumes: this.volumes });
-    this.membershipStore = createMembershipStore(etcd, this.memberships);
+    this.membershipStore = createMembershipStore(etcd, this.memberships, this.etcdClusterId);
     this.#watch = new PrefixWatch(etcd, this.#feed);
   }
 

@@ -187,7 +187,7 @@ export class EtcdConnection {
     conditions: readonly Condition[],
     operations: readonly Operation[],
     otherwise: readonly string[] = [],
-  ): Promise<{ succeeded: boolean; revision: string; found: (KeyValue | undefined)[] }> {
+  ): Promise<{ succeeded: boolean; revision: string; clusterId: string; found: (KeyValue | undefined)[] }> {
     const answer: ITxnResponse = await this.client.kv.txn({
       compare: conditions.map((condition) => this.#compare(condition)),
       success: operations.map((operation) => this.#operation(operation)),
@@ -199,7 +199,8 @@ export class EtcdConnection {
           const item = response.response_range.kvs[0];
           return item === undefined ? undefined : this.#keyValue(item);
         });
-    return { succeeded: answer.succeeded, revision: answer.header.revision, found };
+    const { revision, cluster_id: clusterId } = answer.header;
+    return { succeeded: answer.succeeded, revision, clusterId, found };
   }
 
   #key(key: string, prefixed = true): Buffer {

@@ -125,6 +125,7 @@ export class SimNode {
       },
       lend: (bytes) => this.#world.leases.lendBytes(bytes, process),
       settings: { ...DEFAULT_SETTINGS, ...this.#world.settings },
+      etcdClusterId: 'sim',
       events: {
         attention: (reason) => {
           this.#world.trace(this.name, `attention ${reason}`);

@@ -26,7 +26,54 @@ const verifyReport = z
   })
   .meta({ id: 'VerifyReport' });
 
+const recoveryReport = z
+  .object({
+    volume: z.string(),
+    reasons: z
+      .array(z.enum(['no-record', 'epoch-behind', 'other-cluster']))
+      .meta({ description: 'Why etcd cannot be relied upon for this volume; empty: it can.' }),
+    risks: z.array(z.string()).meta({ description: 'What is lost by going on, or may be.' }),
+    primary: z.object({ deployment: z.string(), node: z.string() }).optional(),
+    inSync: z.array(z.string()).optional(),
+    epoch: z.number().int().optional().meta({ description: 'Of the record that would be written, or was.' }),
+    recovered: z.boolean(),
+  })
+  .meta({ id: 'RecoveryReport' });
+
 export const volumeDebugRoutes: readonly Route[] = [
+  route({
+    operationId: 'surveyVolume',
+    method: 'get',
+    path: `${ITEM}/debug/recover`,
+    summary: 'Whether the copies of a volume know more than etcd',
+    description: 'Asks every node; changes nothing. Works without Temporal.',
+    access: { resource: 'diagnostics', action: 'read', namespaced: true },
+    params: itemParams,
+    responses: { 200: { description: 'What was found.', body: recoveryReport } },
+    handler: async (call, services) => {
+      const { value } = await volumeOf(call, services);
+      return ok(await services.dependencies.survey(value.id));
+    },
+  }),
+
+  route({
+    operationId: 'recoverVolume',
+    method: 'put',
+    path: `${ITEM}/debug/recover`,
+    summary: 'Make the membership of a volume anew from its copies',
+    description:
+      'For an etcd that was restored from an older snapshot, or replaced. Refused with 422, which says what is lost, or may be, unless `acceptLoss` is true.',
+    access: { resource: 'diagnostics', action: 'write', namespaced: true },
+    params: itemParams,
+    body: z.object({ acceptLoss: z.boolean().default(false) }),
+    responses: { 200: { description: 'What was found and done.', body: recoveryReport } },
+    errors: [412, 422],
+    handler: async (call, services) => {
+      const { value } = await volumeOf(call, services);
+      return ok(await services.dependencies.controller.recover(value.id, { acceptLoss: call.body.acceptLoss }));
+    },
+  }),
+
   route({
     operationId: 'verifyVolume',
     method: 'put',

@@ -1,7 +1,7 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ActivityDeps, InventoryBlock } from '../../../activities/deps.js';
 import { toFailure } from '../../../activities/failures.js';
 import { heartbeatInterceptor } from '../../../activities/heartbeat.js';
@@ -281,6 +281,79 @@ describe('guards', () => {
     await shared.setPhase({ volume, phase: 'ready' });
     expect(cluster.volumes.value(volume)?.phase).toBe('deleting');
     expect(await codeOf(shared.placeCopy({ volume, deployment: deployment(7) }))).toBe('invalid-state');
+  });
+});
+
+describe('recovery', () => {
+  async function aRolledBackVolume() {
+    const volume = await aServingVolume(2);
+    await vi.waitFor(() => expect(cluster.record(volume).active).toBe(true));
+    const snapshot = cluster.record(volume);
+    const primary = cluster.record(volume).primary.node;
+    const [gone] = cluster.volumes.value(volume)!.placements.filter((placed) => placed.node !== primary);
+    cluster.kill(gone!.node);
+    await vi.waitFor(() => expect(cluster.record(volume)).toMatchObject({ active: true, epoch: snapshot.epoch + 1 }));
+    await vi.waitFor(() =>
+      expect(cluster.copies.get(cluster.record(volume).primary.deployment)!.promised).toBe(snapshot.epoch + 1),
+    );
+    cluster.write(volume, 10);
+    cluster.memberships.values.set(volume, { value: snapshot, version: 'older' });
+    return { volume, gone: gone!, snapshot };
+  }
+
+  it('finds nothing wrong with a volume that is well', async () => {
+    const volume = await aServingVolume(1);
+    await vi.waitFor(() => expect(cluster.record(volume).active).toBe(true));
+    expect(await shared.surveyVolume({ volume })).toEqual({ volume, reasons: [], risks: [], recovered: false });
+    const env = new MockActivityEnvironment();
+    expect(await env.run(() => shared.recoverMembership({ volume, acceptLoss: false }))).toMatchObject({
+      recovered: false,
+    });
+  });
+
+  it('refuses while a copy does not answer, and says what may be lost; nothing is changed by that', async () => {
+    const { volume, gone, snapshot } = await aRolledBackVolume();
+    const report = await shared.surveyVolume({ volume });
+    expect(report).toMatchObject({ reasons: ['epoch-behind'], recovered: false });
+    expect(report.risks).toEqual([expect.stringContaining(gone.deployment)]);
+    await expect(shared.recoverMembership({ volume, acceptLoss: false })).rejects.toMatchObject({
+      code: 'invalid-state',
+      message: expect.stringContaining(gone.deployment),
+    });
+    expect(cluster.record(volume)).toEqual(snapshot);
+  });
+
+  it('writes what the copies know once all answer, and the volume is served under it', async () => {
+    const { volume, gone, snapshot } = await aRolledBackVolume();
+    cluster.start(gone.node);
+    const report = await shared.recoverMembership({ volume, acceptLoss: false });
+    expect(report).toMatchObject({ recovered: true, epoch: snapshot.epoch + 2, risks: [] });
+    expect(report.inSync).not.toContain(gone.deployment);
+    await vi.waitFor(() => expect(cluster.record(volume)).toMatchObject({ active: true, inSync: report.inSync }));
+    expect(cluster.record(volume).history.length).toBeGreaterThan(snapshot.history.length);
+  });
+
+  it('goes on without what is gone if that is accepted', async () => {
+    const { volume, gone } = await aRolledBackVolume();
+    const report = await shared.recoverMembership({ volume, acceptLoss: true });
+    expect(report).toMatchObject({ recovered: true, risks: [expect.stringContaining('lost')] });
+    expect(report.inSync).not.toContain(gone.deployment);
+  });
+
+  it('has copies of another etcd adopt the present one, and names the volume whose copies are all away', async () => {
+    const volume = await aServingVolume(1);
+    await vi.waitFor(() => expect(cluster.record(volume).active).toBe(true));
+    for (const copy of cluster.copies.values()) copy.etcdClusterId = 'cd34';
+    expect(await shared.recoverMembership({ volume, acceptLoss: false })).toMatchObject({
+      reasons: ['other-cluster'],
+      recovered: true,
+    });
+    for (const copy of cluster.copies.values()) expect(copy.etcdClusterId).toBe('ab12');
+    cluster.memberships.values.delete(volume);
+    for (const { node } of cluster.volumes.value(volume)!.placements) cluster.kill(node);
+    await expect(shared.recoverMembership({ volume, acceptLoss: true })).rejects.toMatchObject({
+      code: 'node-unavailable',
+    });
   });
 });
 

@@ -100,6 +100,8 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   updateNFSVolumeMountEndpoint: VOLUME_WRITE,
   updateNFSVolumeExports: VOLUME_WRITE,
   verifyVolume: VOLUME_WRITE,
+  surveyVolume: { apps: ['admin'], default: ['admin'] },
+  recoverVolume: { apps: ['admin'], default: ['admin'] },
 };
 
 let etcd: TestEtcd;

@@ -5,7 +5,7 @@ import type { Hono } from 'hono';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { vi } from 'vitest';
-import type { VerifyReport, VolumeController } from '../../../core/controller.js';
+import type { RecoveryReport, VerifyReport, VolumeController } from '../../../core/controller.js';
 import { DomainError } from '../../../core/errors.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
 import type { Operation } from '../../../core/operation.js';
@@ -14,7 +14,6 @@ import { createApi } from '../../../node-agent/api/app.js';
 import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
 import type { ApiDependencies, NodeHealth } from '../../../node-agent/api/ports.js';
 import type { ApiEnvironment } from '../../../node-agent/api/request.js';
-import { Tally } from '../../../node-agent/metrics/tally.js';
 import { TokenService } from '../../../node-agent/api/tokens.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { archivePart } from '../../../node-agent/diagnostics/tar.js';
@@ -38,6 +37,8 @@ export class TestController implements VolumeController {
   /** Calls return at once without having done anything, as when their time is over. */
   slow = false;
   report: VerifyReport = { identical: true, deployments: [], differingBlocks: 0, differences: [] };
+  /** What a survey of any volume finds. */
+  recovery: Omit<RecoveryReport, 'volume'> = { reasons: [], risks: [], recovered: false };
   readonly #state: ClusterState;
   readonly #nodes: () => readonly NodeId[];
 
@@ -91,6 +92,11 @@ export class TestController implements VolumeController {
 
   async changed(): Promise<void> {
     this.#enter('changed');
+  }
+
+  async recover(id: VolumeId, { acceptLoss }: { acceptLoss: boolean }): Promise<RecoveryReport> {
+    this.#enter(acceptLoss ? 'recover with loss' : 'recover');
+    return { ...this.recovery, volume: id, recovered: this.recovery.reasons.length > 0 };
   }
 
   async verify(): Promise<VerifyReport> {
@@ -163,6 +169,7 @@ export async function startFixture(etcd: TestEtcd, patch: Partial<ApiDependencie
       if (status === undefined) throw new DomainError('node-unavailable', 'no answer');
       return status;
     },
+    survey: async (volume) => ({ ...controller.recovery, volume }),
     nodeHealth: health,
     codec: { engine: 'wasm', offloadBytes: Number.POSITIVE_INFINITY },
     schedulerExtender: true,
@@ -171,7 +178,6 @@ export async function startFixture(etcd: TestEtcd, patch: Partial<ApiDependencie
       remote: async () => archivePart([], systemClock.timestamp()),
     },
     metrics: new Registry(),
-    requests: new Tally('operation', 'status'),
     logger: pino({ level: 'silent' }),
     clock: systemClock,
     random: systemRandom,

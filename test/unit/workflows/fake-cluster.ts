@@ -88,6 +88,9 @@ interface Copy {
   serving: boolean;
   sync?: SyncProgress;
   inventory: InventoryBlock[];
+  etcdClusterId: string;
+  /** Of the newest record that it has acted under. */
+  history: Membership['history'];
 }
 
 /** A sync that goes on until the test lets it end. */
@@ -272,6 +275,20 @@ export class FakeCluster {
         remote(copy);
         return this.#status(copy.deployment);
       },
+      survey: async (node, volume) => {
+        if (!this.isAlive(node)) throw new DomainError('node-unavailable', `node ${node} does not answer`);
+        return [...this.copies]
+          .filter(([, copy]) => copy.volume === volume && copy.node === node)
+          .map(([deployment, copy]) => ({
+            node,
+            status: this.#status(deployment),
+            history: copy.history,
+            syncBase: null,
+          }));
+      },
+      adoptCluster: async ({ deployment }, etcdClusterId) => {
+        this.copies.get(deployment)!.etcdClusterId = etcdClusterId;
+      },
       startSync: (source, target, report) => this.#sync(source, target, report),
       removeMember: async (source, member) => {
         const record = this.#recordOf(source);
@@ -377,7 +394,7 @@ export class FakeCluster {
       generation: 0 as Generation,
       role,
       serving,
-      etcdClusterId: CLUSTER_ID,
+      etcdClusterId: copy.etcdClusterId,
       usedBytes: 0,
       badBlocks: 0,
       ...(sync !== undefined && { sync }),
@@ -430,6 +447,7 @@ export class FakeCluster {
     for (const { deployment } of confirmed) {
       const copy = this.copies.get(deployment)!;
       copy.promised = record.epoch;
+      copy.history = record.history;
       copy.role = copy === primary ? 'opening' : 'member';
       copy.serving = false;
     }
@@ -459,5 +477,7 @@ function newCopy(volume: VolumeId, node: NodeId): Copy {
     role: 'member',
     serving: false,
     inventory: [],
+    etcdClusterId: CLUSTER_ID,
+    history: [],
   };
 }

@@ -94,6 +94,7 @@ export class Lab {
         read: async () => lab.record,
       },
       settings: { ...DEFAULT_SETTINGS, ...settings },
+      etcdClusterId: 'e',
       events: {
         attention: (reason) => lab.attentions.push(reason),
         log: (level, _, fields) => {

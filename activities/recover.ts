@@ -1,0 +1,96 @@
+/** A volume's membership made anew from its copies, when etcd is an older one, or another. */
+
+import type { RecoveryReport } from '../core/controller.js';
+import { DomainError } from '../core/errors.js';
+import { describeRisk, planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
+import type { Epoch, NodeId, VolumeId } from '../core/types.js';
+import { requireVolume } from './copies.js';
+import type { ActivityDeps } from './deps.js';
+
+export interface RecoverActivities {
+  /** What is wrong and what would be done; changes nothing. 'not-found' if etcd has no such volume. */
+  surveyVolume(request: { volume: VolumeId }): Promise<RecoveryReport>;
+  /**
+   * Writes placements and membership as the copies tell them, and has all copies adopt the present etcd. What may be
+   * lost must be accepted: else 'invalid-state', which says what. 'stale-write' if the record changes meanwhile.
+   */
+  recoverMembership(request: { volume: VolumeId; acceptLoss: boolean }): Promise<RecoveryReport>;
+}
+
+type SurveyDeps = Pick<ActivityDeps, 'state' | 'replication' | 'settings'>;
+
+async function survey(deps: SurveyDeps, volume: VolumeId) {
+  const { state, replication, settings } = deps;
+  const [{ placements }, record, nodes] = await Promise.all([
+    requireVolume(deps, volume),
+    state.membershipStore.read(volume),
+    state.nodes.list(),
+  ]);
+  const asked = new Set([...nodes.map(({ value }) => value.id), ...placements.map(({ node }) => node)]);
+  const copies: SurveyedCopy[] = [];
+  const silent: NodeId[] = [];
+  await Promise.all(
+    [...asked].map(async (node) => {
+      try {
+        copies.push(...(await replication.survey(node, volume, settings.statusTimeoutMs)));
+      } catch {
+        // Whatever the reason, it has told nothing.
+        silent.push(node);
+      }
+    }),
+  );
+  const { etcdClusterId } = state;
+  const timestamp = settings.timestamp();
+  return { record, plan: planRecovery({ volume, record, placements, copies, silent, etcdClusterId, timestamp }) };
+}
+
+/** Also asked by the API, for which no workflow is needed. Errors: 'not-found'; those of etcd. */
+export async function surveyVolume(deps: SurveyDeps, volume: VolumeId): Promise<RecoveryReport> {
+  return report(volume, (await survey(deps, volume)).plan, false);
+}
+
+function report(volume: VolumeId, { reasons, risks, next }: RecoveryPlan, recovered: boolean): RecoveryReport {
+  return {
+    volume,
+    reasons,
+    risks: risks.map(describeRisk),
+    recovered,
+    ...(next !== undefined && {
+      primary: { deployment: next.primary.deployment, node: next.primary.node },
+      inSync: next.inSync,
+      epoch: next.epoch as Epoch,
+    }),
+  };
+}
+
+export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
+  const { state, replication, settings } = deps;
+
+  async function recoverMembership(volume: VolumeId, acceptLoss: boolean): Promise<RecoveryReport> {
+    const { plan, record } = await survey(deps, volume);
+    const { next, placements } = plan;
+    if (plan.reasons.length === 0) return report(volume, plan, false);
+    if (next === undefined)
+      throw new DomainError('node-unavailable', `no node with a copy of volume ${volume} answers`);
+    if (plan.risks.length > 0 && !acceptLoss) {
+      const risks = plan.risks.map(describeRisk).join('; ');
+      throw new DomainError('invalid-state', `this would lose data, or may: ${risks}`);
+    }
+    // Before the record, which they take for another etcd's otherwise: until it is there, it is older than their epochs.
+    for (const copy of plan.adopting)
+      await replication.adoptCluster(copy, state.etcdClusterId, settings.statusTimeoutMs);
+    await state.volumes.update(volume, (current) => ({ ...current, placements, updatedAt: settings.timestamp() }));
+    if (record === undefined) {
+      await state.memberships.create(next);
+    } else if ((await state.membershipStore.swap(record, next)) !== 'applied') {
+      throw new DomainError('stale-write', `the membership of volume ${volume} changed meanwhile, or may have`);
+    }
+    await deps.look(volume, 'its membership was recovered');
+    return report(volume, plan, true);
+  }
+
+  return {
+    surveyVolume: ({ volume }) => surveyVolume(deps, volume),
+    recoverMembership: ({ volume, acceptLoss }) => recoverMembership(volume, acceptLoss),
+  };
+}

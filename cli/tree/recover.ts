@@ -1,0 +1,27 @@
+/** `storageos recover` */
+
+import type { Kit } from '../kit.js';
+
+export function addRecoverCommand(kit: Kit): void {
+  kit
+    .command(
+      kit.program,
+      'recover [volumes...]',
+      {
+        summary: 'make the membership of volumes anew from their copies, when etcd was restored or replaced',
+        details: [
+          'Without volumes: shows those of all namespaces that need it, why, and what would be lost, and changes nothing.',
+          'A volume is recovered only if every copy that it may have had answers and the best one is clean and complete. Else the command says what is lost, or may be; --accept-data-loss goes on all the same.',
+        ],
+        examples: [
+          { purpose: 'what is wrong', line: 'recover' },
+          { purpose: 'one volume', line: 'recover data' },
+          { purpose: 'although a node with a copy is gone for good', line: 'recover data --accept-data-loss' },
+        ],
+        completes: ['volume'],
+      },
+      async () => (await import('../commands/recover.js')).recover,
+    )
+    .option('--dry-run', 'show what would be done')
+    .option('--accept-data-loss', 'go on although acknowledged writes are lost, or may be');
+}

@@ -1,0 +1,219 @@
+/**
+ * A volume's membership, made anew from its copies: for an etcd that was restored from an older snapshot, or replaced.
+ * What every copy has on its disk says enough if all of them answer: epochs promised, the end of the log, the history,
+ * whether it is clean and complete. What is not known for sure is named as a risk, which somebody has to accept.
+ */
+
+import type { Membership, Placement } from './domain.js';
+import { MAX_OUT_OF_SYNC } from './membership.js';
+import type { DeploymentStatus } from './messages.js';
+import { commonEnd, compareOrders } from './order.js';
+import type { DeploymentId, Epoch, HistoryEntry, NodeId, Order, VolumeId } from './types.js';
+
+/** What a node tells of one of its copies. */
+export interface SurveyedCopy {
+  readonly node: NodeId;
+  readonly status: DeploymentStatus;
+  readonly history: readonly HistoryEntry[];
+  /** Set: a sync of it was not finished, so that it lacks blocks. */
+  readonly syncBase: Order | null;
+  /** The newest record that the running process has seen. */
+  readonly record?: Membership | undefined;
+}
+
+export interface RecoveryInput {
+  readonly volume: VolumeId;
+  /** What etcd has; undefined: nothing. */
+  readonly record: Membership | undefined;
+  /** What the volume's record in etcd says; copies that were placed later may be missing there. */
+  readonly placements: readonly Placement[];
+  readonly copies: readonly SurveyedCopy[];
+  /** Nodes that were asked and did not answer. */
+  readonly silent: readonly NodeId[];
+  /** Of the etcd that is there now. */
+  readonly etcdClusterId: string;
+  /** RFC 3339. */
+  readonly timestamp: string;
+}
+
+/** Why etcd can't be relied upon for this volume. */
+export type RecoveryReason = 'no-record' | 'epoch-behind' | 'other-cluster';
+
+export type RecoveryRisk =
+  /** This copy was in sync as far as is known: what it holds and others do not is lost. */
+  | { readonly kind: 'member-missing'; readonly deployment: DeploymentId; readonly node?: NodeId }
+  /** It may know of a later membership, under which others have acknowledged writes. */
+  | { readonly kind: 'copy-missing'; readonly deployment: DeploymentId; readonly node?: NodeId }
+  /** It may hold copies that etcd does not know of. */
+  | { readonly kind: 'node-missing'; readonly node: NodeId }
+  /** Nobody is clean: writes that were acknowledged and not flushed before a power loss are missing. */
+  | { readonly kind: 'unclean'; readonly deployment: DeploymentId }
+  /** The copy with the longest log is incomplete: blocks that changed behind its base are old ones. */
+  | { readonly kind: 'incomplete'; readonly deployment: DeploymentId; readonly base: Order };
+
+export interface RecoveryPlan {
+  /** Empty: etcd knows all that the copies know. */
+  readonly reasons: readonly RecoveryReason[];
+  readonly risks: readonly RecoveryRisk[];
+  /** Takes the place of what etcd has; undefined: nothing is to be done, or no copy was found. */
+  readonly next: Membership | undefined;
+  /** Where the volume's copies are: those that etcd names, and those that were found. */
+  readonly placements: readonly Placement[];
+  /** Copies that have to be told the id of the present etcd. */
+  readonly adopting: readonly Placement[];
+}
+
+/** What is wrong between etcd and the volume's copies, and the record that puts it right. */
+export function planRecovery(input: RecoveryInput): RecoveryPlan {
+  const { copies, record, etcdClusterId } = input;
+  const promised = Math.max(0, ...copies.map(({ status }) => status.promised));
+  const adopting = copies
+    .filter(({ status }) => status.etcdClusterId !== etcdClusterId)
+    .map(({ status, node }) => ({ deployment: status.deployment, node }));
+  const reasons: RecoveryReason[] = [];
+  if (record === undefined) reasons.push('no-record');
+  else if (record.epoch < promised) reasons.push('epoch-behind');
+  if (adopting.length > 0 || (record !== undefined && record.etcdClusterId !== etcdClusterId)) {
+    reasons.push('other-cluster');
+  }
+  const placements = allPlacements(input);
+  if (reasons.length === 0 || copies.length === 0) return { reasons, risks: [], next: undefined, placements, adopting };
+  return { reasons, placements, adopting, ...rebuild(input, promised as Epoch, placements) };
+}
+
+function allPlacements({ placements, copies }: RecoveryInput): Placement[] {
+  const found = copies.map(({ status, node }) => ({ deployment: status.deployment, node }));
+  const known = new Set(found.map(({ deployment }) => deployment));
+  return [...placements.filter(({ deployment }) => !known.has(deployment)), ...found];
+}
+
+function rebuild(
+  input: RecoveryInput,
+  promised: Epoch,
+  placements: readonly Placement[],
+): Pick<RecoveryPlan, 'risks' | 'next'> {
+  const { copies, etcdClusterId, volume } = input;
+  const seen = newestRecord(input);
+  const history = newestHistory(input, seen);
+  const members = membersOf(copies, promised, seen);
+  const complete = members.filter(({ syncBase }) => syncBase === null);
+  const clean = complete.filter(({ status }) => !status.unclean);
+  const pool = [clean, complete, members].find((candidates) => candidates.length > 0)!;
+  const chosen = pool.reduce((best, copy) => (isBetter(copy, best, history, seen) ? copy : best));
+  const risks = [...missing(input, seen, placements), ...flaws(chosen)];
+  const inSync = (clean.includes(chosen) ? clean : complete.includes(chosen) ? complete : [chosen]).map(
+    ({ status }) => status.deployment,
+  );
+  const epoch = (Math.max(promised, seen?.epoch ?? 0, input.record?.epoch ?? 0) + 1) as Epoch;
+  const left = placements
+    .filter(({ deployment }) => !inSync.includes(deployment))
+    .map(({ deployment }) => ({ deployment, reason: 'recovered without it', since: input.timestamp }));
+  const next: Membership = {
+    volume,
+    epoch,
+    primary: { deployment: chosen.status.deployment, node: chosen.node, incarnation: chosen.status.incarnation },
+    inSync,
+    outOfSync: left.slice(-MAX_OUT_OF_SYNC),
+    history,
+    active: false,
+    // Epochs rise with every change of it: this is none that a frontend may have seen.
+    lossVerifier: seen === undefined || risks.length > 0 ? epoch : seen.lossVerifier,
+    etcdClusterId,
+    readOnly: false,
+  };
+  return { risks, next };
+}
+
+/** The newest membership that etcd or a running process knows. */
+function newestRecord({ record, copies }: RecoveryInput): Membership | undefined {
+  const known = [record, ...copies.map((copy) => copy.record)].filter((found) => found !== undefined);
+  return known.reduce<Membership | undefined>(
+    (newest, found) => (newest === undefined || found.epoch > newest.epoch ? found : newest),
+    undefined,
+  );
+}
+
+/** Histories only ever grow: the one whose last activation is the newest has all the others. */
+function newestHistory({ copies }: RecoveryInput, seen: Membership | undefined): readonly HistoryEntry[] {
+  const last = (history: readonly HistoryEntry[]): number => history.at(-1)?.epoch ?? 0;
+  return copies.reduce<readonly HistoryEntry[]>(
+    (newest, { history }) => (last(history) > last(newest) ? history : newest),
+    seen?.history ?? [],
+  );
+}
+
+/**
+ * The copies that were in sync: those of the newest record, if no copy has promised anything later; else those that
+ * have promised the latest epoch, as only members and targets of syncs are asked to.
+ */
+function membersOf(
+  copies: readonly SurveyedCopy[],
+  promised: Epoch,
+  seen: Membership | undefined,
+): readonly SurveyedCopy[] {
+  const listed = copies.filter(({ status }) => seen?.inSync.includes(status.deployment));
+  if (seen !== undefined && seen.epoch >= promised && listed.length > 0) return listed;
+  return copies.filter(({ status }) => status.promised === promised);
+}
+
+/** The longer log, as far as it is alive; of equally long ones that of the primary that was. */
+function isBetter(
+  a: SurveyedCopy,
+  b: SurveyedCopy,
+  history: readonly HistoryEntry[],
+  seen: Membership | undefined,
+): boolean {
+  const end = ({ status }: SurveyedCopy): number => commonEnd(status.last, history);
+  const difference = end(a) - end(b) || compareOrders(a.status.last, b.status.last);
+  if (difference !== 0) return difference > 0;
+  if (b.status.deployment === seen?.primary.deployment) return false;
+  return a.status.deployment === seen?.primary.deployment || a.status.deployment < b.status.deployment;
+}
+
+function missing(
+  { copies, silent }: RecoveryInput,
+  seen: Membership | undefined,
+  placements: readonly Placement[],
+): RecoveryRisk[] {
+  const answered = new Set(copies.map(({ status }) => status.deployment));
+  const nodeOf = new Map(placements.map(({ deployment, node }) => [deployment, node]));
+  const known = new Set([
+    ...nodeOf.keys(),
+    ...(seen?.inSync ?? []),
+    ...(seen?.outOfSync ?? []).map((o) => o.deployment),
+  ]);
+  const risks: RecoveryRisk[] = [];
+  for (const deployment of known) {
+    if (answered.has(deployment)) continue;
+    const node = nodeOf.get(deployment);
+    const kind = seen?.inSync.includes(deployment) ? 'member-missing' : 'copy-missing';
+    risks.push({ kind, deployment, ...(node !== undefined && { node }) });
+  }
+  const explained = new Set(risks.map((risk) => ('node' in risk ? risk.node : undefined)));
+  for (const node of silent) if (!explained.has(node)) risks.push({ kind: 'node-missing', node });
+  return risks;
+}
+
+function flaws({ status: { deployment, unclean }, syncBase }: SurveyedCopy): RecoveryRisk[] {
+  return [
+    ...(unclean ? [{ kind: 'unclean' as const, deployment }] : []),
+    ...(syncBase === null ? [] : [{ kind: 'incomplete' as const, deployment, base: syncBase }]),
+  ];
+}
+
+/** For people: what is lost, or may be, if the recovery goes on. */
+export function describeRisk(risk: RecoveryRisk): string {
+  const at = 'node' in risk && risk.node !== undefined ? ` on node ${risk.node}` : '';
+  switch (risk.kind) {
+    case 'member-missing':
+      return `copy ${risk.deployment}${at} does not answer and was in sync: acknowledged writes that only it holds are lost`;
+    case 'copy-missing':
+      return `copy ${risk.deployment}${at} does not answer: if it was in sync later than is known, what was acknowledged since is lost`;
+    case 'node-missing':
+      return `node ${risk.node} does not answer: a copy there that etcd does not know of, and writes that only it holds, are lost`;
+    case 'unclean':
+      return `copy ${risk.deployment} is the best one and has lived through a power loss or an error of its disk: acknowledged writes that were not flushed are lost`;
+    case 'incomplete':
+      return `copy ${risk.deployment} is the best one and was not brought up to date: blocks that changed behind order (${risk.base.epoch}, ${risk.base.sequence}) are old, and differ among each other in age`;
+  }
+}
