@@ -132,6 +132,8 @@ export interface Attachment {
 
 export interface NodeRecord {
   readonly id: NodeId;
+  /** Rises with every change but reports of the capacity; the API's `version` comes from it. */
+  readonly revision: number;
   readonly name: string;
   /** host:port */
   readonly ioEndpoint: string;

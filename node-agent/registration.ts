@@ -19,7 +19,7 @@ export interface RegistrationOptions {
   readonly state: ClusterState;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly node: Omit<NodeRecord, 'capacity' | 'createdAt' | 'updatedAt'>;
+  readonly node: Omit<NodeRecord, 'capacity' | 'createdAt' | 'updatedAt' | 'revision'>;
   /** Identifies this run of the agent. */
   readonly run: string;
   readonly capacity: () => Capacity;
@@ -66,12 +66,12 @@ export class NodeRegistration {
   }
 
   async #report(): Promise<void> {
-    const { state, clock, node, logger } = this.#options;
+    const { state, node, logger } = this.#options;
     const capacity = this.#options.capacity();
     const changed = (key: keyof Capacity) => Math.abs(capacity[key] - this.#reported[key]) >= CAPACITY_STEP_BYTES;
     if (!changed('totalBytes') && !changed('freeBytes') && !changed('availableBytes')) return;
     try {
-      await state.nodes.update(node.id, (current) => ({ ...current, capacity, updatedAt: clock.timestamp() }));
+      await state.nodeRecords.report(node.id, capacity);
       this.#reported = capacity;
     } catch (error) {
       // The next interval tries again; etcd's absence has its own message.

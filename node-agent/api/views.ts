@@ -13,6 +13,7 @@ import type {
 import type { Entitlement } from '../../core/licence.js';
 import type { NodeId } from '../../core/types.js';
 import type { Versioned } from '../state/cluster-state.js';
+import { nodeVersion } from '../state/node-records.js';
 import { LABEL_COMPUTE_ONLY } from './labels.js';
 import type { NodeHealth } from './ports.js';
 import type { SyncProgressView } from './sync-rates.js';
@@ -51,7 +52,7 @@ export function nodeLabels(node: NodeRecord): Readonly<Record<string, string>> {
   return node.computeOnly ? { ...node.labels, [LABEL_COMPUTE_ONLY]: 'true' } : node.labels;
 }
 
-export function nodeView({ value, version }: Versioned<NodeRecord>, health: NodeHealth) {
+export function nodeView({ value }: Versioned<NodeRecord>, health: NodeHealth) {
   return {
     id: value.id,
     name: value.name,
@@ -71,7 +72,7 @@ export function nodeView({ value, version }: Versioned<NodeRecord>, health: Node
     labels: nodeLabels(value),
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,
-    version,
+    version: nodeVersion(value),
   };
 }
 

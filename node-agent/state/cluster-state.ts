@@ -22,6 +22,7 @@ import { decodeCluster, StateFeed, type Watch, type WatchHandlers } from './feed
 import { CLUSTER_KEY, CLUSTER_SCOPE, nameScope } from './keys.js';
 import { LivenessRegistration } from './liveness.js';
 import { createMembershipStore } from './membership-store.js';
+import { NodeRecords } from './node-records.js';
 import { Repository, type RepositoryOptions, UPDATE_ATTEMPTS, type Versioned } from './repository.js';
 import {
   attachmentSchema,
@@ -58,6 +59,8 @@ export class ClusterState {
   readonly memberships: Repository<Membership, VolumeId>;
   readonly attachments: Repository<Attachment, VolumeId>;
   readonly nodes: Repository<NodeRecord, NodeId>;
+  /** For changing nodes. */
+  readonly nodeRecords: NodeRecords;
   readonly namespaces: Repository<Namespace, NamespaceId>;
   readonly users: Repository<User, UserId>;
   readonly policies: Repository<PolicyGroup, PolicyGroupId>;
@@ -145,6 +148,7 @@ export class ClusterState {
       idOf: (group: PolicyGroup) => group.id,
       uniqueName: (group) => ({ kind: 'policies', ...named(group) }),
     });
+    this.nodeRecords = new NodeRecords(this.nodes);
     this.accounts = new Accounts({ etcd, users: this.users, policies: this.policies });
     this.tombstones = this.#repository({
       kind: 'tombstones',
@@ -268,29 +272,11 @@ export class ClusterState {
    * `admit` is asked before a node is added. Errors: 'invalid-state' if the id belongs to another name,
    * 'already-exists' if the name to another id; those of `admit`.
    */
-  async registerNode(
-    node: NodeRecord,
+  registerNode(
+    node: Omit<NodeRecord, 'revision'>,
     admit: () => Promise<void> = () => Promise.resolve(),
   ): Promise<Versioned<NodeRecord>> {
-    const existing = await this.nodes.get(node.id);
-    if (existing === undefined) {
-      await admit();
-      return this.nodes.create(node);
-    }
-    if (existing.value.name !== node.name) {
-      throw new DomainError(
-        'invalid-state',
-        `node id ${node.id} is registered under the host name "${existing.value.name}", this host is "${node.name}"`,
-      );
-    }
-    return this.nodes.update(node.id, (current) => ({
-      ...current,
-      ioEndpoint: node.ioEndpoint,
-      apiEndpoint: node.apiEndpoint,
-      gossipEndpoint: node.gossipEndpoint,
-      capacity: node.capacity,
-      updatedAt: node.updatedAt,
-    }));
+    return this.nodeRecords.register(node, admit);
   }
 
   /* ---- inside ---- */

@@ -138,6 +138,8 @@ export const attachmentSchema = z.strictObject({
 
 export const nodeSchema = z.strictObject({
   id: id<NodeId>(),
+  /** Clusters of version 0.1 have none. */
+  revision: count.min(1).default(1),
   name,
   ioEndpoint: endpoint,
   apiEndpoint: endpoint,

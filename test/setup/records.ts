@@ -48,6 +48,7 @@ export function aNode(patch: Partial<NodeRecord> = {}): NodeRecord {
   const id = randomUUID() as NodeId;
   return {
     id,
+    revision: 1,
     name: `node-${id}`,
     ioEndpoint: '127.0.0.9:5703',
     apiEndpoint: '127.0.0.9:5705',

@@ -59,7 +59,7 @@ export const nodeRoutes: readonly Route[] = [
     responses: { 200: node },
     handler: async ({ params, body, expectedVersion }, services) => {
       const labels = body.labels ?? {};
-      const updated = await services.dependencies.state.nodes.update(
+      const updated = await services.dependencies.state.nodeRecords.update(
         params.id,
         (current) => ({
           ...current,
@@ -84,7 +84,7 @@ export const nodeRoutes: readonly Route[] = [
     responses: { 200: node },
     handler: async ({ params, body, expectedVersion }, services) => {
       const { computeOnly = false } = body;
-      const updated = await services.dependencies.state.nodes.update(
+      const updated = await services.dependencies.state.nodeRecords.update(
         params.id,
         (current) =>
           current.computeOnly === computeOnly ? current : { ...current, computeOnly, updatedAt: services.now() },
@@ -106,7 +106,7 @@ export const nodeRoutes: readonly Route[] = [
     responses: { 200: node },
     handler: async ({ params, body, expectedVersion }, services) => {
       const { cordoned = false } = body;
-      const updated = await services.dependencies.state.nodes.update(
+      const updated = await services.dependencies.state.nodeRecords.update(
         params.id,
         (current) => {
           if (current.cordoned === cordoned) return current;
@@ -147,7 +147,7 @@ export const nodeRoutes: readonly Route[] = [
           if (masters > 0) {
             throw new DomainError('in-use', `node "${value.name}" hosts the master of ${masters} volume(s)`);
           }
-          await state.nodes.remove(id, call.expectedVersion);
+          await state.nodeRecords.remove(id, call.expectedVersion);
         },
         () => done,
       );

@@ -1,0 +1,93 @@
+/**
+ * Nodes, whose records change in two ways: clients change labels, cordon and compute-only, guarded by the version that
+ * they saw; the nodes themselves report their room, often, which is no new version to anybody.
+ */
+
+import type { NodeRecord } from '../../core/domain.js';
+import { DomainError } from '../../core/errors.js';
+import type { NodeId } from '../../core/types.js';
+import { versionOf } from './encoding.js';
+import type { Repository, Versioned } from './repository.js';
+
+/** Attempts against reports that come in between, before 'stale-write'. */
+const ATTEMPTS = 64;
+
+/** The version of the API: that of the last change that was not a report. */
+export function nodeVersion(node: NodeRecord): string {
+  return versionOf(String(node.revision));
+}
+
+export class NodeRecords {
+  readonly #nodes: Repository<NodeRecord, NodeId>;
+
+  constructor(nodes: Repository<NodeRecord, NodeId>) {
+    this.#nodes = nodes;
+  }
+
+  /** See ClusterState.registerNode. */
+  async register(node: Omit<NodeRecord, 'revision'>, admit: () => Promise<void>): Promise<Versioned<NodeRecord>> {
+    const existing = await this.#nodes.get(node.id);
+    if (existing === undefined) {
+      await admit();
+      return this.#nodes.create({ ...node, revision: 1 });
+    }
+    if (existing.value.name !== node.name) {
+      throw new DomainError(
+        'invalid-state',
+        `node id ${node.id} is registered under the host name "${existing.value.name}", this host is "${node.name}"`,
+      );
+    }
+    await this.report(node.id, node.capacity);
+    const { ioEndpoint, apiEndpoint, gossipEndpoint, updatedAt } = node;
+    return this.update(node.id, (current) =>
+      current.ioEndpoint === ioEndpoint &&
+      current.apiEndpoint === apiEndpoint &&
+      current.gossipEndpoint === gossipEndpoint
+        ? current
+        : { ...current, ioEndpoint, apiEndpoint, gossipEndpoint, updatedAt },
+    );
+  }
+
+  /** Writes what room a node has. Errors: 'not-found', 'store-unavailable'. */
+  async report(id: NodeId, capacity: NodeRecord['capacity']): Promise<void> {
+    await this.#nodes.update(id, (current) => ({ ...current, capacity }));
+  }
+
+  /**
+   * Replaces the record by what `change` makes of it; `change` may be called several times, and nothing is written if
+   * it returns the same object. `expectedVersion`: of `nodeVersion`. Errors: 'not-found', 'stale-write'.
+   */
+  update(
+    id: NodeId,
+    change: (current: NodeRecord) => NodeRecord,
+    expectedVersion?: string,
+  ): Promise<Versioned<NodeRecord>> {
+    return this.#nodes.update(id, (current) => {
+      check(current, expectedVersion);
+      const next = change(current);
+      return next === current ? current : { ...next, revision: current.revision + 1 };
+    });
+  }
+
+  /** Errors: 'not-found', 'stale-write'. */
+  async remove(id: NodeId, expectedVersion?: string): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const { value, version } = await this.#nodes.require(id);
+      check(value, expectedVersion);
+      try {
+        return await this.#nodes.remove(id, version);
+      } catch (error) {
+        if (!(error instanceof DomainError && error.code === 'stale-write')) throw error;
+      }
+    }
+    throw stale(id);
+  }
+}
+
+function check(node: NodeRecord, expectedVersion: string | undefined): void {
+  if (expectedVersion !== undefined && nodeVersion(node) !== expectedVersion) throw stale(node.id);
+}
+
+function stale(id: NodeId): DomainError {
+  return new DomainError('stale-write', `node ${id}: attempting to write stale object`);
+}

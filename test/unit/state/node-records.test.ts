@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { Etcd3 } from 'etcd3';
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { systemClock } from '../../../node-agent/clock.js';
+import { ClusterState } from '../../../node-agent/state/cluster-state.js';
+import { nodeVersion } from '../../../node-agent/state/node-records.js';
+import { TestEtcd } from '../../setup/etcd.js';
+import { aNode } from '../../setup/records.js';
+
+let etcd: TestEtcd;
+let namespace: string;
+let state: ClusterState;
+
+beforeAll(async () => {
+  etcd = await TestEtcd.start();
+});
+afterAll(async () => {
+  state?.close();
+  await etcd?.destroy();
+});
+beforeEach(async () => {
+  state?.close();
+  namespace = `test/${randomUUID()}`;
+  state = await ClusterState.connect({
+    endpoints: [etcd.endpoint],
+    namespace,
+    clock: systemClock,
+    onTrouble: () => {},
+  });
+});
+
+const code = (made: Promise<unknown>) =>
+  made.then(
+    () => 'done',
+    (error) => error.code,
+  );
+const room = (freeBytes: number) => ({ totalBytes: 1000, freeBytes, availableBytes: freeBytes, reservedBytes: 0 });
+
+it('a report of its room, and a start as it was, make no new version of a node', async () => {
+  const node = aNode();
+  const { value } = await state.registerNode(node);
+  const version = nodeVersion(value);
+  await state.nodeRecords.report(node.id, room(7));
+  await state.registerNode({ ...node, capacity: room(8), updatedAt: '2027-01-01T00:00:00Z' });
+  const now = (await state.nodes.require(node.id)).value;
+  expect(now).toEqual({ ...value, capacity: room(8) });
+  const moved = await state.registerNode({ ...node, ioEndpoint: '127.0.0.7:1', updatedAt: '2027-01-01T00:00:00Z' });
+  expect(nodeVersion(moved.value)).not.toBe(version);
+  expect(moved.value).toMatchObject({ ioEndpoint: '127.0.0.7:1', updatedAt: '2027-01-01T00:00:00Z', labels: {} });
+});
+
+it('one of 100 writers wins while the node reports', async () => {
+  const { value } = await state.registerNode(aNode());
+  const version = nodeVersion(value);
+  const [outcomes] = await Promise.all([
+    Promise.all(
+      Array.from({ length: 100 }, (_, i) =>
+        code(state.nodeRecords.update(value.id, (node) => ({ ...node, labels: { writer: `${i}` } }), version)),
+      ),
+    ),
+    Promise.all(Array.from({ length: 20 }, (_, i) => state.nodeRecords.report(value.id, room(i)))),
+  ]);
+  expect(outcomes.filter((outcome) => outcome === 'done')).toHaveLength(1);
+  expect(outcomes.filter((outcome) => outcome === 'stale-write')).toHaveLength(99);
+  const now = (await state.nodes.require(value.id)).value;
+  expect(now.labels).toEqual({ writer: `${outcomes.indexOf('done')}` });
+  expect(now.revision).toBe(value.revision + 1);
+});
+
+it('is deleted with the version that it has, although it reports', async () => {
+  const { value } = await state.registerNode(aNode());
+  await state.nodeRecords.report(value.id, room(1));
+  expect(await code(state.nodeRecords.remove(value.id, 'Mzg'))).toBe('stale-write');
+  expect(await code(state.nodeRecords.remove(value.id, nodeVersion(value)))).toBe('done');
+  expect(await code(state.nodeRecords.remove(value.id))).toBe('not-found');
+});
+
+it('a record from before there were revisions is read', async () => {
+  const raw = new Etcd3({ hosts: etcd.endpoint });
+  const { revision: _, ...old } = aNode();
+  await raw.put(`${namespace}/nodes/${old.id}`).value(JSON.stringify(old));
+  raw.close();
+  expect((await state.nodes.require(old.id)).value).toEqual({ ...old, revision: 1 });
+});
