@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME [options]`: each benchmark is a module of this folder that runs when it is loaded. */
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<unknown>>> = {
+  api: () => import('./api.js'),
   codec: () => import('./codec.js'),
   'codec-timing': () => import('./codec-timing.js'),
   nbd: () => import('./nbd.js'),

@@ -37,6 +37,13 @@ function postgresExtension(name) {
   return existsSync(base) && readdirSync(base).some((v) => existsSync(join(base, v, 'extension', `${name}.control`)));
 }
 
+/** Debian's own Python, in whatever version. */
+function pythonHas(module) {
+  const base = '/usr/lib';
+  const versions = readdirSync(base).filter((name) => /^python3\.\d+$/.test(name));
+  return versions.some((version) => existsSync(join(base, version, module)));
+}
+
 /** What each use needs: the package, and how to see that it is there. */
 const GROUPS = {
   /** A block device and a filesystem on it. */
@@ -60,6 +67,7 @@ const GROUPS = {
     { package: 'nftables', there: () => onPath('nft') },
     { package: 'lz4', there: () => onPath('lz4') },
     { package: 'xfsprogs', there: () => onPath('mkfs.xfs') },
+    { package: 'python3-venv', there: () => pythonHas('ensurepip') },
   ],
   /** The model checker of the protocol's specification, and what fetches it. */
   model: [

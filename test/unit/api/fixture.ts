@@ -1,10 +1,10 @@
 /** The API over a real ClusterState, with a controller that acts on etcd at once. */
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hono } from 'hono';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { vi } from 'vitest';
 import type { RecoveryReport, VerifyReport, VolumeController } from '../../../core/controller.js';
 import { DomainError } from '../../../core/errors.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
@@ -128,6 +128,8 @@ export interface Fixture {
   readonly statuses: Map<DeploymentId, DeploymentStatus>;
   /** What the control plane is doing. */
   readonly operations: Operation[];
+  /** Of all keys in etcd. */
+  readonly etcdPrefix: string;
   /** Of the default namespace. */
   readonly namespace: string;
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
@@ -137,22 +139,31 @@ export interface Fixture {
   close(): void;
 }
 
-export async function startFixture(etcd: TestEtcd, patch: Partial<ApiDependencies> = {}): Promise<Fixture> {
+export interface FixtureOptions extends Partial<ApiDependencies> {
+  /** How many; 3. */
+  readonly nodes?: number;
+}
+
+export async function startFixture(
+  etcd: TestEtcd,
+  { nodes: nodeCount = 3, ...patch }: FixtureOptions = {},
+): Promise<Fixture> {
+  const etcdPrefix = `test/${randomUUID()}`;
   const state = await ClusterState.connect({
     endpoints: [etcd.endpoint],
-    namespace: `test/${randomUUID()}`,
+    namespace: etcdPrefix,
     clock: systemClock,
     onTrouble: () => {},
   });
   await bootstrapCluster({ state, clock: systemClock, random: systemRandom, user: ADMIN });
   const offline = new Set<NodeId>();
   const nodes: NodeId[] = [];
-  for (const name of ['node-1', 'node-2', 'node-3']) {
-    const { value } = await state.registerNode(aNode({ name }));
+  for (let n = 1; n <= nodeCount; n++) {
+    const { value } = await state.registerNode(aNode({ name: `node-${n}` }));
     nodes.push(value.id);
   }
   // Names of nodes come from what the watch has seen.
-  await vi.waitUntil(() => state.nodes.cached.size === nodes.length);
+  while (state.nodes.cached.size < nodes.length) await sleep(5);
   const controller = new TestController(state, () => nodes.filter((node) => !offline.has(node)));
   const statuses = new Map<DeploymentId, DeploymentStatus>();
   const operations: Operation[] = [];
@@ -205,5 +216,6 @@ export async function startFixture(etcd: TestEtcd, patch: Partial<ApiDependencie
     send(method, `/v2${path}`, body, headers);
   const namespace = (await request('GET', '/namespaces')).body[0].id;
   const close = () => state.close();
-  return { app, state, controller, nodes, offline, statuses, operations, namespace, request, login, tokenOf, close };
+  const world = { app, state, controller, nodes, offline, statuses, operations, etcdPrefix, namespace };
+  return { ...world, request, login, tokenOf, close };
 }
