@@ -28,8 +28,10 @@ import { establishIdentity } from './identity.js';
 import { FileKeyStore, loadClusterKey } from './keys/index.js';
 import { Licensing, loadPublicKeys } from './licence/index.js';
 import type { Logger } from './log.js';
+import { MeteredDisk } from './metrics/disk.js';
 import { registerMetrics } from './metrics/index.js';
-import { registerStoreMetrics } from './metrics/store.js';
+import { MeteredConnector } from './metrics/network.js';
+import { Tally } from './metrics/tally.js';
 import { loadIdentity } from './pki/index.js';
 import { NodeRegistration } from './registration.js';
 import { ReplicationHost } from './replication/index.js';
@@ -110,8 +112,9 @@ async function start(
 
   /* ---- data plane ---- */
 
+  const disk = new MeteredDisk(openFileDisk(config.rootDir));
   const stores = await NodeStores.open({
-    disk: openFileDisk(config.rootDir),
+    disk,
     clock,
     random,
     bootId: readBootId(),
@@ -144,11 +147,12 @@ async function start(
     record: state.memberships.cached.get(volume)?.value,
     placements: state.volumes.cached.get(volume)?.value.placements ?? [],
   });
+  const connector = new MeteredConnector(replication.connector, self);
   const frontends = await FrontendHost.open({
     socketDir: config.socketDir,
     stateDir,
     codec,
-    connector: replication.connector,
+    connector,
     membership: membershipOf,
     clock,
     random,
@@ -282,19 +286,27 @@ async function start(
     volume: (id: VolumeId) => state.volumes.cached.get(id)?.value,
     namespaceName: (id: NamespaceId) => state.namespaces.cached.get(id)?.value.name ?? '',
   };
+  const requests = new Tally('operation', 'status');
   registerMetrics(metrics, {
     ...volumes,
     attached: () => frontends.list(),
-    deployments: () => replication.statuses(),
-    capacity: () => stores.capacity(),
-    stateReachable: () => state.reachable,
-    codec,
-  });
-  registerStoreMetrics(metrics, {
-    ...volumes,
+    network: () => connector.stats(frontends.list().map(({ volume }) => volume)),
+    copies: () => replication.copies(),
+    disk,
+    backends: () => disk.copies(stores.statistics()),
     capacity: () => stores.capacity(),
     devices: () => stores.devices(),
     statistics: () => stores.statistics(),
+    codec,
+    stateReachable: () => state.reachable,
+    gossip: {
+      members: () => gossip.members(),
+      healthScore: () => gossip.healthScore,
+      counters: () => gossip.counters,
+    },
+    requests,
+    ...control.tallies,
+    processes: () => ({ dataplane: process.pid, control: control.pid }),
   });
   const app = createApi({
     state,
@@ -327,6 +339,7 @@ async function start(
     },
     codec,
     metrics,
+    requests,
     logger,
     clock,
     random,

@@ -10,7 +10,7 @@ import { ROUTES } from './routes/index.js';
 
 export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   const services = new ApiServices(dependencies);
-  const { logger, metrics, random, state, clock, self, codec } = dependencies;
+  const { logger, metrics, requests, random, state, clock, self, codec } = dependencies;
   // JSON has no Infinity: null means that nothing goes to worker threads.
   const offloadBytes = Number.isFinite(codec.offloadBytes) ? codec.offloadBytes : null;
   const app = new Hono<ApiEnvironment>();
@@ -19,6 +19,8 @@ export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
     c.set('requestId', random.uuid());
     const began = clock.now();
     await next();
+    const operation = c.get('operationId') ?? 'other';
+    requests.observe((clock.now() - began) / 1000, { operation, status: String(c.res.status) });
     logger.debug(
       {
         requestId: c.get('requestId'),

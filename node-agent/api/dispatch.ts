@@ -66,6 +66,7 @@ function handlerOf(route: Route, services: ApiServices): (c: ApiContext) => Prom
   const params = z.object(route.params as Record<string, z.ZodType>);
   const query = z.object(route.query as Record<string, z.ZodType>);
   return async (c) => {
+    c.set('operationId', route.operationId);
     const { state } = services.dependencies;
     const caller =
       access === 'public' ? undefined : await resolveCaller(state, (await authenticate(services, c)).value);

@@ -11,6 +11,7 @@ import type { NodeId, VolumeId } from '../../core/types.js';
 import type { Codec } from '../codec/index.js';
 import type { Collected } from '../diagnostics/local.js';
 import type { Logger } from '../log.js';
+import type { Tally } from '../metrics/tally.js';
 import type { ClusterState } from '../state/cluster-state.js';
 
 export type NodeHealth = 'online' | 'offline' | 'unknown';
@@ -44,6 +45,8 @@ export interface ApiDependencies {
     readonly remote: (node: NodeRecord, authorization: string) => Promise<Buffer>;
   };
   readonly metrics: Registry;
+  /** Counts requests. */
+  readonly requests: Tally<'operation' | 'status'>;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: Random;

@@ -10,6 +10,8 @@ import { parseJson } from './json.js';
 export interface ApiEnvironment {
   Variables: {
     requestId: string;
+    /** Of the endpoint; unset where there is none. */
+    operationId: string | undefined;
   };
 }
 

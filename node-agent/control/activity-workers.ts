@@ -7,6 +7,7 @@ import { heartbeatInterceptor } from '../../activities/heartbeat.js';
 import { createNodeBoundActivities, createSharedActivities } from '../../activities/index.js';
 import { nodeTaskQueue, SHARED_TASK_QUEUE } from '../../workflows/names.js';
 import type { Logger } from '../log.js';
+import { activityObserver, type ControlTallies } from './observation.js';
 import { SupervisedWorker } from './supervised-worker.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
 
@@ -24,12 +25,13 @@ export interface ActivityWorkersOptions {
   readonly namespace: string;
   readonly deps: ActivityDeps;
   readonly logger: Logger;
+  readonly tallies: ControlTallies;
 }
 
 /** Returns at once; the workers connect when Temporal answers. */
-export function startActivityWorkers({ address, namespace, deps, logger }: ActivityWorkersOptions): {
-  stop(): Promise<void>;
-} {
+export function startActivityWorkers(options: ActivityWorkersOptions): { stop(): Promise<void> } {
+  const { address, namespace, deps, logger, tallies } = options;
+  const observer = activityObserver(tallies.activities);
   installTemporalRuntime(logger);
   const start = (
     name: string,
@@ -56,8 +58,12 @@ export function startActivityWorkers({ address, namespace, deps, logger }: Activ
       },
     });
   const workers = [
-    start('shared', SHARED_TASK_QUEUE, createSharedActivities(deps), MAX_SHARED_ACTIVITIES, [failureInterceptor]),
+    start('shared', SHARED_TASK_QUEUE, createSharedActivities(deps), MAX_SHARED_ACTIVITIES, [
+      observer,
+      failureInterceptor,
+    ]),
     start('node', nodeTaskQueue(deps.self), createNodeBoundActivities(deps), MAX_NODE_ACTIVITIES, [
+      observer,
       failureInterceptor,
       heartbeatInterceptor,
     ]),

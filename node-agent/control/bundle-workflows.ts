@@ -7,11 +7,13 @@ const complain = (message: string, meta?: unknown): void => console.error(messag
 const logger: Logger = { log: silent, trace: silent, debug: silent, info: silent, warn: complain, error: complain };
 
 const WORKFLOWS = join(packageRoot(), 'workflows', 'index.ts');
+const INTERCEPTORS = join(packageRoot(), 'workflows', 'interceptors.ts');
 
 /** The text of the workflow bundle: the sources in workflows/ with what they import. Takes about 2 s. */
 export async function bundleWorkflows(workflowsPath = WORKFLOWS): Promise<string> {
   const { code } = await bundleWorkflowCode({
     workflowsPath,
+    workflowInterceptorModules: [INTERCEPTORS],
     // Imports name the compiled files.
     webpackConfigHook: (config) => ({
       ...config,

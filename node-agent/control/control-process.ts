@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from '../log.js';
 import { type ControlEnvironment, controlEnvironment } from './control-environment.js';
+import type { ControlMessage } from './control-messages.js';
 
 const ENTRY = fileURLToPath(new URL('./control-worker.js', import.meta.url));
 const FIRST_RESTART_MS = 500;
@@ -14,14 +15,17 @@ const STOP_TIMEOUT_MS = 8_000;
 export class ControlProcess {
   readonly #environment: ControlEnvironment;
   readonly #logger: Logger;
+  readonly #told: (message: ControlMessage) => void;
   #child: ChildProcess | undefined;
   #timer: NodeJS.Timeout | undefined;
   #restartMs = FIRST_RESTART_MS;
   #stopped = false;
 
-  constructor(environment: ControlEnvironment, logger: Logger) {
+  /** `told` is called with what the process tells. */
+  constructor(environment: ControlEnvironment, logger: Logger, told: (message: ControlMessage) => void) {
     this.#environment = environment;
     this.#logger = logger;
+    this.#told = told;
     this.#start();
   }
 
@@ -52,6 +56,8 @@ export class ControlProcess {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.#child = child;
+    // Both ends are of one version: the agent starts the file that was built with it.
+    child.on('message', (message) => this.#told(message as ControlMessage));
     child.once('error', (err) => this.#logger.error({ err }, 'control process cannot be started'));
     child.once('exit', (code, signal) => {
       this.#child = undefined;

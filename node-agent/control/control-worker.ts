@@ -6,13 +6,19 @@
 import { createLogger } from '../log.js';
 import { workflowBundlePath } from './bundle.js';
 import { readControlEnvironment } from './control-environment.js';
+import type { ControlMessage } from './control-messages.js';
 import { SupervisedWorker } from './supervised-worker.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
-import { WORKFLOW_WORKER } from './workflow-worker.js';
+import { observerSinks, WORKFLOW_WORKER } from './workflow-worker.js';
 
 const { address, namespace, node, logLevel } = readControlEnvironment(process.env);
 const logger = createLogger({ level: logLevel, node }).child({ process: 'control' });
 installTemporalRuntime(logger);
+
+const tellAgent = (message: ControlMessage): void => {
+  // Its death ends this process a moment later.
+  if (process.connected) process.send?.(message, () => {});
+};
 
 const worker = new SupervisedWorker({
   name: 'workflows',
@@ -21,6 +27,7 @@ const worker = new SupervisedWorker({
   logger,
   worker: {
     ...WORKFLOW_WORKER,
+    sinks: observerSinks((end) => tellAgent({ type: 'workflow-ended', end })),
     workflowBundle: { codePath: workflowBundlePath() },
     identity: `${node}/workflows`,
   },

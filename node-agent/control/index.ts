@@ -9,6 +9,7 @@ import { startActivityWorkers } from './activity-workers.js';
 import { Attention } from './attention.js';
 import { TemporalVolumeController } from './client.js';
 import { ControlProcess } from './control-process.js';
+import { ControlTallies } from './observation.js';
 import { Rescuer } from './rescue.js';
 import { Sweeper } from './sweeper.js';
 
@@ -36,6 +37,9 @@ export interface ControlOptions {
 
 export interface Control {
   readonly controller: TemporalVolumeController;
+  readonly tallies: ControlTallies;
+  /** Of the process that runs the workflows; undefined where there is none. */
+  readonly pid: number | undefined;
   /** Wakes a volume's workflow: returns at once, limits its rate, goes on until Temporal has taken it. */
   look(volume: VolumeId, reason: string): void;
   /** Gossip or an operator says that a node has failed: volumes that have a copy there are woken. */
@@ -56,6 +60,8 @@ export function startControl(options: ControlOptions): Control {
     describe: options.volume,
   });
   const attention = new Attention({ signal: (volume, reason) => controller.look(volume, reason), clock, logger });
+  const tallies = new ControlTallies();
+  let controlProcess: ControlProcess | undefined;
   const stops: (() => Promise<void> | void)[] = [];
   const reported = new Map<NodeId, number>();
 
@@ -73,6 +79,10 @@ export function startControl(options: ControlOptions): Control {
 
   return {
     controller,
+    tallies,
+    get pid() {
+      return controlProcess?.pid;
+    },
     look: (volume, reason) => attention.look(volume, reason),
     nodeFailed(node, reason) {
       const last = reported.get(node);
@@ -87,12 +97,18 @@ export function startControl(options: ControlOptions): Control {
       const workers = startActivityWorkers({
         ...temporal,
         logger,
+        tallies,
         deps: { ...options.deps, look: (volume, reason) => controller.look(volume, reason) },
       });
       stops.push(() => workers.stop());
       if (!options.controlRole) return;
       registerAttributes();
-      const process = new ControlProcess({ ...temporal, node: options.nodeName, logLevel: options.logLevel }, logger);
+      controlProcess = new ControlProcess(
+        { ...temporal, node: options.nodeName, logLevel: options.logLevel },
+        logger,
+        ({ end: { seconds, workflow, result } }) => tallies.workflows.observe(seconds, { workflow, result }),
+      );
+      const running = controlProcess;
       const rescuer = new Rescuer({
         runs: controller,
         look: (volume, reason) => attention.look(volume, reason),
@@ -111,7 +127,7 @@ export function startControl(options: ControlOptions): Control {
         logger,
       });
       stops.push(
-        () => process.stop(),
+        () => running.stop(),
         () => sweeper.stop(),
       );
     },

@@ -1,11 +1,17 @@
-import type { WorkerOptions } from '@temporalio/worker';
+import type { InjectedSinks, WorkerOptions } from '@temporalio/worker';
 import { SHARED_TASK_QUEUE } from '../../workflows/names.js';
+import type { ObserverSinks, WorkflowEnd } from '../../workflows/sinks.js';
 
 /** Small: one volume's workflow is a few kB, and what is not cached is replayed. */
 const MAX_CACHED_WORKFLOWS = 500;
 const MAX_WORKFLOW_TASKS = 10;
 /** A workflow cached by a node that is gone is taken up by another one after this time. */
 const STICKY_TIMEOUT_MS = 1_000;
+
+/** Where workflows tell that they have ended. */
+export function observerSinks(ended: (end: WorkflowEnd) => void): InjectedSinks<ObserverSinks> {
+  return { observer: { ended: { fn: (_info, end) => ended(end) } } };
+}
 
 /**
  * How workflows are run. A run that the present code cannot go on with, because of a change without `patched` or of
@@ -19,4 +25,5 @@ export const WORKFLOW_WORKER = {
   stickyQueueScheduleToStartTimeout: STICKY_TIMEOUT_MS,
   // 'Error' is any error that is not meant as a workflow's result, nondeterminism among them.
   workflowFailureErrorTypes: { '*': ['Error'] },
+  sinks: observerSinks(() => {}),
 } satisfies Partial<WorkerOptions>;

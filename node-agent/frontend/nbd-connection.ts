@@ -271,7 +271,7 @@ export class NbdConnection implements Receiver {
     }
     const stats = this.#stats[KINDS[header.command] ?? 'flush'];
     stats.operations++;
-    stats.seconds += (this.#clock.now() - startedAtMs) / 1000;
+    stats.latency.observe((this.#clock.now() - startedAtMs) / 1000);
     if (status === 'ok') {
       if (header.command !== CMD.flush) stats.bytes += header.length;
       if (answer !== undefined) return { bytes: answer.reply, lease: answer.lease };

@@ -1,10 +1,12 @@
+import { LatencyHistogram } from '../metrics/latency.js';
+
 /** What one direction of a volume's frontend has done since it was attached. Counters only rise. */
 export interface OperationStats {
   operations: number;
   bytes: number;
   errors: number;
-  /** Summed time from the request's arrival to its answer, in seconds. */
-  seconds: number;
+  /** Time from the request's arrival to its answer. */
+  readonly latency: LatencyHistogram;
 }
 
 export type OperationKind = 'read' | 'write' | 'trim' | 'flush';
@@ -13,6 +15,6 @@ export type OperationKind = 'read' | 'write' | 'trim' | 'flush';
 export type FrontendStats = Readonly<Record<OperationKind, OperationStats>>;
 
 export function newFrontendStats(): FrontendStats {
-  const zero = (): OperationStats => ({ operations: 0, bytes: 0, errors: 0, seconds: 0 });
+  const zero = (): OperationStats => ({ operations: 0, bytes: 0, errors: 0, latency: new LatencyHistogram() });
   return { read: zero(), write: zero(), trim: zero(), flush: zero() };
 }

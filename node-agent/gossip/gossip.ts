@@ -40,7 +40,7 @@ export class Gossip {
   readonly #sealer: Sealer;
   readonly #swim: Swim;
   readonly #logger: Logger;
-  readonly counters = { sent: 0, received: 0, refused: 0, failed: 0 };
+  readonly counters = { sent: 0, received: 0, refused: 0, failed: 0, deaths: 0 };
   #closed = false;
 
   /** Errors: DomainError('in-use' | 'invalid') if the address cannot be listened on. */
@@ -66,6 +66,7 @@ export class Gossip {
       measure: measureUpdate,
       send: (address, message) => this.#send(address, message),
       changed: (member, before) => {
+        if (member.status === 'dead') this.counters.deaths++;
         logger.info({ member: member.node, name: member.name, status: member.status, before }, 'gossip');
         changed(member, before);
       },

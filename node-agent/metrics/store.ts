@@ -1,16 +1,16 @@
-/** What the block store tells Prometheus: space of the node, and of each copy its cleaner, scrub and checkpoints. */
+/** What the block store tells: space of the node, and of each copy its cleaner, scrub and checkpoints. */
 
-import { Counter, Gauge, type Registry } from 'prom-client';
-import type { VolumeId } from '../../core/types.js';
+import type { Registry } from 'prom-client';
 import type { Capacity, DeviceSpace, StoreStatistics } from '../store/index.js';
-import { MAX_VOLUMES_WITH_SERIES, type MetricSources, VOLUME_LABELS, volumeLabels } from './index.js';
+import { registerGauge, registerSampled } from './sampled.js';
+import { type OfVolume, VolumeMetrics, type VolumeNames } from './volumes.js';
 
-export interface StoreMetricSources extends Pick<MetricSources, 'volume' | 'namespaceName'> {
+export interface StoreSources extends VolumeNames {
   readonly capacity: () => Capacity;
   /** Of every `dev<N>` directory. */
   readonly devices: () => readonly DeviceSpace[];
   /** Of the copies that are open. */
-  readonly statistics: () => readonly { readonly volume: VolumeId; readonly statistics: StoreStatistics }[];
+  readonly statistics: () => readonly (OfVolume & { readonly statistics: StoreStatistics })[];
 }
 
 type Read = (statistics: StoreStatistics) => number;
@@ -37,67 +37,45 @@ const COUNTERS: Readonly<Record<string, readonly [help: string, read: Read]>> = 
 };
 
 /** Counts are since the copy was opened. */
-export function registerStoreMetrics(registry: Registry, sources: StoreMetricSources): void {
-  for (const [name, [help, read]] of Object.entries(GAUGES)) perCopy(Gauge, name, help, read, registry, sources);
-  for (const [name, [help, read]] of Object.entries(COUNTERS)) perCopy(Counter, name, help, read, registry, sources);
-  ofNode('available', 'free bytes that volumes may take', registry, () => sources.capacity().availableBytes);
-  ofNode(
-    'reserved',
-    'bytes that are kept free for the cleaner and TRIM',
+export function registerStoreMetrics(registry: Registry, sources: StoreSources): void {
+  const { capacity } = sources;
+  registerGauge(
     registry,
-    () => sources.capacity().reservedBytes,
+    'storageos_node_device_capacity_bytes',
+    'size of the data directories',
+    () => capacity().totalBytes,
   );
-  new Gauge({
-    name: 'storageos_node_data_directory_free_bytes',
-    help: 'free bytes of the file system of a data directory',
-    labelNames: ['directory'],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const { path, freeBytes } of sources.devices()) this.set({ directory: path }, freeBytes);
-    },
-  });
-  new Gauge({
-    name: 'storageos_node_data_directory_used_bytes',
-    help: 'bytes of volumes in a data directory',
-    labelNames: ['directory'],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const { path, segmentBytes } of sources.devices()) this.set({ directory: path }, segmentBytes);
-    },
-  });
-}
-
-function perCopy(
-  kind: typeof Gauge | typeof Counter,
-  name: string,
-  help: string,
-  read: Read,
-  registry: Registry,
-  sources: StoreMetricSources,
-): void {
-  const metric: Gauge | Counter = new kind({
-    name: `storageos_volume_${name}`,
-    help,
-    labelNames: VOLUME_LABELS,
-    registers: [registry],
-    collect() {
-      metric.reset();
-      for (const { volume, statistics } of sources.statistics().slice(0, MAX_VOLUMES_WITH_SERIES)) {
-        metric.inc(volumeLabels(sources, volume, 'deployment'), read(statistics));
-      }
-    },
-  });
-}
-
-function ofNode(name: string, help: string, registry: Registry, read: () => number): void {
-  new Gauge({
-    name: `storageos_node_device_${name}_bytes`,
-    help,
-    registers: [registry],
-    collect() {
-      this.set(read());
-    },
-  });
+  registerGauge(
+    registry,
+    'storageos_node_device_free_bytes',
+    'free bytes of the data directories',
+    () => capacity().freeBytes,
+  );
+  registerGauge(
+    registry,
+    'storageos_node_device_available_bytes',
+    'free bytes that volumes may take',
+    () => capacity().availableBytes,
+  );
+  registerGauge(
+    registry,
+    'storageos_node_device_reserved_bytes',
+    'bytes that are kept free for the cleaner and TRIM',
+    () => capacity().reservedBytes,
+  );
+  const ofDirectory = (name: string, help: string, read: (space: DeviceSpace) => number) =>
+    registerSampled(registry, {
+      name: `storageos_node_data_directory_${name}`,
+      help,
+      type: 'gauge',
+      labels: ['directory'],
+      read: () => sources.devices().map((space) => ({ labels: { directory: space.path }, value: read(space) })),
+    });
+  ofDirectory('free_bytes', 'free bytes of the file system of a data directory', ({ freeBytes }) => freeBytes);
+  ofDirectory('used_bytes', 'bytes of volumes in a data directory', ({ segmentBytes }) => segmentBytes);
+  const metrics = new VolumeMetrics(registry, sources, 'deployment', sources.statistics);
+  for (const [name, [help, read]] of Object.entries(GAUGES))
+    metrics.gauge(name, help, ({ statistics }) => read(statistics));
+  for (const [name, [help, read]] of Object.entries(COUNTERS))
+    metrics.counter(name, help, ({ statistics }) => read(statistics));
 }

@@ -26,6 +26,7 @@ import {
 import type { BlockChecksums } from '../codec/index.js';
 import { type Endpoint, parseEndpoint } from '../config.js';
 import type { Logger } from '../log.js';
+import type { CopyState } from '../metrics/replication.js';
 import type { TlsIdentity } from '../pki/index.js';
 import { type NodeStores, NoSuchDeploymentError as NotStoredError } from '../store/index.js';
 import { NoSuchDeploymentError } from './errors.js';
@@ -225,6 +226,16 @@ export class ReplicationHost {
   /** All that are open here. */
   statuses(): { readonly volume: VolumeId; readonly status: DeploymentStatus }[] {
     return [...this.#hosted.values()].map((hosted) => ({ volume: hosted.volume, status: hosted.status() }));
+  }
+
+  /** All that are open here, as the metrics show them. */
+  copies(): CopyState[] {
+    return [...this.#hosted.values()].map(({ volume, replicated }) => ({
+      volume,
+      status: replicated.status(),
+      counters: replicated.counters,
+      lag: replicated.lag,
+    }));
   }
 
   /** The open deployment itself, for metrics. */

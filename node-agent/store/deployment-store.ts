@@ -70,6 +70,8 @@ export interface ScrubProgress {
 
 /** For metrics; counts are since the opening. */
 export interface StoreStatistics {
+  /** The number in the names of its segments. */
+  readonly inode: number;
   /** In segments, and payload in them that the index refers to. */
   readonly usedBytes: number;
   readonly liveBytes: number;
@@ -288,8 +290,9 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   get statistics(): StoreStatistics {
-    const { usedBytes, deadBytes, unsyncedBytes, segments } = this.#log;
+    const { inode, usedBytes, deadBytes, unsyncedBytes, segments } = this.#log;
     return {
+      inode,
       usedBytes,
       liveBytes: this.liveBytes,
       segments: segments.size,

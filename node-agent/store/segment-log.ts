@@ -84,6 +84,11 @@ export class SegmentLog {
     return segment;
   }
 
+  /** The number in the names of its segments. */
+  get inode(): number {
+    return this.#options.inode;
+  }
+
   #place(bytes: number, use: SpaceUse): Segment {
     const { devices, segmentBytes } = this.#options;
     const { active } = this;

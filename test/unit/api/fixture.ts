@@ -14,6 +14,7 @@ import { createApi } from '../../../node-agent/api/app.js';
 import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
 import type { ApiDependencies, NodeHealth } from '../../../node-agent/api/ports.js';
 import type { ApiEnvironment } from '../../../node-agent/api/request.js';
+import { Tally } from '../../../node-agent/metrics/tally.js';
 import { TokenService } from '../../../node-agent/api/tokens.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { archivePart } from '../../../node-agent/diagnostics/tar.js';
@@ -189,6 +190,7 @@ export async function startFixture(
       remote: async () => archivePart([], systemClock.timestamp()),
     },
     metrics: new Registry(),
+    requests: new Tally('operation', 'status'),
     logger: pino({ level: 'silent' }),
     clock: systemClock,
     random: systemRandom,

@@ -7,6 +7,7 @@ import type { NodeId, VolumeId } from '../../../core/types.js';
 import { startActivityWorkers } from '../../../node-agent/control/activity-workers.js';
 import { bundleWorkflows } from '../../../node-agent/control/bundle-workflows.js';
 import { TemporalVolumeController } from '../../../node-agent/control/client.js';
+import { ControlTallies } from '../../../node-agent/control/observation.js';
 import { installTemporalRuntime } from '../../../node-agent/control/temporal-runtime.js';
 import { WORKFLOW_WORKER } from '../../../node-agent/control/workflow-worker.js';
 import { volumeWorkflowId } from '../../../workflows/names.js';
@@ -83,6 +84,7 @@ export class Harness {
   #startWorkers(node: NodeId): void {
     const look = (volume: VolumeId, reason: string) => this.controller.look(volume, reason);
     const worker = startActivityWorkers({
+      tallies: new ControlTallies(),
       address: this.env.address,
       namespace: this.env.namespace ?? 'default',
       deps: this.cluster.deps(node, look),

@@ -1,0 +1,17 @@
+/** What workflows tell the process that runs them, beside their history; never while they are replayed. */
+
+import type { Sinks } from '@temporalio/workflow';
+
+export interface WorkflowEnd {
+  readonly workflow: string;
+  readonly workflowId: string;
+  /** `completed`, `continued` as a new run, `cancelled`, or the code of the error. */
+  readonly result: string;
+  readonly seconds: number;
+}
+
+export interface ObserverSinks extends Sinks {
+  readonly observer: {
+    ended(end: WorkflowEnd): void;
+  };
+}
