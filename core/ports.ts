@@ -66,6 +66,11 @@ export interface DiskFile {
   readCached(buffer: Uint8Array, position: number): boolean;
   /** Data and length are durable when it resolves. */
   sync(): Promise<void>;
+  /**
+   * Brings the range to the disk ahead of a sync, which then has less to wait for. Nothing is durable by that. Rejects
+   * if something could not be written: it is lost, as after a failed sync.
+   */
+  writeOut(position: number, length: number): Promise<void>;
   truncate(size: number): void;
   size(): number;
   close(): void;

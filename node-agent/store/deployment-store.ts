@@ -85,6 +85,9 @@ export interface StoreStatistics {
   readonly badBlocks: number;
 }
 
+/** How long writers wait before they ask again whether the disk has caught up. */
+const BEHIND_DELAY_MS = 5;
+
 /** Shared by all stores: filled and written within one synchronous call. */
 const HEAD = Buffer.alloc(HEADER_BYTES + MAX_TABLE_BYTES);
 const NO_PAYLOAD = Buffer.alloc(0);
@@ -217,6 +220,10 @@ export class LocalDeploymentStore implements DeploymentStore {
       identity,
       inode: found.inode,
       segmentBytes: settings.segmentBytes,
+      writeOutBytes: settings.writeOutBytes,
+      lost: (error) => {
+        if (store !== undefined) store.#fail(error);
+      },
       wants: (device) => {
         if (store !== undefined) store.#use(device);
       },
@@ -282,7 +289,9 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   get appendDelayMs(): number {
-    return this.#environment.throttle.delayMs;
+    const { throttle, settings } = this.#environment;
+    const writing = this.#log.active?.device.writingBytes ?? 0;
+    return Math.max(throttle.delayMs, writing > settings.maxWritingBytes ? BEHIND_DELAY_MS : 0);
   }
 
   get badBlocks(): number {

@@ -57,6 +57,8 @@ export class Device {
   #sinceLook = 0;
   /** Segment bytes on it that this process knows of: tells directories on one file system apart. */
   segmentBytes = 0;
+  /** What has been handed to the disk and is not known to have arrived. */
+  writingBytes = 0;
 
   private constructor(disk: Disk, number: number, id: string, reserveBytes: number) {
     this.path = `${DATA_ROOT}/dev${number}`;

@@ -16,6 +16,10 @@ export interface StoreSettings {
   readonly reclaimBytes: number;
   /** More than this is not left unsynced, though nobody asked for a flush, bytes. */
   readonly maxUnsyncedBytes: number;
+  /** The log goes to the disk in pieces of so many bytes as it grows, so that a sync finds little left to write. */
+  readonly writeOutBytes: number;
+  /** Writers wait while more than this is on its way to a device, bytes: it is slower than they are. */
+  readonly maxWritingBytes: number;
   /** Garbage in sparse segments may be so large a part of what is live… */
   readonly garbageFraction: number;
   /** …and so many bytes more, before they are cleaned. */

@@ -31,8 +31,8 @@ import {
   type DiskLock,
   type DiskSpace,
 } from '../../core/ports.js';
-import { readCached } from './cached-read.js';
 import { IoLane } from './io-lane.js';
+import { readCached, startWriteOut } from './page-cache.js';
 
 /** The kernel's own bound on the parts of one vectored write (IOV_MAX). */
 const MAX_WRITE_PARTS = 1024;
@@ -135,6 +135,12 @@ class NodeFile implements DiskFile {
 
   sync(): Promise<void> {
     return this.#lane.run(this.path, (settle) => fdatasync(this.#fd, settle));
+  }
+
+  writeOut(position: number, length: number): Promise<void> {
+    const start = startWriteOut;
+    if (start === undefined) return this.sync();
+    return this.#lane.run(this.path, (settle) => start(this.#fd, position, length, settle));
   }
 
   truncate(size: number): void {

@@ -152,6 +152,8 @@ class Inspection {
       identity,
       inode: superblock.inode,
       segmentBytes: Number.MAX_SAFE_INTEGER,
+      writeOutBytes: Number.MAX_SAFE_INTEGER,
+      lost: () => {},
       wants: () => {},
     });
     try {

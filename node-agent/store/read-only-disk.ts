@@ -18,6 +18,7 @@ export class ReadOnlyDisk implements Disk {
       readAsync: (buffer, position) => file.readAsync(buffer, position),
       readCached: (buffer, position) => file.readCached(buffer, position),
       sync: async () => {},
+      writeOut: async () => {},
       truncate: () => {},
       size: () => file.size(),
       close: () => file.close(),

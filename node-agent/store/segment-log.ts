@@ -17,6 +17,9 @@ export interface LogOptions {
   readonly identity: StoreIdentity;
   readonly inode: number;
   readonly segmentBytes: number;
+  readonly writeOutBytes: number;
+  /** What was appended could not be written to the disk: as final as a failed sync. */
+  readonly lost: (error: unknown) => void;
   /** Called when an emptier device than those in use could take segments; `allow` follows, or not. */
   readonly wants: (device: Device) => void;
 }
@@ -41,6 +44,8 @@ export class SegmentLog {
   readonly #unsyncedDirectories = new Set<string>();
   readonly #allowed = new Set<Device>();
   #activeFile: PooledFile | undefined;
+  /** What of the active segment is before this offset has been handed to the disk. */
+  #writtenOut = 0;
 
   constructor(options: LogOptions) {
     this.#options = options;
@@ -81,6 +86,7 @@ export class SegmentLog {
     this.grow(segment, segment.size + bytes);
     this.lastBatch++;
     this.unsyncedBytes += bytes;
+    if (segment.size - this.#writtenOut >= this.#options.writeOutBytes) this.#writeOut(segment);
     return segment;
   }
 
@@ -106,6 +112,7 @@ export class SegmentLog {
     const { pool, inode } = this.#options;
     const segment = new Segment(device, inode, this.nextSegment);
     const opened = pool.acquire(segment.path, { create: true });
+    this.#writtenOut = 0;
     invariant(opened.file.size() === 0, 'a new segment is empty', () => segment.path);
     this.#activeFile = opened;
     this.nextSegment++;
@@ -147,12 +154,30 @@ export class SegmentLog {
   resume(segment: Segment): void {
     this.#activeFile = this.#options.pool.acquire(segment.path);
     this.active = segment;
+    this.#writtenOut = segment.size;
   }
 
   /** What recovery found is only in the page cache perhaps: the next sync includes it. */
   distrust(segment: Segment): void {
     this.#markUnsynced(segment);
     this.#unsyncedDirectories.add(segment.device.path);
+  }
+
+  #writeOut(segment: Segment): void {
+    const { pool, lost } = this.#options;
+    const { device } = segment;
+    const from = this.#writtenOut;
+    const length = segment.size - from;
+    const held = pool.acquire(segment.path);
+    this.#writtenOut = segment.size;
+    device.writingBytes += length;
+    held.file
+      .writeOut(from, length)
+      .catch(lost)
+      .finally(() => {
+        device.writingBytes -= length;
+        pool.release(held);
+      });
   }
 
   #markUnsynced(segment: Segment): void {

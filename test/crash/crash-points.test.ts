@@ -33,6 +33,7 @@ const SETTINGS = {
   checkpointEntries: 60,
   reclaimBytes: 20_000,
   maxUnsyncedBytes: 30_000,
+  writeOutBytes: 5_000,
   garbageFraction: 0.05,
   garbageBytes: 3_000,
   cleanBytesPerSecond: Number.POSITIVE_INFINITY,

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noDeviceReason } from '../../cluster/volumes.js';
-import { canReadCached } from '../../node-agent/store/cached-read.js';
+import { canReadCached } from '../../node-agent/store/page-cache.js';
 import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
 import { type NodeStores, openFileDisk } from '../../node-agent/store/index.js';
 import { SlowDisk } from '../setup/slow-disk.js';

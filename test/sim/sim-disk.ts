@@ -381,6 +381,11 @@ class SimFile implements DiskFile {
     this.#inode.settle(changes);
   }
 
+  async writeOut(): Promise<void> {
+    this.#check();
+    await this.#disk.delay(this.#alive);
+  }
+
   truncate(size: number): void {
     this.#check();
     this.#disk.onOperation('truncate', this.path);

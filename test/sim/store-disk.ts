@@ -16,6 +16,8 @@ const STORE_SETTINGS = {
   checkpointEntries: 120,
   reclaimBytes: 32 << 10,
   maxUnsyncedBytes: 64 << 10,
+  writeOutBytes: 4 << 10,
+  maxWritingBytes: 12 << 10,
   cleanBytesPerSecond: 4 << 20,
   scrubIntervalMs: 2_000,
   scrubBytesPerSecond: 1 << 20,

@@ -61,6 +61,7 @@ function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
     readCached: (buffer, position) =>
       position < (offset() ?? Number.POSITIVE_INFINITY) && file.readCached(buffer, position),
     sync: () => file.sync(),
+    writeOut: (position, length) => file.writeOut(position, length),
     truncate: (size) => file.truncate(size),
     size: () => file.size(),
     close: () => file.close(),

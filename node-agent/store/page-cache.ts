@@ -1,7 +1,11 @@
 /**
- * Reads from the page cache that never wait for the disk: preadv2(2) with RWF_NOWAIT, for which Node has no call.
- * It costs what pread costs, and where the bytes are not in memory it says so in microseconds; guessing what is in
- * memory would hold up every volume of the node whenever the guess is wrong.
+ * What Linux can be asked about the page cache, and Node has no call for:
+ *
+ * - preadv2(2) with RWF_NOWAIT reads what is in memory and never waits for the disk. It costs what pread costs, and
+ *   where the bytes are not in memory it says so in microseconds; guessing would hold up every volume of the node
+ *   whenever the guess is wrong.
+ * - sync_file_range(2) writes a range of a file to the disk without a commit of the file system's journal, which is
+ *   what makes a sync expensive, and what makes writes to the same file wait.
  */
 
 import { createRequire } from 'node:module';
@@ -9,6 +13,8 @@ import type koffi from 'koffi';
 
 /** linux/fs.h */
 const RWF_NOWAIT = 8;
+const SYNC_FILE_RANGE_WRITE = 2;
+const SYNC_FILE_RANGE_WAIT_AFTER = 4;
 /** struct iovec: a pointer and a length of 64 bits. */
 const IOVEC_BYTES = 16;
 /** Up to here, a copy costs less than finding out where a buffer lies. */
@@ -23,12 +29,12 @@ function loadLibrary(): Library | undefined {
   try {
     return createRequire(import.meta.url)('koffi') as Library;
   } catch {
-    // No build of it for this processor: every read goes through the thread pool.
+    // No build of it for this processor: reads go through the thread pool, and syncs have all to write.
     return undefined;
   }
 }
 
-class PageCache {
+class CachedReads {
   readonly #koffi: Library;
   readonly #preadv2: (fd: number, vectors: Buffer, count: number, position: number, flags: number) => number;
   readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
@@ -55,13 +61,36 @@ class PageCache {
   }
 }
 
+type WriteOut = (
+  fd: number,
+  position: number,
+  length: number,
+  settle: (error: NodeJS.ErrnoException | null) => void,
+) => void;
+
+function bindWriteOut(library: Library): WriteOut {
+  const call = library
+    .load(null)
+    .func('int sync_file_range(int fd, int64_t position, int64_t length, unsigned int flags)');
+  const flags = SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  return (fd, position, length, settle) => {
+    call.async(fd, position, length, flags, (error: Error | null, result: number) => {
+      if (error === null && result === 0) settle(null);
+      else settle(Object.assign(new Error('the range could not be written out', { cause: error }), { code: 'EIO' }));
+    });
+  };
+}
+
 const library = loadLibrary();
-const cache = library && new PageCache(library);
+const cachedReads = library && new CachedReads(library);
 
 /** Whether this process can tell what is in memory; otherwise `readCached` never has anything. */
-export const canReadCached = cache !== undefined;
+export const canReadCached = cachedReads !== undefined;
 
 /** DiskFile.readCached of an open file. */
 export function readCached(fd: number, target: Uint8Array, position: number): boolean {
-  return cache !== undefined && target.length <= MAX_CACHED_BYTES && cache.read(fd, target, position);
+  return cachedReads !== undefined && target.length <= MAX_CACHED_BYTES && cachedReads.read(fd, target, position);
 }
+
+/** DiskFile.writeOut of an open file, on a thread of the pool; undefined where there is no such call. */
+export const startWriteOut: WriteOut | undefined = library && bindWriteOut(library);
