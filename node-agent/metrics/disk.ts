@@ -132,6 +132,10 @@ class MeteredFile implements DiskFile {
     }
   }
 
+  writeOut(position: number, length: number): Promise<void> {
+    return this.#inner.writeOut(position, length);
+  }
+
   truncate(size: number): void {
     this.#inner.truncate(size);
   }
