@@ -179,6 +179,21 @@ export class EtcdConnection {
     }
   }
 
+  /** How many keys there are below a prefix, and the revision of the last change of one of them; 0: there are none. */
+  async newest(below: string): Promise<{ count: number; revision: number }> {
+    const answer = await this.#read(`looking at ${below}`, () =>
+      this.client.kv.range({
+        key: this.#key(below),
+        range_end: this.#key(prefixEnd(this.prefix + below), false),
+        sort_target: 'Mod',
+        sort_order: 'Descend',
+        limit: 1,
+        keys_only: true,
+      }),
+    );
+    return { count: Number(answer.count), revision: Number(answer.kvs[0]?.mod_revision ?? 0) };
+  }
+
   /**
    * Carries out all operations if all conditions hold, else reads `otherwise`. Never retried here.
    * Errors: those of the etcd client, untranslated, so that the caller can tell an unknown outcome.

@@ -17,7 +17,7 @@ import type { DeploymentId, NamespaceId, NodeId, PolicyGroupId, UserId, VolumeId
 import { decodeValue, versionOf } from './encoding.js';
 import { type KeyValue, toDomainError } from './etcd.js';
 import { CLUSTER_KEY, KINDS, type Kind, objectKey, parseKey } from './keys.js';
-import type { Cache, Versioned } from './repository.js';
+import type { FedCache, Versioned } from './repository.js';
 import { clusterSchema } from './schemas.js';
 import type { PrefixWatchHandlers, WatchEvent } from './watch.js';
 
@@ -70,6 +70,10 @@ type Decode = (item: KeyValue) => Versioned<object>;
 export class StateFeed implements PrefixWatchHandlers {
   readonly #options: FeedOptions;
   readonly #objects: Readonly<Record<Kind, Map<string, Versioned<object>>>>;
+  /** Keys whose last sound value is kept. */
+  readonly #malformed = new Set<string>();
+  /** Revision of the last write that was taken in. */
+  readonly #newest: Record<Kind, number>;
   readonly #decoders = new Map<Kind, Decode>();
   readonly #subscribers = new Set<WatchHandlers>();
   #cluster: Versioned<Cluster> | undefined;
@@ -80,6 +84,7 @@ export class StateFeed implements PrefixWatchHandlers {
 
   constructor(options: FeedOptions) {
     this.#options = options;
+    this.#newest = Object.fromEntries(KINDS.map((kind) => [kind, 0])) as Record<Kind, number>;
     this.#objects = Object.fromEntries(KINDS.map((kind) => [kind, new Map()])) as Record<
       Kind,
       Map<string, Versioned<object>>
@@ -95,14 +100,12 @@ export class StateFeed implements PrefixWatchHandlers {
   }
 
   /** What is known of one kind, whose values are read by `decode`. */
-  cache<T extends object, Id extends string>(
-    kind: Kind,
-    decode: (item: KeyValue) => Versioned<T>,
-  ): Cache<T, Id> & { readonly synced: boolean } {
+  cache<T extends object, Id extends string>(kind: Kind, decode: (item: KeyValue) => Versioned<T>): FedCache<T, Id> {
     this.#decoders.set(kind, decode);
     // The decoder of the kind makes only values of this type.
     const objects = this.#objects[kind] as Map<Id, Versioned<T>>;
     const synced = () => this.#synced;
+    const newestRevision = () => (this.#malformed.size > 0 ? -1 : this.#newest[kind]);
     return {
       get: (id) => objects.get(id),
       values: () => objects.values(),
@@ -111,6 +114,9 @@ export class StateFeed implements PrefixWatchHandlers {
       },
       get synced() {
         return synced();
+      },
+      get newestRevision() {
+        return newestRevision();
       },
     };
   }
@@ -143,6 +149,8 @@ export class StateFeed implements PrefixWatchHandlers {
         if (!byKey.has(key)) this.#apply(key, undefined);
       }
     }
+    // Revisions may have been rolled back.
+    for (const kind of KINDS) this.#newest[kind] = 0;
     const rank = (item: KeyValue) => TELLING_ORDER.indexOf(parseKey(item.key)?.kind ?? 'volumes');
     for (const item of [...items].sort((a, b) => rank(a) - rank(b))) this.#apply(item.key, item);
     this.#synced = true;
@@ -172,6 +180,7 @@ export class StateFeed implements PrefixWatchHandlers {
     if (parsed === undefined) return;
     const { kind, id } = parsed;
     const objects = this.#objects[kind];
+    this.#malformed.delete(key);
     if (item === undefined) {
       if (objects.delete(id)) this.#tellAll(kind, id, undefined);
       return;
@@ -181,9 +190,11 @@ export class StateFeed implements PrefixWatchHandlers {
       next = this.#decoders.get(kind)?.(item);
     } catch (error) {
       // The last sound value stays: a malformed one must not look like a removal.
+      this.#malformed.add(key);
       this.#options.onTrouble(error);
     }
     if (next === undefined) return;
+    this.#newest[kind] = Math.max(this.#newest[kind], Number(item.revision));
     const known = objects.get(id);
     if (known?.version === next.version && JSON.stringify(known.value) === JSON.stringify(next.value)) return;
     objects.set(id, next);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { DomainError } from '../../core/errors.js';
 import { decodeValue, encodeValue, revisionOf, versionOf } from './encoding.js';
 import { type Condition, type EtcdConnection, type KeyValue, type Operation, toDomainError } from './etcd.js';
-import { CLUSTER_SCOPE, type Kind, type NamedKind, nameKey, objectKey } from './keys.js';
+import { CLUSTER_SCOPE, type Kind, type NamedKind, nameKey, objectKey, parseKey } from './keys.js';
 
 /** Attempts of an unguarded update against competing writers before it gives up with 'stale-write'. */
 export const UPDATE_ATTEMPTS = 256;
@@ -29,6 +29,17 @@ export interface Cache<T, Id extends string> {
   readonly size: number;
 }
 
+/** What the watch says of the cache. */
+export interface FedCache<T, Id extends string> extends Cache<T, Id> {
+  /** Whether everything that there was has been read once. */
+  readonly synced: boolean;
+  /**
+   * Revision of the last write that the cache has taken in; 0 if there was none, -1 if there are malformed values,
+   * which the cache does not hold.
+   */
+  readonly newestRevision: number;
+}
+
 export interface RepositoryOptions<T, Id extends string> {
   readonly etcd: EtcdConnection;
   readonly kind: Kind;
@@ -37,7 +48,7 @@ export interface RepositoryOptions<T, Id extends string> {
   readonly schema: z.ZodType<T>;
   readonly idOf: (value: T) => Id;
   readonly uniqueName?: (value: T) => UniqueName;
-  readonly cache: Cache<T, Id> & { readonly synced: boolean };
+  readonly cache: FedCache<T, Id>;
   /** False while the watch has no connection: etcd need not be asked to know that it does not answer. */
   readonly reachable: () => boolean;
 }
@@ -70,10 +81,17 @@ export class Repository<T extends object, Id extends string> {
     return (await this.get(id)) ?? this.#missing(id);
   }
 
-  /** Linearizable; all at one revision, by id. */
+  /** Linearizable; all at one revision, by id. Read from etcd only if the watch is behind. */
   async list(): Promise<Versioned<T>[]> {
-    const { items } = await this.#options.etcd.list(`${this.#options.kind}/`);
-    return items.map((item) => this.decode(item));
+    const { etcd, kind, cache, reachable } = this.#options;
+    const below = `${kind}/`;
+    if (cache.synced && reachable()) {
+      const { count, revision } = await etcd.newest(below);
+      // Without a newer write, only a deletion can be missing, and that would show in the number.
+      if (revision <= cache.newestRevision && count === cache.size) return this.#seen();
+    }
+    const { items } = await etcd.list(below);
+    return items.map((item) => this.#known(item) ?? this.decode(item));
   }
 
   /** Like `get`; what was last seen of it while etcd does not answer. */
@@ -88,7 +106,7 @@ export class Repository<T extends object, Id extends string> {
   listOrLastSeen(): Promise<Versioned<T>[]> {
     return this.#orLastSeen(
       () => this.list(),
-      () => [...this.#options.cache.values()],
+      () => this.#seen(),
     );
   }
 
@@ -206,6 +224,20 @@ export class Repository<T extends object, Id extends string> {
     const found = await this.#options.etcd.get(nameKey(kind, scope, name));
     if (found === undefined) return undefined;
     return this.get(decodeValue(found.key, found.value, z.string()) as Id);
+  }
+
+  /** All that the watch has seen, in the order of etcd's keys. */
+  #seen(): Versioned<T>[] {
+    const { cache, idOf } = this.#options;
+    const byId = [...cache.values()].map((object) => [idOf(object.value), object] as const);
+    return byId.sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
+  }
+
+  /** The value as the watch has read and checked it already, if it is of the same revision. */
+  #known(item: KeyValue): Versioned<T> | undefined {
+    const id = parseKey(item.key)?.id as Id | undefined;
+    const known = id === undefined ? undefined : this.#options.cache.get(id);
+    return known?.version === versionOf(item.revision) ? known : undefined;
   }
 
   #encode(value: T) {

@@ -121,6 +121,37 @@ describe('objects', () => {
     await expect(state.nodes.list()).rejects.toMatchObject({ code: 'internal' });
   });
 
+  it('are listed as etcd has them, whether or not the watch has seen it all', async () => {
+    const [first, second] = [aNamespace(), aNamespace()];
+    const names = async () => (await state.namespaces.list()).map(({ value }) => value.name).sort();
+    for (let round = 0; round < 20; round++) {
+      // At once after each write, when the watch may be behind.
+      await state.namespaces.create(first);
+      expect(await names()).toEqual([first.name]);
+      await state.namespaces.create(second);
+      await state.namespaces.update(first.id, (current) => ({ ...current, labels: { round: `${round}` } }));
+      const listed = await state.namespaces.list();
+      expect(listed.find(({ value }) => value.id === first.id)?.value.labels).toEqual({ round: `${round}` });
+      await state.namespaces.remove(first.id);
+      expect(await names()).toEqual([second.name]);
+      await state.namespaces.remove(second.id);
+      expect(await names()).toEqual([]);
+    }
+  });
+
+  it('that are malformed fail a list also when sound ones have been written since', async () => {
+    const [damaged, sound] = [aNamespace(), aNamespace()];
+    for (const each of [damaged, sound]) await state.namespaces.create(each);
+    await raw.put(`${namespace}/namespaces/${damaged.id}`).value('{}');
+    await state.namespaces.update(sound.id, (current) => ({ ...current, labels: { a: 'b' } }));
+    await until('trouble is told', () => troubles.length > 0);
+    await until('the sound one is seen', () => state.namespaces.cached.get(sound.id)?.value.labels.a === 'b');
+    await expect(state.namespaces.list()).rejects.toMatchObject({ code: 'internal' });
+    await state.namespaces.remove(sound.id);
+    await raw.put(`${namespace}/namespaces/${damaged.id}`).value(JSON.stringify(damaged));
+    expect((await state.namespaces.list()).map(({ value }) => value)).toEqual([damaged]);
+  });
+
   it('are listed completely when they take more than one page', async () => {
     await Promise.all(Array.from({ length: 1100 }, () => state.namespaces.create(aNamespace())));
     const listed = await state.namespaces.list();
