@@ -45,7 +45,7 @@ export class FilePool {
     if (pooled.users === 0 && pooled.forgotten) pooled.file.close();
   }
 
-  /** The file is about to be removed. */
+  /** The file is closed when its last user is done with it, and opened anew for the next. */
   forget(path: string): void {
     const pooled = this.#files.get(path);
     if (pooled === undefined) return;

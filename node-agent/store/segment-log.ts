@@ -122,10 +122,19 @@ export class SegmentLog {
     return segment;
   }
 
+  /**
+   * Nothing is appended to the segment any more. xfs keeps room behind the end of a file that grows, up to as much
+   * again, for as long as the file is open: nobody could use that.
+   */
+  #closeForGood(segment: Segment): void {
+    this.#options.pool.forget(segment.path);
+  }
+
   /** The next batch opens a new segment. */
   seal(): void {
     if (this.active?.liveBlocks === 0) this.deadBytes += this.active.size;
     if (this.#activeFile !== undefined) this.#options.pool.release(this.#activeFile);
+    if (this.active !== undefined && !this.#unsynced.has(this.active)) this.#closeForGood(this.active);
     this.#activeFile = undefined;
     this.active = undefined;
   }
@@ -187,17 +196,20 @@ export class SegmentLog {
   /** Makes durable what there is at the moment of the call. One at a time; a failure is final. */
   async sync(): Promise<void> {
     const { disk, pool } = this.#options;
-    const files = [...this.#unsynced.values()];
+    const files = [...this.#unsynced];
     const directories = [...this.#unsyncedDirectories];
     const batch = this.lastBatch;
     this.#unsynced.clear();
     this.#unsyncedDirectories.clear();
     this.unsyncedBytes = 0;
     const outcomes = await Promise.allSettled([
-      ...files.map(({ file }) => file.sync()),
+      ...files.map(([, { file }]) => file.sync()),
       ...directories.map((directory) => disk.syncDirectory(directory)),
     ]);
-    for (const file of files) pool.release(file);
+    for (const [segment, file] of files) {
+      pool.release(file);
+      if (segment !== this.active) this.#closeForGood(segment);
+    }
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
     this.durableBatch = batch;
