@@ -5,6 +5,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<unknown>>> = {
   codec: () => import('./codec.js'),
   'codec-timing': () => import('./codec-timing.js'),
   nbd: () => import('./nbd.js'),
+  replication: () => import('./replication.js'),
   store: () => import('./store.js'),
 };
 
