@@ -171,6 +171,7 @@ export function volumeView({ value, version }: Versioned<Volume>, around: Volume
           },
     replicas: membership === undefined ? [] : replicas,
     sizeBytes: value.sizeBytes,
+    readOnly: membership?.readOnly ?? false,
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,
     version,

@@ -58,6 +58,9 @@ export const volumeSchema = z
     master,
     replicas: z.array(replica),
     sizeBytes: uint64('Size of the device.'),
+    readOnly: z.boolean().meta({
+      description: 'Writes are refused: fewer replicas are ready than its failure mode asks for. Reads are served.',
+    }),
     ...changes,
   })
   .meta({ id: 'Volume' });

@@ -548,6 +548,16 @@ describe('what a volume shows of its copies', () => {
     expect(listed.replicas[0].health).toBe('syncing');
   });
 
+  it('that it refuses writes, although its master is well', async () => {
+    const volume = await makeVolume();
+    expect(volume.readOnly).toBe(false);
+    await api.state.memberships.update(volume.id, (membership) => ({ ...membership, readOnly: true }));
+    expect((await api.request('GET', `${volumes()}/${volume.id}`)).body).toMatchObject({
+      readOnly: true,
+      master: { health: 'online' },
+    });
+  });
+
   it('verify compares all copies', async () => {
     const volume = await makeVolume();
     const answer = await api.request('PUT', `${volumes()}/${volume.id}/debug/verify`);
