@@ -296,6 +296,7 @@ async function start(
     backends: () => disk.copies(stores.statistics()),
     capacity: () => stores.capacity(),
     devices: () => stores.devices(),
+    throttled: () => stores.throttled,
     statistics: () => stores.statistics(),
     codec,
     stateReachable: () => state.reachable,

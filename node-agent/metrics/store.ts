@@ -9,6 +9,8 @@ export interface StoreSources extends VolumeNames {
   readonly capacity: () => Capacity;
   /** Of every `dev<N>` directory. */
   readonly devices: () => readonly DeviceSpace[];
+  /** Whether writers are slowed down because space is short. */
+  readonly throttled: () => boolean;
   /** Of the copies that are open. */
   readonly statistics: () => readonly (OfVolume & { readonly statistics: StoreStatistics })[];
 }
@@ -62,6 +64,9 @@ export function registerStoreMetrics(registry: Registry, sources: StoreSources):
     'storageos_node_device_reserved_bytes',
     'bytes that are kept free for the cleaner and TRIM',
     () => capacity().reservedBytes,
+  );
+  registerGauge(registry, 'storageos_node_store_throttled', '1 if writers are slowed down as space is short', () =>
+    sources.throttled() ? 1 : 0,
   );
   const ofDirectory = (name: string, help: string, read: (space: DeviceSpace) => number) =>
     registerSampled(registry, {

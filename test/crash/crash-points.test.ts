@@ -3,7 +3,7 @@
  * remains and compares with the model: everything flushed is there, what else is there is a whole number of
  * batches, nothing that was promised is forgotten, and the store goes on from there.
  *
- * More states than CI has time for: CRASH_STATES=200000 CRASH_SEED=7 npx vitest run test/crash/crash-points.test.ts
+ * More states than CI has time for: npm run crash -- --states 200000 --seed 7
  */
 
 import fc from 'fast-check';

@@ -23,7 +23,7 @@ import {
 } from '../unit/store/support.js';
 
 const MIB = 1024 * 1024;
-const ROUNDS = 6;
+const ROUNDS = 4;
 /** More than fit. */
 const BLOCKS = 100_000;
 const BATCH_BLOCKS = 32;

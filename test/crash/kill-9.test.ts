@@ -2,7 +2,7 @@
  * SIGKILL at random moments of a real process that writes to a real file system. The page cache survives, so
  * nothing that an append has returned for may be missing.
  *
- * KILL_ROUNDS=200 npx vitest run test/crash/kill-9.test.ts
+ * For longer: npm run crash -- --kills 200
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -45,6 +45,7 @@ export function metricSources(patch: Partial<MetricSources> = {}): MetricSources
     disk: { syncs: new LatencyHistogram() },
     capacity: () => ({ totalBytes: 1000, freeBytes: 400, availableBytes: 300, reservedBytes: 100 }),
     devices: () => [{ path: 'data/dev1', freeBytes: 400, segmentBytes: 77 }],
+    throttled: () => false,
     statistics: () => [{ volume: volume.id, statistics }],
     codec: { engine: 'wasm', offloadBytes: 32_768 },
     stateReachable: () => true,

@@ -20,6 +20,7 @@ it('the store tells of space, cleaner, scrub and checkpoints', async () => {
     namespaceName: () => 'default',
     capacity: () => stores.capacity(),
     devices: () => stores.devices(),
+    throttled: () => true,
     statistics: () => stores.statistics(),
   });
   const text = await registry.metrics();
@@ -34,6 +35,7 @@ it('the store tells of space, cleaner, scrub and checkpoints', async () => {
   expect(text).toContain(`storageos_node_device_available_bytes ${availableBytes}\n`);
   expect(text).toMatch(/storageos_node_data_directory_free_bytes\{directory="data\/dev1"\} \d+\n/);
   expect(text).toContain(`storageos_node_data_directory_used_bytes{directory="data/dev1"} ${store.usedBytes}\n`);
+  expect(text).toContain('storageos_node_store_throttled 1\n');
   expect(text).toMatch(/# TYPE storageos_volume_cleaner_copied_bytes_total counter/);
   await stores.close();
   // A value is a copy's, and goes with it.
