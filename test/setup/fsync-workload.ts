@@ -14,7 +14,8 @@ export class FsyncWorkload {
   readonly #directory: string;
   readonly #child: ChildProcess;
   readonly ended: Promise<number | null>;
-  #hasEnded = false;
+  /** The filesystem gave it an error, or it was stopped. */
+  hasEnded = false;
   /** The last version that was synced. */
   synced: number;
 
@@ -32,7 +33,7 @@ export class FsyncWorkload {
     });
     this.ended = new Promise((resolve) => {
       this.#child.once('close', (code) => {
-        this.#hasEnded = true;
+        this.hasEnded = true;
         resolve(code);
       });
     });
@@ -45,7 +46,7 @@ export class FsyncWorkload {
       `${versions} more files`,
       () => {
         if (this.synced >= goal) return true;
-        if (this.#hasEnded) throw new Error(`the writer has ended after version ${this.synced}`);
+        if (this.hasEnded) throw new Error(`the writer has ended after version ${this.synced}`);
         return undefined;
       },
       { timeoutMs: PROGRESS_TIMEOUT_MS },
