@@ -6,6 +6,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<unknown>>> = {
   'codec-timing': () => import('./codec-timing.js'),
   nbd: () => import('./nbd.js'),
   replication: () => import('./replication.js'),
+  'slow-disk': () => import('./slow-disk.js'),
   store: () => import('./store.js'),
 };
 
