@@ -14,10 +14,19 @@ import { DEFAULT_FRONTEND_SETTINGS } from '../core/frontend/settings.js';
 import { VolumeFrontend } from '../core/frontend/volume-frontend.js';
 import type { FrontendMessage, IoStatus, SessionMessage } from '../core/messages.js';
 import type { SessionChannel, SessionConnector, SessionEvents } from '../core/ports.js';
-import { type Batch, ENTRY_BYTES, entryCount, KIND_DATA, readEntry, writeEntry, zeroEntry } from '../core/record.js';
+import {
+  type Batch,
+  ENTRY_BYTES,
+  entryCount,
+  KIND_DATA,
+  readEntry,
+  release,
+  writeEntry,
+  zeroEntry,
+} from '../core/record.js';
 import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, SessionNumber, VolumeId } from '../core/types.js';
 import { systemClock, systemRandom } from '../node-agent/clock.js';
-import { type Codec, loadCodec, XTS_KEY_BYTES } from '../node-agent/codec/index.js';
+import { type Codec, type IoMemory, loadCodec, XTS_KEY_BYTES } from '../node-agent/codec/index.js';
 import { NbdServer } from '../node-agent/frontend/nbd-server.js';
 import { type ByteDevice, VolumeIo } from '../node-agent/frontend/volume-io.js';
 
@@ -86,8 +95,10 @@ const DONE = Promise.resolve<IoStatus>('ok');
 class MemoryPrimary implements SessionConnector {
   readonly #entries: Buffer;
   readonly #payloads: Buffer;
+  readonly #memory: IoMemory;
 
-  constructor(sizeBytes: number) {
+  constructor(sizeBytes: number, memory: IoMemory) {
+    this.#memory = memory;
     this.#entries = Buffer.alloc((sizeBytes / BLOCK_BYTES) * ENTRY_BYTES);
     this.#payloads = Buffer.alloc(sizeBytes);
   }
@@ -97,7 +108,11 @@ class MemoryPrimary implements SessionConnector {
     const take = (): void => {
       const messages = queue;
       queue = [];
-      for (const message of messages) events.message(this.#answer(message));
+      for (const message of messages) {
+        const answer = this.#answer(message);
+        events.message(answer);
+        if (answer.type === 'data') release(answer.batch);
+      }
     };
     return {
       send: (message) => {
@@ -144,14 +159,16 @@ class MemoryPrimary implements SessionConnector {
       const entry = readEntry(this.#entries, first + i);
       return entry.kind === KIND_DATA ? entry : zeroEntry(first + i, 1);
     });
-    const payload = Buffer.allocUnsafe(found.reduce((sum, { storedLength }) => sum + storedLength, 0));
+    const length = found.reduce((sum, { storedLength }) => sum + storedLength, 0);
+    const lease = this.#memory.take(length, 'stored');
+    const payload = lease?.bytes ?? Buffer.allocUnsafe(length);
     let at = 0;
     for (const [i, entry] of found.entries()) {
       writeEntry(entries, i, entry);
       const from = entry.block * BLOCK_BYTES;
       at += this.#payloads.copy(payload, at, from, from + entry.storedLength);
     }
-    return { entries, payload };
+    return { entries, payload, lease };
   }
 }
 
@@ -161,7 +178,7 @@ function volumeDevice(codec: Codec, sizeBytes: number, encrypted: boolean): Byte
     volume: { id: VOLUME, blockSize: BLOCK_BYTES, blocks: sizeBytes / BLOCK_BYTES, writethrough: false },
     generation: 1 as Generation,
     session: () => ++sessions as SessionNumber,
-    connector: new MemoryPrimary(sizeBytes),
+    connector: new MemoryPrimary(sizeBytes, codec.memory),
     clock: systemClock,
     random: systemRandom,
     settings: DEFAULT_FRONTEND_SETTINGS,

@@ -65,7 +65,7 @@ class ArenaRegion implements Region {
 
   release(): void {
     invariant(this.#holders > 0, 'a region is released once by each holder', () => `page ${this.#firstPage}`);
-    if (--this.#holders === 0) this.#arena.giveBack(this.#firstPage, this.#pages);
+    if (--this.#holders === 0) this.#arena.recycle(this.#firstPage, this.#pages);
   }
 }
 
@@ -74,7 +74,7 @@ export class Arena {
   readonly #used: Uint8Array;
   readonly #contents: Uint8Array;
   #freePages: number;
-  /** Where the search for room begins: behind what was taken last, as that will be given back last. */
+  /** Where the search for room begins: what was given back last is in the processor's cache. */
   #next = 0;
 
   /** `memory` is a multiple of 16 KiB long. */
@@ -128,6 +128,12 @@ export class Arena {
       if (this.#contents[page] === CONDEMNED) this.#wipe(page);
     }
     this.#freePages += pages;
+  }
+
+  /** A whole region that nobody holds any more: the next to be taken. */
+  recycle(firstPage: number, pages: number): void {
+    this.giveBack(firstPage, pages);
+    this.#next = firstPage;
   }
 
   /** These bytes of the arena hold plain text from now on. */
