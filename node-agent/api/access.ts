@@ -26,10 +26,9 @@ export function isChange(access: Access): boolean {
 /** The user with what policies say at this moment; what was last seen of them while etcd does not answer. */
 export async function resolveCaller({ policies }: Pick<ClusterState, 'policies'>, user: User): Promise<Caller> {
   // Nothing that a policy says counts for administrators.
-  if (user.isAdmin) return { user, specs: [] };
-  const groups = await Promise.all(user.groups.map(async (id) => [id, await policies.getOrLastSeen(id)] as const));
-  const known = new Map(groups);
-  return callerOf(user, (id) => known.get(id)?.value);
+  if (user.isAdmin || user.groups.length === 0) return { user, specs: [] };
+  const known = new Map((await policies.listOrLastSeen()).map(({ value }) => [value.id, value]));
+  return callerOf(user, (id) => known.get(id));
 }
 
 /**

@@ -32,6 +32,7 @@ export function failed(services: ApiServices, c: ApiContext, error: unknown): Re
     services.dependencies.logger.error({ requestId, err: error }, 'request failed by a defect');
   }
   if (error instanceof TooManyAttempts) c.header('Retry-After', String(error.retryAfterSeconds));
+  if (status === 401) c.header('WWW-Authenticate', 'Bearer');
   return c.json({ error: message }, status);
 }
 
@@ -113,6 +114,8 @@ function remoteAddress(c: ApiContext): string | undefined {
 }
 
 function answer(c: ApiContext, reply: AnyReply, media: string | undefined): Response {
+  // Tokens are in answers, and what the rest says is old when it is read again.
+  c.header('Cache-Control', 'no-store');
   if (media !== undefined) c.header('Content-Type', media);
   for (const [name, value] of Object.entries(reply.headers ?? {})) c.header(name, value);
   if (reply.raw !== undefined) return c.body(reply.raw, reply.status as ContentfulStatusCode);

@@ -103,6 +103,13 @@ describe('sessions', () => {
     for (const token of tokens) expect([await self(token), await refresh(token)]).toEqual([401, 401]);
   });
 
+  it('begin with an answer that nobody keeps; without one, the client is told how to ask', async () => {
+    const login = await api.request('POST', '/auth/login', ADMIN, {});
+    expect(login.headers.get('cache-control')).toBe('no-store');
+    const refused = await api.request('GET', '/users/self', undefined, {});
+    expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([401, 'Bearer']);
+  });
+
   it('go on when another user is changed, and when rights change', async () => {
     const made = (await api.request('POST', '/users', { username: 'eva', password: 'long enough' })).body;
     const token = await api.tokenOf(made.id);
