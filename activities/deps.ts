@@ -3,7 +3,7 @@
 import type { Attachment, Membership, NodeLiveness, NodeRecord, Placement, Tombstone, Volume } from '../core/domain.js';
 import type { DeploymentStatus, SyncProgress } from '../core/messages.js';
 import type { MembershipStore } from '../core/ports.js';
-import type { SurveyedCopy } from '../core/recovery.js';
+import type { NodeSurvey } from '../core/recovery.js';
 import type { BlockNumber, DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
 import type { PlanSettings } from '../core/volume-plan.js';
 
@@ -65,7 +65,7 @@ export interface ReplicationDeps {
   /** DomainError 'node-unavailable' if the node does not answer, 'not-found' if it has no such deployment. */
   remoteStatus(copy: Placement, timeoutMs: number): Promise<DeploymentStatus>;
   /** What a node's copies of a volume know. Errors as `remoteStatus`. */
-  survey(node: NodeId, volume: VolumeId, timeoutMs: number): Promise<SurveyedCopy[]>;
+  survey(node: NodeId, volume: VolumeId, timeoutMs: number): Promise<NodeSurvey>;
   /** The copy belongs to the present etcd from now on. 'invalid-state' if its node talks to another one. */
   adoptCluster(copy: Placement, etcdClusterId: string, timeoutMs: number): Promise<void>;
   /** `source` is on this node. Rejects with ReplicationError. */

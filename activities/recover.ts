@@ -1,9 +1,10 @@
 /** A volume's membership made anew from its copies, when etcd is an older one, or another. */
 
 import type { RecoveryReport } from '../core/controller.js';
+import type { Placement } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import { describeRisk, planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
-import type { Epoch, NodeId, VolumeId } from '../core/types.js';
+import type { Epoch, Generation, NodeId, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
 
@@ -28,11 +29,14 @@ async function survey(deps: SurveyDeps, volume: VolumeId) {
   ]);
   const asked = new Set([...nodes.map(({ value }) => value.id), ...placements.map(({ node }) => node)]);
   const copies: SurveyedCopy[] = [];
+  const closed: Placement[] = [];
   const silent: NodeId[] = [];
   await Promise.all(
     [...asked].map(async (node) => {
       try {
-        copies.push(...(await replication.survey(node, volume, settings.statusTimeoutMs)));
+        const found = await replication.survey(node, volume, settings.statusTimeoutMs);
+        copies.push(...found.copies);
+        closed.push(...found.closed.map((deployment) => ({ deployment, node })));
       } catch {
         // Whatever the reason, it has told nothing.
         silent.push(node);
@@ -41,7 +45,11 @@ async function survey(deps: SurveyDeps, volume: VolumeId) {
   );
   const { etcdClusterId } = state;
   const timestamp = settings.timestamp();
-  return { record, plan: planRecovery({ volume, record, placements, copies, silent, etcdClusterId, timestamp }) };
+  return {
+    record,
+    generation: Math.max(0, ...copies.map(({ status }) => status.generation)),
+    plan: planRecovery({ volume, record, placements, copies, closed, silent, etcdClusterId, timestamp }),
+  };
 }
 
 /** Also asked by the API, for which no workflow is needed. Errors: 'not-found'; those of etcd. */
@@ -66,8 +74,17 @@ function report(volume: VolumeId, { reasons, risks, next }: RecoveryPlan, recove
 export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
   const { state, replication, settings } = deps;
 
+  /** An attachment of which etcd does not know any more must not come back beside the next one. */
+  async function fenceLater(volume: VolumeId, generation: number): Promise<void> {
+    await state.attachments.update(volume, (current) =>
+      current.generation >= generation
+        ? current
+        : { ...current, generation: (generation + 1) as Generation, updatedAt: settings.timestamp() },
+    );
+  }
+
   async function recoverMembership(volume: VolumeId, acceptLoss: boolean): Promise<RecoveryReport> {
-    const { plan, record } = await survey(deps, volume);
+    const { plan, record, generation } = await survey(deps, volume);
     const { next, placements } = plan;
     if (plan.reasons.length === 0) return report(volume, plan, false);
     if (next === undefined)
@@ -79,6 +96,7 @@ export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
     // Before the record, which they take for another etcd's otherwise: until it is there, it is older than their epochs.
     for (const copy of plan.adopting)
       await replication.adoptCluster(copy, state.etcdClusterId, settings.statusTimeoutMs);
+    await fenceLater(volume, generation);
     await state.volumes.update(volume, (current) => ({ ...current, placements, updatedAt: settings.timestamp() }));
     if (record === undefined) {
       await state.memberships.create(next);

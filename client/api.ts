@@ -3,12 +3,14 @@
 import type { VerifyReport } from '../core/controller.js';
 import { ApiError } from './errors.js';
 import { type Answer, ApiTransport, type RequestOptions, type TransportOptions } from './transport.js';
-import type { ApiNamespace, ApiNode, ApiVolume } from './types.js';
+import type { ApiNamespace, ApiNode, ApiRecovery, ApiVolume } from './types.js';
 
 /** An operation of a volume may place and fill copies. */
 const OPERATION_TIMEOUT_MS = 120_000;
 /** Comparing copies takes as long as reading their indexes. */
 const VERIFY_TIMEOUT_MS = 600_000;
+/** Every node is asked, and a primary is waited for. */
+const RECOVERY_TIMEOUT_MS = 180_000;
 
 export interface NewVolume {
   readonly name: string;
@@ -100,6 +102,20 @@ export class ApiClient {
       query: { 'ignore-version': 'true' },
       body: { replicas },
     });
+  }
+
+  /** Whether the volume's copies know more than etcd. */
+  surveyRecovery(volume: VolumeKey): Promise<ApiRecovery> {
+    return this.get(volumePath(volume, '/debug/recover'));
+  }
+
+  /** Makes the volume's membership anew from its copies. */
+  async recover(volume: VolumeKey, acceptLoss: boolean): Promise<ApiRecovery> {
+    const { body } = await this.request<ApiRecovery>('PUT', volumePath(volume, '/debug/recover'), {
+      body: { acceptLoss },
+      timeoutMs: RECOVERY_TIMEOUT_MS,
+    });
+    return body;
   }
 
   /** Compares all copies of the volume, block by block. */

@@ -21,6 +21,13 @@ export interface SurveyedCopy {
   readonly record?: Membership | undefined;
 }
 
+/** Everything that one node has of a volume. */
+export interface NodeSurvey {
+  readonly copies: readonly SurveyedCopy[];
+  /** On its disks and not open: damaged, or about to be opened. */
+  readonly closed: readonly DeploymentId[];
+}
+
 export interface RecoveryInput {
   readonly volume: VolumeId;
   /** What etcd has; undefined: nothing. */
@@ -28,6 +35,7 @@ export interface RecoveryInput {
   /** What the volume's record in etcd says; copies that were placed later may be missing there. */
   readonly placements: readonly Placement[];
   readonly copies: readonly SurveyedCopy[];
+  readonly closed: readonly Placement[];
   /** Nodes that were asked and did not answer. */
   readonly silent: readonly NodeId[];
   /** Of the etcd that is there now. */
@@ -81,8 +89,8 @@ export function planRecovery(input: RecoveryInput): RecoveryPlan {
   return { reasons, placements, adopting, ...rebuild(input, promised as Epoch, placements) };
 }
 
-function allPlacements({ placements, copies }: RecoveryInput): Placement[] {
-  const found = copies.map(({ status, node }) => ({ deployment: status.deployment, node }));
+function allPlacements({ placements, copies, closed }: RecoveryInput): Placement[] {
+  const found = [...copies.map(({ status, node }) => ({ deployment: status.deployment, node })), ...closed];
   const known = new Set(found.map(({ deployment }) => deployment));
   return [...placements.filter(({ deployment }) => !known.has(deployment)), ...found];
 }
@@ -170,8 +178,9 @@ function isBetter(
   return a.status.deployment === seen?.primary.deployment || a.status.deployment < b.status.deployment;
 }
 
+/** A copy is gone for good if its node answers and has nothing of it: it was erased, by a tombstone. */
 function missing(
-  { copies, silent }: RecoveryInput,
+  { copies, closed, silent }: RecoveryInput,
   seen: Membership | undefined,
   placements: readonly Placement[],
 ): RecoveryRisk[] {
@@ -186,6 +195,8 @@ function missing(
   for (const deployment of known) {
     if (answered.has(deployment)) continue;
     const node = nodeOf.get(deployment);
+    const isClosed = closed.some((copy) => copy.deployment === deployment);
+    if (node !== undefined && !silent.includes(node) && !isClosed) continue;
     const kind = seen?.inSync.includes(deployment) ? 'member-missing' : 'copy-missing';
     risks.push({ kind, deployment, ...(node !== undefined && { node }) });
   }

@@ -1,6 +1,5 @@
 /** `storageos recover`: volumes whose copies know more than etcd does. */
 
-import { volumePath } from '../../client/api.js';
 import type { ApiRecovery, ApiVolume } from '../../client/types.js';
 import { type Context, show } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
@@ -34,11 +33,8 @@ export async function recover(context: Context, names: string[], flags: RecoverF
   if (names.length === 0 || flags.dryRun === true) return print(context, needed);
   const recovered: Found[] = [];
   for (const { namespaceName, volume } of needed) {
-    const { body } = await client.request<ApiRecovery>('PUT', volumePath(volume, '/debug/recover'), {
-      body: { acceptLoss: flags.acceptDataLoss === true },
-      timeoutMs: RECOVERY_TIMEOUT_MS,
-    });
-    recovered.push({ namespaceName, volume, recovery: body });
+    const recovery = await client.recover(volume, flags.acceptDataLoss === true);
+    recovered.push({ namespaceName, volume, recovery });
   }
   await print(context, recovered);
 }
@@ -50,7 +46,7 @@ async function survey({ client }: Context, names: string[]): Promise<Found[]> {
     found.push({
       namespaceName: namespace.name,
       volume,
-      recovery: await client.get(volumePath(volume, '/debug/recover')),
+      recovery: await client.surveyRecovery(volume),
     });
   }
   return found;
@@ -63,8 +59,7 @@ async function surveyAll({ client, streams }: Context): Promise<Found[]> {
   for (const namespace of await client.namespaces()) {
     for (const volume of await client.volumes(namespace.id)) {
       try {
-        const recovery = await client.get<ApiRecovery>(volumePath(volume, '/debug/recover'));
-        found.push({ namespaceName: namespace.name, volume, recovery });
+        found.push({ namespaceName: namespace.name, volume, recovery: await client.surveyRecovery(volume) });
       } catch (error) {
         failures++;
         streams.err(`${namespace.name}/${volume.name}: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -12,7 +12,7 @@ import {
   type Timer,
 } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
-import type { SurveyedCopy } from '../../core/recovery.js';
+import type { NodeSurvey } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
 import {
@@ -230,12 +230,13 @@ export class ReplicationHost {
 
   /** All that are open here, as the metrics show them. */
   copies(): CopyState[] {
-    return [...this.#hosted.values()].map(({ volume, replicated }) => ({
-      volume,
-      status: replicated.status(),
-      counters: replicated.counters,
-      lag: replicated.lag,
-    }));
+    return [...this.#hosted.values()].map(({ volume, replicated }) => {
+      const { counters, lag, record, spec } = replicated;
+      const status = replicated.status();
+      const known = status.role === 'primary' && record !== undefined && spec !== undefined;
+      const replicas = known ? { ready: record.inSync.length - 1, wanted: spec.replicas } : undefined;
+      return { volume, status, counters, lag, replicas };
+    });
   }
 
   /** The open deployment itself, for metrics. */
@@ -285,9 +286,9 @@ export class ReplicationHost {
   }
 
   /** What a node's copies of a volume know. Errors: like `remoteStatus`. */
-  async survey(node: NodeId, volume: VolumeId, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<SurveyedCopy[]> {
-    const copies = await this.#ask(node, 'survey', { volume }, timeoutMs);
-    return copies.map((copy) => ({ ...copy, node }));
+  async survey(node: NodeId, volume: VolumeId, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<NodeSurvey> {
+    const { copies, closed } = await this.#ask(node, 'survey', { volume }, timeoutMs);
+    return { copies: copies.map((copy) => ({ ...copy, node })), closed };
   }
 
   /** The copy belongs to the present etcd from now on. Errors: like `remoteStatus`; 'invalid-state' */
@@ -326,7 +327,12 @@ export class ReplicationHost {
       }
       case 'survey': {
         const { volume } = checked('survey', args);
-        return [...this.#hosted.values()].filter((hosted) => hosted.volume === volume).map((hosted) => hosted.survey());
+        const open = [...this.#hosted.values()].filter((hosted) => hosted.volume === volume);
+        const onDisk = this.#options.stores.deployments().filter((state) => state.volume === volume);
+        return {
+          copies: open.map((hosted) => hosted.survey()),
+          closed: onDisk.map(({ deployment }) => deployment).filter((deployment) => !this.#hosted.has(deployment)),
+        };
       }
       case 'adopt':
         return this.#adopt(checked('adopt', args));

@@ -84,7 +84,10 @@ export const REQUESTS = {
   /** What the node's copies of a volume know, for a recovery. */
   survey: {
     args: z.object({ volume: uuid.transform((text) => text as VolumeId) }),
-    result: z.array(surveyedCopy).max(MAX_SURVEYED_COPIES),
+    result: z.object({
+      copies: z.array(surveyedCopy).max(MAX_SURVEYED_COPIES),
+      closed: z.array(deploymentId).max(MAX_SURVEYED_COPIES),
+    }),
   },
   /** The copy belongs to this etcd from now on. Refused by a node that talks to another one. */
   adopt: { args: z.object({ deployment: deploymentId, etcdClusterId: z.string().max(64) }), result: z.null() },

@@ -340,6 +340,14 @@ describe('recovery', () => {
     expect(report.inSync).not.toContain(gone.deployment);
   });
 
+  it('fences attachments that etcd does not remember', async () => {
+    const { volume, gone } = await aRolledBackVolume();
+    cluster.start(gone.node);
+    cluster.generation = 5;
+    await shared.recoverMembership({ volume, acceptLoss: false });
+    expect(cluster.attachments.value(volume)).toMatchObject({ generation: 6 });
+  });
+
   it('has copies of another etcd adopt the present one, and names the volume whose copies are all away', async () => {
     const volume = await aServingVolume(1);
     await vi.waitFor(() => expect(cluster.record(volume).active).toBe(true));

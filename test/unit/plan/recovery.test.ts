@@ -68,6 +68,7 @@ function recover(copies: readonly SurveyedCopy[], patch: Partial<RecoveryInput> 
     record: record(5),
     placements: ['a', 'b', 'c'].map((name) => ({ deployment: id(name), node: nodeOf(name) })),
     copies,
+    closed: [],
     silent: [],
     etcdClusterId: 'e1',
     timestamp: 'now',
@@ -154,6 +155,7 @@ describe('a recovery', () => {
     const plan = recover([copy('b')], {
       record: record(5, { inSync: [id('a'), id('b')], outOfSync: [{ deployment: id('d'), reason: '', since: '' }] }),
       silent: [nodeOf('a'), nodeOf('x')],
+      closed: [{ deployment: id('c'), node: nodeOf('c') }],
     });
     expect(plan.risks).toEqual([
       { kind: 'member-missing', deployment: 'a', node: 'node-a' },
@@ -163,6 +165,11 @@ describe('a recovery', () => {
     ]);
     for (const risk of plan.risks) expect(describeRisk(risk)).toMatch(/lost/);
     expect(plan.next).toMatchObject({ primary: { deployment: 'b' }, inSync: ['b'] });
+  });
+
+  it('misses no copy that its node says it has not', () => {
+    const plan = recover([copy('b')], { silent: [nodeOf('c')] });
+    expect(plan.risks).toEqual([{ kind: 'member-missing', deployment: 'c', node: 'node-c' }]);
   });
 
   it('finds copies that were placed after the snapshot', () => {

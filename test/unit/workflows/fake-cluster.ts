@@ -121,6 +121,8 @@ export class FakeCluster {
   readonly faults = new Map<string, Error>();
   /** The same places, for as long as the promise takes. */
   readonly hangs = new Map<string, Promise<void>>();
+  /** The highest attachment generation that every copy has seen. */
+  generation = 0;
   #holdSyncs = false;
   #heldSyncs: HeldSync[] = [];
 
@@ -277,7 +279,7 @@ export class FakeCluster {
       },
       survey: async (node, volume) => {
         if (!this.isAlive(node)) throw new DomainError('node-unavailable', `node ${node} does not answer`);
-        return [...this.copies]
+        const copies = [...this.copies]
           .filter(([, copy]) => copy.volume === volume && copy.node === node)
           .map(([deployment, copy]) => ({
             node,
@@ -285,6 +287,7 @@ export class FakeCluster {
             history: copy.history,
             syncBase: null,
           }));
+        return { copies, closed: [] };
       },
       adoptCluster: async ({ deployment }, etcdClusterId) => {
         this.copies.get(deployment)!.etcdClusterId = etcdClusterId;
@@ -391,7 +394,7 @@ export class FakeCluster {
       promised,
       last: { epoch: promised, sequence },
       unclean: false,
-      generation: 0 as Generation,
+      generation: this.generation as Generation,
       role,
       serving,
       etcdClusterId: copy.etcdClusterId,
