@@ -3,7 +3,7 @@
 import type { Namespace, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { NamespaceId, VolumeId } from '../../core/types.js';
-import type { Versioned } from '../state/cluster-state.js';
+import { staleWrite, type Versioned } from '../state/cluster-state.js';
 import type { ApiServices } from './context.js';
 import { id } from './request.js';
 import { volumeSchema } from './schemas/volume.js';
@@ -36,7 +36,7 @@ export async function volumeOf({ namespace, params }: VolumeCall, services: ApiS
 /** For operations that the workflow carries out, whose outcome is no change of the record. Errors: 'stale-write'. */
 export function checkVersion(volume: Versioned<Volume>, expected: string | undefined): void {
   if (expected !== undefined && expected !== volume.version) {
-    throw new DomainError('stale-write', `volume ${volume.value.id}: attempting to write stale object`);
+    throw staleWrite(`volume ${volume.value.id}`);
   }
 }
 

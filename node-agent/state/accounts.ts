@@ -10,7 +10,7 @@ import type { PolicyGroupId, UserId } from '../../core/types.js';
 import { encodeValue } from './encoding.js';
 import type { Condition, EtcdConnection, Operation } from './etcd.js';
 import { ACCOUNTS_KEY } from './keys.js';
-import type { Repository, Versioned } from './repository.js';
+import { type Repository, staleWrite, type Versioned } from './repository.js';
 
 /** Attempts against competing writers before 'stale-write'. */
 const ATTEMPTS = 64;
@@ -72,7 +72,7 @@ export class Accounts {
       const replaced = await this.#options.users.replace(next, current.version, conditions, operations);
       if (replaced !== undefined) return replaced;
     }
-    throw stale(id);
+    throw staleWrite(`user ${id}`);
   }
 
   /** Errors: 'not-found', 'stale-write'; 'in-use' for the last administrator. */
@@ -87,7 +87,7 @@ export class Accounts {
         if (!hasCode(error, 'stale-write') && !hasCode(error, 'in-use')) throw error;
       }
     }
-    throw stale(id);
+    throw staleWrite(`user ${id}`);
   }
 
   /** Errors: 'not-found', 'stale-write'; 'in-use' while it has members. */
@@ -103,7 +103,7 @@ export class Accounts {
         if (!hasCode(error, 'in-use')) throw error;
       }
     }
-    throw new DomainError('stale-write', `policy group ${id}: attempting to write stale object`);
+    throw staleWrite(`policy group ${id}`);
   }
 
   /** To be taken before what the decision rests on is read. */
@@ -128,15 +128,11 @@ export class Accounts {
 
   async #expect(id: UserId, version: string | undefined): Promise<Versioned<User>> {
     const current = await this.#options.users.require(id);
-    if (version !== undefined && current.version !== version) throw stale(id);
+    if (version !== undefined && current.version !== version) throw staleWrite(`user ${id}`);
     return current;
   }
 }
 
 function hasCode(error: unknown, code: DomainError['code']): boolean {
   return error instanceof DomainError && error.code === code;
-}
-
-function stale(id: UserId): DomainError {
-  return new DomainError('stale-write', `user ${id}: attempting to write stale object`);
 }

@@ -23,7 +23,7 @@ import { CLUSTER_KEY, CLUSTER_SCOPE, nameScope } from './keys.js';
 import { LivenessRegistration } from './liveness.js';
 import { createMembershipStore } from './membership-store.js';
 import { NodeRecords } from './node-records.js';
-import { Repository, type RepositoryOptions, UPDATE_ATTEMPTS, type Versioned } from './repository.js';
+import { Repository, type RepositoryOptions, staleWrite, UPDATE_ATTEMPTS, type Versioned } from './repository.js';
 import {
   attachmentSchema,
   livenessSchema,
@@ -41,7 +41,7 @@ import { PrefixWatch } from './watch.js';
 export type { EtcdOptions } from './etcd.js';
 export type { Watch, WatchHandlers } from './feed.js';
 export type { LivenessRegistration } from './liveness.js';
-export type { Repository, Versioned } from './repository.js';
+export { type Repository, staleWrite, type Versioned } from './repository.js';
 
 export interface ConnectOptions extends EtcdOptions {
   readonly clock: Clock;
@@ -235,7 +235,7 @@ export class ClusterState {
       );
       if (outcome.succeeded) return { value, version: versionOf(outcome.revision) };
     }
-    throw new DomainError('stale-write', 'cluster: attempting to write stale object');
+    throw staleWrite('cluster');
   }
 
   /* ---- transactions over several objects ---- */

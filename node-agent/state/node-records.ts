@@ -7,7 +7,7 @@ import type { NodeRecord } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { NodeId } from '../../core/types.js';
 import { versionOf } from './encoding.js';
-import type { Repository, Versioned } from './repository.js';
+import { type Repository, staleWrite, type Versioned } from './repository.js';
 
 /** Attempts against reports that come in between, before 'stale-write'. */
 const ATTEMPTS = 64;
@@ -80,14 +80,10 @@ export class NodeRecords {
         if (!(error instanceof DomainError && error.code === 'stale-write')) throw error;
       }
     }
-    throw stale(id);
+    throw staleWrite(`node ${id}`);
   }
 }
 
 function check(node: NodeRecord, expectedVersion: string | undefined): void {
-  if (expectedVersion !== undefined && nodeVersion(node) !== expectedVersion) throw stale(node.id);
-}
-
-function stale(id: NodeId): DomainError {
-  return new DomainError('stale-write', `node ${id}: attempting to write stale object`);
+  if (expectedVersion !== undefined && nodeVersion(node) !== expectedVersion) throw staleWrite(`node ${node.id}`);
 }

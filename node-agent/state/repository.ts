@@ -53,6 +53,11 @@ export interface RepositoryOptions<T, Id extends string> {
   readonly reachable: () => boolean;
 }
 
+/** Somebody has changed `what` since the caller saw it. */
+export function staleWrite(what: string): DomainError {
+  return new DomainError('stale-write', `${what}: attempting to write stale object`);
+}
+
 export class Repository<T extends object, Id extends string> {
   readonly cached: Cache<T, Id>;
   readonly #options: RepositoryOptions<T, Id>;
@@ -271,7 +276,7 @@ export class Repository<T extends object, Id extends string> {
   }
 
   #stale(id: Id): DomainError {
-    return new DomainError('stale-write', `${this.#options.noun} ${id}: attempting to write stale object`);
+    return staleWrite(`${this.#options.noun} ${id}`);
   }
 
   #uncertain(error: unknown, what: string): DomainError {

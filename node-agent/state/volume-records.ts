@@ -11,7 +11,7 @@ import type { VolumeId } from '../../core/types.js';
 import { decodeValue, encodeValue } from './encoding.js';
 import type { Condition, EtcdConnection, Operation } from './etcd.js';
 import { objectKey, PROVISIONED_KEY } from './keys.js';
-import type { Repository, Versioned } from './repository.js';
+import { type Repository, staleWrite, type Versioned } from './repository.js';
 
 /** Attempts against competing writers before 'stale-write'. */
 const ATTEMPTS = 256;
@@ -83,7 +83,7 @@ export class VolumeRecords {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const sum = await this.#sum();
       const { value, version } = await volumes.require(id);
-      if (expectedVersion !== undefined && version !== expectedVersion) throw stale(id);
+      if (expectedVersion !== undefined && version !== expectedVersion) throw staleWrite(`volume ${id}`);
       const left = Math.max(0, sum.bytes - value.sizeBytes);
       try {
         return await volumes.remove(id, version, [sum.unchanged], [...others, write(left)]);
@@ -126,10 +126,6 @@ export class VolumeRecords {
 
 function write(bytes: number): Operation {
   return { put: PROVISIONED_KEY, value: encodeValue(PROVISIONED_KEY, { bytes }) };
-}
-
-function stale(id: VolumeId): DomainError {
-  return new DomainError('stale-write', `volume ${id}: attempting to write stale object`);
 }
 
 function busy(id: VolumeId): DomainError {
