@@ -16,9 +16,10 @@ import {
   readEntry,
   release,
   retain,
+  zeroEntry,
 } from '../record.js';
 import type { BlockNumber, Sequence } from '../types.js';
-import { joinBatches } from './batches.js';
+import { joinBatches, makeBatch } from './batches.js';
 import type { Flight } from './in-flight.js';
 import type { Primary } from './primary.js';
 
@@ -26,8 +27,11 @@ import type { Primary } from './primary.js';
 const MAX_JOINED_WRITE_BYTES = 32 << 10;
 const MAX_JOINED_BYTES = 128 << 10;
 
+/** Blocks that the index is asked for at a time. */
+const MAX_LOOKED_UP = 1024;
+
 interface Orderable {
-  readonly batch: Batch;
+  batch: Batch;
   readonly durable: boolean;
   readonly done: (status: IoStatus) => void;
 }
@@ -258,22 +262,44 @@ export class Writes {
   #examine(head: Queued): void {
     if (this.#examined === head) return;
     this.#examined = head;
-    const examined = this.#coversWritten(head.batch).then((written) => {
-      head.changes = written;
-      this.#examined = undefined;
+    const examined = this.#writtenOf(head.batch).then((written) => {
+      if (this.#examined === head) this.#examined = undefined;
+      // Its session, or this primary, may be over.
+      if (this.#queue[0] !== head) return;
+      head.changes = written !== undefined;
+      if (written !== undefined && written !== head.batch) {
+        release(head.batch);
+        head.batch = written;
+      }
       this.#primary.progress();
     });
     this.#primary.context.background(examined);
   }
 
-  async #coversWritten(batch: Batch): Promise<boolean> {
+  /** What of the zeroes is of blocks that the index knows; undefined if nothing is. */
+  async #writtenOf(zeroes: Batch): Promise<Batch | undefined> {
     const { store } = this.#primary.context;
-    for (let i = 0; i < entryCount(batch); i++) {
-      const entry = readEntry(batch.entries, i);
-      const [written] = await store.newerThan(0 as Sequence, entry.block as BlockNumber, 1);
-      if (written !== undefined && written < entry.block + entry.blocks) return true;
+    const runs: { first: number; end: number }[] = [];
+    for (let i = 0; i < entryCount(zeroes); i++) {
+      const { block, blocks } = readEntry(zeroes.entries, i);
+      const end = block + blocks;
+      for (let from = block; from < end; ) {
+        const limit = Math.min(MAX_LOOKED_UP, end - from);
+        const written = await store.newerThan(0 as Sequence, from as BlockNumber, limit);
+        for (const number of written) {
+          if (number >= end) break;
+          const run = runs.at(-1);
+          if (run?.end === number) run.end++;
+          else runs.push({ first: number, end: number + 1 });
+        }
+        from = written.length < limit ? end : written.at(-1)! + 1;
+      }
     }
-    return false;
+    if (runs.length > MAX_BATCH_ENTRIES) return zeroes;
+    if (runs.length === 0) return undefined;
+    return makeBatch(
+      runs.map(({ first, end }) => ({ entry: zeroEntry(first, end - first), payload: zeroes.payload.subarray(0, 0) })),
+    );
   }
 
   #commit(): void {

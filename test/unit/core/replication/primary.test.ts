@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { SessionMessage } from '../../../../core/messages.js';
 import { BadBlockError, DiskError } from '../../../../core/ports.js';
-import { entryCount, KIND_DATA } from '../../../../core/record.js';
+import { ENTRY_BYTES, entryCount, KIND_DATA, KIND_ZERO, readEntry } from '../../../../core/record.js';
 import type { ReplicationError } from '../../../../core/replication/context.js';
 import type {
   BlockNumber,
@@ -205,6 +205,26 @@ describe('writes and reads', () => {
     expect(lab.store.last.sequence).toBe(before + 2);
   });
 
+  it('gives an order to those blocks of a trim that were written', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { send } = await lab.session();
+    for (const block of [3, 4, 5, 40, 63]) send(write(block, block));
+    await lab.pass(1);
+    lab.confirm();
+    send({ type: 'write', session, request: 70, fua: false, batch: zeroBatch(1, 60) });
+    await lab.pass(10);
+    const { entries } = lab.last('append')!.batch;
+    const ranges = Array.from({ length: entries.length / ENTRY_BYTES }, (_, i) => readEntry(entries, i));
+    expect(ranges.map(({ kind, block, blocks }) => [kind, block, blocks])).toEqual([
+      [KIND_ZERO, 3, 3],
+      [KIND_ZERO, 40, 1],
+    ]);
+    expect((await lab.lookUp(4))?.kind).toBe(KIND_ZERO);
+    expect(await lab.lookUp(2)).toBeUndefined();
+    expect((await lab.lookUp(63))?.kind).toBe(KIND_DATA);
+  });
+
   it('orders what follows a trim behind it, though the index is asked about the trim first', async () => {
     const lab = await Lab.open();
     await lab.makePrimary();
@@ -313,7 +333,8 @@ describe('writes and reads', () => {
     send({ type: 'write', session, request: 4, fua: false, batch: large });
     send({ ...write(5, 5), fua: true });
     send(write(6, 6));
-    await lab.pass(1);
+    // The last one may wait for a disk that is behind.
+    await lab.pass(10);
     const appends = lab.all('append').slice(sent);
     expect(appends.map(({ batch, durable }) => [entryCount(batch), durable])).toEqual([
       [3, false],
