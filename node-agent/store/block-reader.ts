@@ -15,9 +15,11 @@ import type { BlockNumber, Epoch, Order, Sequence } from '../../core/types.js';
 import { ORDER_ZERO } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import type { BadBlocks } from './bad-blocks.js';
-import { type BlockIndex, emptyRecord, type IndexRecord } from './block-index.js';
 import type { FilePool, PooledFile } from './file-pool.js';
 import { writeU64 } from './format.js';
+import { emptyRecord, type IndexRecord } from './paged/extents.js';
+import { ABSENT, type Answer, KNOWN, NEVER, type PageTree, type Pinned } from './paged/page-tree.js';
+import type { PagedIndex } from './paged/paged-index.js';
 import type { Segment } from './segment.js';
 
 /** Payloads that lie side by side in one segment and in the result. */
@@ -29,9 +31,21 @@ interface Extent {
   readonly at: number;
 }
 
+type Find = (block: number, into: IndexRecord) => Answer;
+
+/** Reads that are under way. */
+interface Begun {
+  readonly batch: Batch;
+  readonly orders: Order[];
+  /** Entries of which it is known that there is no payload. */
+  readonly lost: readonly number[];
+  /** Of each extent; false: bytes are missing. */
+  readonly outcomes: readonly (boolean | Promise<boolean>)[];
+}
+
 export interface BlockReaderOptions {
   readonly deployment: string;
-  readonly index: BlockIndex;
+  readonly index: PagedIndex;
   readonly segments: ReadonlyMap<number, Segment>;
   readonly pool: FilePool;
   readonly checksums: BlockChecksums;
@@ -60,50 +74,56 @@ export class BlockReader {
    */
   async read(count: number, at: (i: number) => number, options?: ReadOptions): Promise<StoredBlocks> {
     if (count < 1 || count > MAX_BATCH_ENTRIES) throw new RangeError(`read of ${count} blocks`);
-    const entries = Buffer.alloc(count * ENTRY_BYTES);
-    const orders: Order[] = new Array(count);
-    const extents: Extent[] = [];
-    const lost: number[] = [];
-    const length = this.#plan(count, at, entries, orders, extents, lost);
-    const lease = options?.lend?.(length);
-    const payload = lease?.bytes ?? Buffer.allocUnsafeSlow(length);
-    const waits: Promise<boolean>[] = [];
-    let missing = false;
-    for (const extent of extents) {
-      const outcome = this.#fetch(extent, payload, options?.patient === true);
-      if (typeof outcome === 'boolean') missing = missing || !outcome;
-      else waits.push(outcome);
-    }
-    if (waits.length > 0) missing = (await Promise.all(waits)).includes(false) || missing;
-    const batch = { entries, payload, lease };
-    const bad = missing || length > 0 ? [...lost, ...this.#bad(batch)] : lost;
+    const { index } = this.#options;
+    const begun =
+      this.#begin(count, at, (block, record) => index.tryGet(block, record), options) ??
+      (await index.look(
+        Array.from({ length: count }, (_, i) => at(i)),
+        (get) => this.#begin(count, at, (block, record) => (get(block, record) ? KNOWN : NEVER), options)!,
+      ));
+    return this.#finish(begun);
+  }
+
+  /** The blocks as a tree has them that does not change: a snapshot's. */
+  async readTree(tree: PageTree, blocks: readonly number[]): Promise<StoredBlocks> {
+    const pinned: Pinned = new Map();
+    await tree.pin(blocks, pinned);
+    const find: Find = (block, record) => tree.get(block, record, pinned);
+    return this.#finish(this.#begin(blocks.length, (i) => blocks[i]!, find)!);
+  }
+
+  async #finish({ batch, orders, lost, outcomes }: Begun): Promise<StoredBlocks> {
     const { deployment, known } = this.#options;
+    const missing = (await Promise.all(outcomes)).includes(false);
+    const bad = missing || batch.payload.length > 0 ? [...lost, ...this.#bad(batch)] : lost;
     if (bad.length > 0) {
-      const blocks = bad.map((i) => describe(entries, i, orders[i]!));
+      const blocks = bad.map((i) => describe(batch.entries, i, orders[i]!));
       known.found(blocks);
-      lease?.release();
+      batch.lease?.release();
       throw new BadBlockError(deployment, blocks);
     }
     if (known.count > 0) known.replaced(batch);
     return { orders, batch };
   }
 
-  /** Looks all blocks up; returns the bytes of payload, and adds to `lost` of which blocks it is known that there is none. */
-  #plan(
-    count: number,
-    at: (i: number) => number,
-    entries: Buffer,
-    orders: Order[],
-    extents: Extent[],
-    lost: number[],
-  ): number {
-    const { index, segments } = this.#options;
+  /**
+   * Looks all blocks up and begins to read them, in one turn, so that the segments are held before anything changes.
+   * Undefined, with nothing begun, if the index of a block is not in memory.
+   */
+  #begin(count: number, at: (i: number) => number, find: Find, options?: ReadOptions): Begun | undefined {
+    const { segments } = this.#options;
     const record = this.#record;
+    const entries = Buffer.alloc(count * ENTRY_BYTES);
+    const orders: Order[] = new Array(count);
+    const extents: Extent[] = [];
+    const lost: number[] = [];
     let length = 0;
     let extent: Extent | undefined;
     for (let i = 0; i < count; i++) {
       const block = at(i);
-      if (!index.get(block, record)) {
+      const found = find(block, record);
+      if (found === ABSENT) return undefined;
+      if (found === NEVER) {
         writeEntryOf(entries, i, block, undefined);
         orders[i] = ORDER_ZERO;
         continue;
@@ -121,7 +141,10 @@ export class BlockReader {
       }
       length += record.storedLength;
     }
-    return length;
+    const lease = options?.lend?.(length);
+    const payload = lease?.bytes ?? Buffer.allocUnsafeSlow(length);
+    const outcomes = extents.map((one) => this.#fetch(one, payload, options?.patient === true));
+    return { batch: { entries, payload, lease }, orders, lost, outcomes };
   }
 
   /** False: bytes are missing. What they are in the result is undefined then, so that no checksum matches. */

@@ -1,20 +1,40 @@
 /** When checkpoints of a deployment are made, and what becomes free by them. */
 
 import { type Clock, type Disk, DiskError } from '../../core/ports.js';
-import { BLOCK_ROW_BYTES, type CheckpointHead, readCheckpoint, writeCheckpoint } from './checkpoint.js';
+import type { Epoch, Sequence } from '../../core/types.js';
+import {
+  type Checkpoint,
+  type LogState,
+  MAX_SNAPSHOTS,
+  readCheckpoint,
+  type SegmentRow,
+  type Snapshot,
+  writeCheckpoint,
+} from './checkpoint.js';
 import type { StoreSettings } from './environment.js';
 import { type BatchHeader, batchBytes, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
+import { PAGE_BYTES } from './paged/page.js';
+import { type MergeResult, mergeTree } from './paged/tree-merge.js';
 import type { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
 import type { Superblock } from './superblock.js';
 
 /** After a checkpoint that the disk had no room for. */
 const RETRY_MS = 5_000;
-/** A checkpoint that is made for the space alone gives back so many times its own size. */
-const RECLAIM_FACTOR = 4;
 /** On a disk that is nearly full, a segment of TRIMs alone is closed, so that it can go, from this part of its size on. */
 const SEAL_FRACTION = 16;
+/** On a disk that is nearly full, checkpoints are made behind this part of the usual number of entries. */
+const LOW_FRACTION = 16;
+/** Then a checkpoint brings so many extents at a time into the pages: what it writes fits into the reserve. */
+const LOW_EXTENTS = 1024;
+/** Entries behind the last checkpoint, in checkpoints' worth of changed extents: bounds the replay. */
+const ENTRIES_FACTOR = 8;
+/** Writers are slowed down when so many checkpoints' worth of extents wait for one that is being written. */
+const CONGESTED_FACTOR = 2;
+/** How long a write waits at twice as much. */
+const CONGESTED_DELAY_MS = 20;
+const MAX_DELAY_MS = 1_000;
 
 export interface CheckpointerOptions {
   readonly disk: Disk;
@@ -24,8 +44,12 @@ export interface CheckpointerOptions {
   readonly identity: StoreIdentity;
   readonly log: SegmentLog;
   readonly image: Image;
-  /** The one that the superblock names. */
+  /** The one that the superblock names, what it says of the log, and its snapshots. */
   readonly last: Superblock['checkpoint'];
+  readonly state: LogState;
+  readonly snapshots: readonly Snapshot[];
+  /** Whether the disk is nearly full. */
+  readonly low: () => boolean;
   /** Batches in the log that it does not have. */
   readonly batchesBehind: number;
   /** Makes the log durable. */
@@ -35,13 +59,38 @@ export interface CheckpointerOptions {
   readonly fail: (error: unknown) => void;
 }
 
+/** What is being brought into the pages: what had changed at some moment, and the log's state then. */
+interface Frozen {
+  readonly state: LogState;
+  readonly wanted: readonly WantedSnapshot[];
+  /** All blocks below are in the pages. */
+  done: number;
+}
+
+interface WantedSnapshot {
+  readonly id: string;
+  readonly createdMs: number;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   #published: Superblock['checkpoint'];
   #nextNumber: number;
+  /** The log up to which the pages have everything. */
+  #state: LogState;
+  #snapshots: readonly Snapshot[];
+  #wanted: WantedSnapshot[] = [];
   #batchesBehind: number;
   #bytesBehind = 0;
   #entriesBehind = 0;
+  /** There are TRIMs or zeroes among them: they may have freed something. */
+  #zeroesBehind = false;
+  /** Bytes of segments that the cleaner has copied away since the last checkpoint began. */
+  #emptiedBytes = 0;
+  #memoryShort = false;
+  #frozen: Frozen | undefined;
   #running: Promise<void> | undefined;
   #notBefore = Number.NEGATIVE_INFINITY;
   #stopped = false;
@@ -52,7 +101,13 @@ export class Checkpointer {
     this.#options = options;
     this.#published = options.last;
     this.#nextNumber = (options.last?.number ?? 0) + 1;
+    this.#state = options.state;
+    this.#snapshots = options.snapshots;
     this.#batchesBehind = options.batchesBehind;
+  }
+
+  get snapshots(): readonly Snapshot[] {
+    return this.#snapshots;
   }
 
   /** A batch is in the log and in the image. */
@@ -60,7 +115,46 @@ export class Checkpointer {
     this.#batchesBehind++;
     this.#bytesBehind += batchBytes(header);
     this.#entriesBehind += header.entryCount;
+    if (header.payloadLength === 0 && header.entryCount > 0) this.#zeroesBehind = true;
     this.look();
+  }
+
+  /** The cleaner has copied all that was live in a segment. */
+  emptied(bytes: number): void {
+    this.#emptiedBytes += bytes;
+  }
+
+  /** Of segments that a checkpoint will give back. */
+  get reclaimableBytes(): number {
+    return this.#options.log.deadBytes + this.#emptiedBytes;
+  }
+
+  /** The indexes of the node take too much memory, this one the most. */
+  shrink(): void {
+    this.#memoryShort = true;
+    this.look();
+  }
+
+  /** How long who writes should wait: checkpoints don't keep up. Milliseconds. */
+  get delayMs(): number {
+    if (this.#frozen === undefined) return 0;
+    const limit = CONGESTED_FACTOR * this.#options.settings.checkpointEntries;
+    const over = this.#options.image.index.changedExtents / limit;
+    return over < 1 ? 0 : Math.min(MAX_DELAY_MS, CONGESTED_DELAY_MS * over ** 4);
+  }
+
+  /**
+   * Keeps the index as it is now, under this id (a UUID), until the snapshot is removed. Durable when it resolves;
+   * everything that was appended before is in it.
+   */
+  snapshot(id: string, createdMs: number): Promise<void> {
+    if (this.#snapshots.length + this.#wanted.length >= MAX_SNAPSHOTS) {
+      return Promise.reject(new RangeError(`more than ${MAX_SNAPSHOTS} snapshots`));
+    }
+    return new Promise((resolve, reject) => {
+      this.#wanted.push({ id, createdMs, resolve, reject });
+      this.look();
+    });
   }
 
   /** Begins one if it is due. */
@@ -70,20 +164,22 @@ export class Checkpointer {
 
   #due(): boolean {
     const { settings, log, image } = this.#options;
+    if (this.#frozen !== undefined || this.#wanted.length > 0 || this.#memoryShort) return true;
     if (this.#bytesBehind >= settings.checkpointBytes) return true;
-    if (this.#entriesBehind >= Math.max(settings.checkpointEntries, image.index.size / 4)) return true;
-    const checkpointBytes = image.index.size * BLOCK_ROW_BYTES;
-    if (log.deadBytes >= Math.max(settings.reclaimBytes, RECLAIM_FACTOR * checkpointBytes)) return true;
+    if (image.index.changedExtents >= settings.checkpointEntries) return true;
+    if (this.#entriesBehind >= ENTRIES_FACTOR * settings.checkpointEntries) return true;
+    if (this.reclaimableBytes >= settings.reclaimBytes) return true;
     if (log.active?.device.low !== true) return false;
-    if (log.active.liveBlocks === 0 && log.active.size >= settings.segmentBytes / SEAL_FRACTION) log.seal();
-    return log.deadBytes > 0;
+    if (log.active.dead && log.active.size >= settings.segmentBytes / SEAL_FRACTION) log.seal();
+    if (this.reclaimableBytes > 0 || this.#zeroesBehind) return true;
+    return this.#entriesBehind >= settings.checkpointEntries / LOW_FRACTION;
   }
 
   /** An append found no room: what can be freed is. */
   noSpace(): void {
     const { log } = this.#options;
-    if (log.active !== undefined && log.active.liveBlocks === 0 && log.active.size > 0) log.seal();
-    if (this.#running === undefined && log.deadBytes > 0) this.#start();
+    if (log.active?.dead === true && log.active.size > 0) log.seal();
+    if (this.#running === undefined && (this.reclaimableBytes > 0 || this.#batchesBehind > 0)) this.#start();
   }
 
   #start(): void {
@@ -102,51 +198,124 @@ export class Checkpointer {
     );
   }
 
+  /** Brings what has changed into the pages and makes them the durable index. */
   async #run(): Promise<void> {
-    const { disk, clock, identity, log, image, flush, publish } = this.#options;
+    const began = this.#options.clock.now();
+    this.#frozen ??= this.#freeze();
+    const frozen = this.#frozen;
+    do await this.#piece(frozen);
+    while (frozen.done < Number.POSITIVE_INFINITY);
+    this.#frozen = undefined;
+    for (const { resolve } of frozen.wanted) resolve();
+    this.done.checkpoints++;
+    this.done.seconds += (this.#options.clock.now() - began) / 1000;
+  }
+
+  #freeze(): Frozen {
+    const { log, image } = this.#options;
+    image.index.freeze();
+    const frozen = {
+      state: {
+        batch: log.lastBatch,
+        start: log.end,
+        lastEpoch: image.lastEpoch,
+        lastSequence: image.lastSequence,
+        generation: image.generation,
+        floor: image.floor,
+        streamStart: image.streamStart,
+      },
+      wanted: this.#wanted,
+      done: 0,
+    };
+    this.#wanted = [];
+    this.#batchesBehind = this.#bytesBehind = this.#entriesBehind = this.#emptiedBytes = 0;
+    this.#memoryShort = this.#zeroesBehind = false;
+    return frozen;
+  }
+
+  /**
+   * Brings a part of what is frozen into the pages, usually all of it. The log is replayed from the same place as
+   * before until all of it is there: replaying again what the pages have already changes nothing.
+   */
+  async #piece(frozen: Frozen): Promise<void> {
+    const { disk, clock, identity, image, flush, publish, low } = this.#options;
+    const { index } = image;
+    const { file } = index;
     const number = this.#nextNumber++;
     const path = this.#path(number);
-    const began = clock.now();
-    const dead = log.dead();
-    const head = this.#head(dead);
-    this.#batchesBehind = this.#bytesBehind = this.#entriesBehind = 0;
     const pause = (): Promise<void> => new Promise((resolve) => clock.after(0, resolve));
+    const memtable = index.frozen!;
+    const end = low() ? memtable.startAfter(frozen.done, LOW_EXTENTS) : Number.POSITIVE_INFINITY;
+    const newest = this.#snapshots.at(-1);
+    const snapshot = newest === undefined ? undefined : { checkpoint: newest.checkpoint, ...newest.end };
+    const merge = { file, root: index.root, memtable, from: frozen.done, end, checkpoint: number, snapshot, pause };
+    const merged = await mergeTree(merge);
+    let next: Checkpoint;
     let bytes: number;
     try {
-      bytes = await writeCheckpoint({ disk, path, identity, number }, head, image.index, pause);
+      await file.sync();
+      next = this.#describe(frozen, merged, end, number);
+      bytes = await writeCheckpoint({ disk, path, identity, number }, next);
+      await flush();
     } catch (error) {
+      for (const slot of merged.written) file.slots.free(slot);
       await this.#unlink(path);
       throw error;
     }
-    await flush();
     await publish({ number, bytes });
     if (this.#published !== null) await this.#unlink(this.#path(this.#published.number));
     this.#published = { number, bytes };
-    image.floor = Math.max(image.floor, floorWithout(dead));
-    for (const segment of dead) {
+    frozen.done = end;
+    this.done.writtenBytes += bytes + merged.written.length * PAGE_BYTES;
+    await this.#adopt(next, merged, end === Number.POSITIVE_INFINITY);
+  }
+
+  /** The pages are the durable index: what only the former ones needed is free. */
+  async #adopt(next: Checkpoint, merged: MergeResult, whole: boolean): Promise<void> {
+    const { log, image } = this.#options;
+    this.#state = next;
+    this.#snapshots = next.snapshots;
+    for (const [number, change] of merged.changes) {
+      const segment = log.segments.get(number)!;
+      segment.indexedBlocks += change.blocks;
+      segment.indexedBytes += change.bytes;
+      segment.heldBlocks += change.heldBlocks;
+      segment.heldBytes += change.heldBytes;
+      segment.liveBlocks += change.blocks;
+      segment.liveBytes += change.bytes;
+    }
+    image.index.file.slots = next.slots;
+    image.index.file.trim();
+    image.index.publish(merged.root, whole);
+    image.floor = Math.max(image.floor, next.floor);
+    log.countDead();
+    const kept = new Set(next.segments.map(({ number }) => number));
+    for (const segment of [...log.segments.values()]) {
+      if (segment.number >= next.start.segment || kept.has(segment.number)) continue;
       this.done.reclaimedBytes += segment.size;
       await log.remove(segment);
     }
-    this.done.checkpoints++;
-    this.done.writtenBytes += bytes;
-    this.done.seconds += (clock.now() - began) / 1000;
   }
 
-  #head(dead: readonly Segment[]): CheckpointHead {
+  #describe(frozen: Frozen, merged: MergeResult, end: number, number: number): Checkpoint {
     const { log, image } = this.#options;
-    const gone = new Set(dead);
-    return {
-      batch: log.lastBatch,
-      start: log.end,
-      lastEpoch: image.lastEpoch,
-      lastSequence: image.lastSequence,
-      generation: image.generation,
-      floor: Math.max(image.floor, floorWithout(dead)),
-      streamStart: image.streamStart,
-      segments: [...log.segments.values()]
-        .filter((segment) => !gone.has(segment))
-        .map(({ number, device, size, lastSequence }) => ({ number, device: device.number, size, lastSequence })),
-    };
+    const whole = end === Number.POSITIVE_INFINITY;
+    const state = whole ? frozen.state : this.#state;
+    const segments: SegmentRow[] = [];
+    let { floor } = state;
+    for (const segment of log.segments.values()) {
+      const row = rowOf(segment, merged);
+      const dead = row.blocks === 0 && row.heldBlocks === 0;
+      if (dead && segment.number < state.start.segment) floor = Math.max(floor, segment.lastSequence + 1);
+      else segments.push(row);
+    }
+    const { root } = merged;
+    const slots = image.index.file.slots.without(merged.freed);
+    const taken = (whole ? frozen.wanted : []).map(({ id, createdMs }): Snapshot => {
+      const order = { epoch: state.lastEpoch as Epoch, sequence: state.lastSequence as Sequence };
+      return { id, order, createdMs, checkpoint: number, end: state.start, root };
+    });
+    return { ...state, floor, segments, root, slots, snapshots: [...this.#snapshots, ...taken] };
   }
 
   #path(number: number): string {
@@ -162,13 +331,13 @@ export class Checkpointer {
     }
   }
 
-  /** Reads the checkpoint that the next opening would need; one that is damaged is replaced. */
+  /** Reads the checkpoint's file that the next opening would need; one that is damaged is replaced. */
   async verify(): Promise<void> {
     const published = this.#published;
     if (published === null || this.#stopped) return;
     const { disk, identity } = this.#options;
     const { number, bytes } = published;
-    const read = await readCheckpoint({ disk, path: this.#path(number), identity, number }, bytes, () => {});
+    const read = await readCheckpoint({ disk, path: this.#path(number), identity, number }, bytes);
     if ('what' in read && this.#published === published && this.#running === undefined) this.#start();
   }
 
@@ -185,20 +354,31 @@ export class Checkpointer {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
+    for (const { reject } of this.#wanted.splice(0)) reject(new Error('the store was closed'));
   }
 
-  /** The one at the end of a clean shutdown, if there is anything new. A full disk forgoes it. */
+  /** The one at the end of a clean shutdown, or of an opening, if there is anything new. A full disk forgoes it. */
   async last(): Promise<void> {
-    if (this.#batchesBehind === 0) return;
+    if (this.#batchesBehind === 0 && this.#frozen === undefined) return;
     try {
       await this.#run();
+      if (this.#batchesBehind > 0) await this.#run();
     } catch (error) {
       if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
     }
   }
 }
 
-/** Without these segments, the log holds the stream from here on. */
-function floorWithout(segments: readonly Segment[]): number {
-  return segments.reduce((floor, { lastSequence }) => Math.max(floor, lastSequence + 1), 0);
+function rowOf(segment: Segment, { changes }: MergeResult): SegmentRow {
+  const change = changes.get(segment.number);
+  return {
+    number: segment.number,
+    device: segment.device.number,
+    size: segment.size,
+    lastSequence: segment.lastSequence,
+    blocks: segment.indexedBlocks + (change?.blocks ?? 0),
+    bytes: segment.indexedBytes + (change?.bytes ?? 0),
+    heldBlocks: segment.heldBlocks + (change?.heldBlocks ?? 0),
+    heldBytes: segment.heldBytes + (change?.heldBytes ?? 0),
+  };
 }

@@ -12,6 +12,7 @@
 import { DiskError, type IndexedBlock, type StoredBlocks } from '../../core/ports.js';
 import {
   ENTRY_BYTES,
+  type Entry,
   KIND_DATA,
   MAX_BATCH_ENTRIES,
   MAX_BATCH_PAYLOAD_BYTES,
@@ -20,7 +21,6 @@ import {
 } from '../../core/record.js';
 import type { BlockNumber, Epoch, Order, Sequence } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
-import { emptyRecord } from './block-index.js';
 import { badEntries } from './block-reader.js';
 import type { Devices } from './devices.js';
 import type { StoreSettings } from './environment.js';
@@ -29,6 +29,8 @@ import { HEADER_BYTES, ORDER_BYTES, type StoreIdentity, tableBytes } from './for
 import type { Image } from './image.js';
 import { type ScannedBatch, SegmentScanner } from './log-scanner.js';
 import type { Pace } from './pace.js';
+import { emptyRecord } from './paged/extents.js';
+import type { Get } from './paged/paged-index.js';
 import type { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
 
@@ -56,9 +58,15 @@ export interface CleanerOptions {
   readonly image: Image;
   readonly pool: FilePool;
   readonly checksums: BlockChecksums;
+  /** Segments up to this one may hold payloads that a snapshot has: copying them frees nothing. -1: there is none. */
+  readonly pinned: () => number;
   /** Appends blocks beside the stream, from the cleaner's share of the reserve if need be. */
   readonly append: (blocks: StoredBlocks) => void;
   readonly flush: () => Promise<void>;
+  /** All that was live in a segment of so many bytes has been copied: a checkpoint gives it back. */
+  readonly emptied: (bytes: number) => void;
+  /** Of segments that the next checkpoint gives back. */
+  readonly reclaimableBytes: () => number;
   /** Blocks whose stored bytes are not what was written: they can't be moved. */
   readonly bad: (blocks: readonly IndexedBlock[]) => void;
 }
@@ -72,6 +80,8 @@ export class Cleaner {
   readonly #options: CleanerOptions;
   /** Live blocks that a segment had left when it was last cleaned: as long as they are the same, they can't be moved. */
   readonly #immovable = new WeakMap<Segment, number>();
+  /** The same of segments of which everything was copied: they go with the next checkpoint. */
+  readonly #emptied = new WeakMap<Segment, number>();
   /** Since the opening: segments gone through, and bytes of payload copied. */
   readonly done = { segments: 0, copiedBytes: 0 };
 
@@ -83,13 +93,15 @@ export class Cleaner {
   choose(): Choice | undefined {
     const { log, settings, devices } = this.#options;
     const low = devices.low;
-    if (low && log.deadBytes >= MAX_EMPTIED_SEGMENTS * settings.segmentBytes) return undefined;
+    if (low && this.#options.reclaimableBytes() >= MAX_EMPTIED_SEGMENTS * settings.segmentBytes) return undefined;
+    const pinned = this.#options.pinned();
     let live = 0;
     let garbage = 0;
     let best: Segment | undefined;
     let bestScore = 0;
     for (const segment of log.segments.values()) {
-      if (segment === log.active || segment.liveBlocks === 0) continue;
+      if (segment === log.active || segment.dead || segment.number <= pinned) continue;
+      if (this.#emptied.get(segment) === segment.liveBlocks) continue;
       const rewritten = rewrittenBytes(segment);
       live += rewritten;
       garbage += Math.max(0, segment.size - rewritten);
@@ -128,7 +140,7 @@ export class Cleaner {
         const scanned = await scanner.batch(at);
         const found = 'header' in scanned ? scanned : await scanner.find(at + 1);
         if (found === undefined) break;
-        copy.take(found);
+        await copy.take(found);
         bytes += found.end - at;
         entries += found.header.entryCount;
         at = found.end;
@@ -139,8 +151,12 @@ export class Cleaner {
         bytes = entries = 0;
         copied = copy.bytes;
       }
-      copy.append();
+      await copy.append();
       this.#immovable.set(segment, segment.liveBlocks);
+      if (!copy.damaged) {
+        this.#emptied.set(segment, segment.liveBlocks);
+        this.#options.emptied(segment.size);
+      }
       this.done.segments++;
       return true;
     } catch (error) {
@@ -175,38 +191,53 @@ class Copy {
   #filled = 0;
   bytes = 0;
   unflushed = 0;
+  /** Something of the segment can't be moved. */
+  damaged = false;
 
   constructor(options: CleanerOptions, segment: Segment) {
     this.#options = options;
     this.#segment = segment;
   }
 
-  take({ header, batch: { entries, payload } }: ScannedBatch): void {
+  /** Gathers what is live in the batch. */
+  async take({ header, batch: { entries, payload } }: ScannedBatch): Promise<void> {
     const first = header.offset + HEADER_BYTES + tableBytes(header.kind, header.entryCount);
-    for (let i = 0, at = 0; i < header.entryCount; i++) {
-      const length = entries.readUInt32LE(i * ENTRY_BYTES + 16);
-      const from = at;
-      at += length;
-      if (entries[i * ENTRY_BYTES + 12] !== KIND_DATA) continue;
+    const found: { entry: Entry; from: number }[] = [];
+    for (let i = 0, from = 0; i < header.entryCount; i++) {
       const entry = readEntry(entries, i);
-      if (!this.#isLive(entry.block, first + from)) continue;
-      if (this.#places.length === MAX_BATCH_ENTRIES || this.#filled + length > this.#payload.length) this.append();
+      if (entry.kind === KIND_DATA) found.push({ entry, from });
+      from += entry.storedLength;
+    }
+    const live = await this.#options.image.index.look(
+      found.map(({ entry }) => entry.block),
+      (get) => found.filter(({ entry, from }) => this.#isLive(get, entry.block, first + from)),
+    );
+    for (const { entry, from } of live) {
+      const { storedLength } = entry;
+      const full = this.#places.length === MAX_BATCH_ENTRIES || this.#filled + storedLength > this.#payload.length;
+      if (full) await this.append();
       writeEntry(this.#entries, this.#places.length, entry);
-      payload.copy(this.#payload, this.#filled, from, at);
+      payload.copy(this.#payload, this.#filled, from, from + storedLength);
       this.#places.push(first + from);
-      this.#filled += length;
+      this.#filled += storedLength;
     }
   }
 
   /** Whether the block's present payload is the one at this place of the segment; `#record` has it then. */
-  #isLive(block: number, place: number): boolean {
+  #isLive(get: Get, block: number, place: number): boolean {
     const record = this.#record;
-    if (!this.#options.image.index.get(block, record)) return false;
+    if (!get(block, record)) return false;
     return record.kind === KIND_DATA && record.segment === this.#segment.number && record.offset === place;
   }
 
+  /** Appends what was gathered and is still live. */
+  async append(): Promise<void> {
+    const blocks = Array.from(this.#places, (_, i) => readEntry(this.#entries, i).block);
+    await this.#options.image.index.look(blocks, (get) => this.#append(get));
+  }
+
   /** Nothing may come between looking at the index and the append: other writes are either before both or after both. */
-  append(): void {
+  #append(get: Get): void {
     const { checksums, append, bad } = this.#options;
     const gathered = {
       entries: this.#entries.subarray(0, this.#places.length * ENTRY_BYTES),
@@ -220,7 +251,7 @@ class Copy {
       const entry = readEntry(gathered.entries, i);
       const from = at;
       at += entry.storedLength;
-      if (!this.#isLive(entry.block, this.#places[i]!)) continue;
+      if (!this.#isLive(get, entry.block, this.#places[i]!)) continue;
       const order = { epoch: this.#record.epoch as Epoch, sequence: this.#record.sequence as Sequence };
       if (broken.has(i)) {
         damaged.push({ ...entry, block: entry.block as BlockNumber, order });
@@ -232,7 +263,10 @@ class Copy {
       length += entry.storedLength;
     }
     this.#places.length = this.#filled = 0;
-    if (damaged.length > 0) bad(damaged);
+    if (damaged.length > 0) {
+      this.damaged = true;
+      bad(damaged);
+    }
     if (orders.length === 0) return;
     const entries = gathered.entries.subarray(0, orders.length * ENTRY_BYTES);
     append({ orders, batch: { entries, payload: gathered.payload.subarray(0, length) } });

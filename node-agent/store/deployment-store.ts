@@ -15,13 +15,13 @@ import { type Batch, type BatchUse, batchProblem, ENTRY_BYTES, entryCount, type 
 import type { BlockNumber, Epoch, Generation, HistoryEntry, Incarnation, Order, Sequence } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import { BadBlocks } from './bad-blocks.js';
-import { emptyRecord } from './block-index.js';
 import { BlockReader } from './block-reader.js';
+import type { Snapshot } from './checkpoint.js';
 import { Checkpointer } from './checkpointer.js';
 import { Cleaner } from './cleaner.js';
 import type { Device, SpaceUse } from './devices.js';
 import type { StoreEnvironment } from './environment.js';
-import { type Damage, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
+import { type Damage, IndexDamageError, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
 import {
   BATCH_BACKFILL,
   BATCH_POSITION,
@@ -38,10 +38,13 @@ import {
 } from './format.js';
 import { GroupCommit } from './group-commit.js';
 import { Image } from './image.js';
-import { deadFilter } from './live.js';
+import { deadFilter, lastLive } from './live.js';
 import { readLog } from './log-reader.js';
 import type { Pace } from './pace.js';
-import { PackedIndex } from './packed-index.js';
+import { emptyRecord, type IndexRecord } from './paged/extents.js';
+import { PageFile } from './paged/page-file.js';
+import { type Interesting, PageTree } from './paged/page-tree.js';
+import { PagedIndex } from './paged/paged-index.js';
 import { type RecoveryReport, recover } from './recovery.js';
 import { Scrubber } from './scrubber.js';
 import type { Segment } from './segment.js';
@@ -170,7 +173,10 @@ export class LocalDeploymentStore implements DeploymentStore {
       log,
       image,
       last: parts.superblock.checkpoint,
-      batchesBehind: parts.report.replayedBatches,
+      state: parts.report.state,
+      snapshots: parts.report.snapshots,
+      batchesBehind: parts.report.replayedBatches + (parts.report.upgraded ? 1 : 0),
+      low: () => environment.devices.low,
       flush: () => this.#flushes.request(),
       publish: (checkpoint) => this.#update({ checkpoint }),
       fail: (error) => this.#fail(error),
@@ -186,6 +192,9 @@ export class LocalDeploymentStore implements DeploymentStore {
         this.#backfill(blocks, 'copy');
       },
       flush: () => this.flush(),
+      emptied: (bytes) => this.#checkpointer.emptied(bytes),
+      reclaimableBytes: () => this.#checkpointer.reclaimableBytes,
+      pinned: () => this.#checkpointer.snapshots.at(-1)?.end.segment ?? -1,
       bad: (blocks) => {
         this.#bad.found(blocks);
         options.bad(blocks);
@@ -207,7 +216,7 @@ export class LocalDeploymentStore implements DeploymentStore {
    * if what had been durable is damaged beyond single blocks, and the disk's errors.
    */
   static async open(environment: StoreEnvironment, options: OpenOptions): Promise<LocalDeploymentStore> {
-    const { disk, bootId, random, settings } = environment;
+    const { disk, clock, bootId, random, settings } = environment;
     const { directory } = options;
     const read = SuperblockFile.read(disk, directory);
     if (!('superblock' in read)) throw new StoreCorruptError(undefined, read);
@@ -228,8 +237,18 @@ export class LocalDeploymentStore implements DeploymentStore {
         if (store !== undefined) store.#use(device);
       },
     });
+    const file = new PageFile({ ...environment, directory, identity, cache: environment.indexMemory.part() });
+    const index = new PagedIndex({
+      memory: environment.indexMemory,
+      file,
+      shrink: () => {
+        if (store !== undefined) store.#checkpointer.shrink();
+      },
+      refer: (segment, blocks, bytes) => log.refer(segment, blocks, bytes),
+      pause: () => new Promise((resolve) => clock.after(0, resolve)),
+    });
     try {
-      const image = new Image(new PackedIndex(found.blocks), log);
+      const image = new Image(index, log);
       const report = await recover({
         ...environment,
         identity,
@@ -256,8 +275,10 @@ export class LocalDeploymentStore implements DeploymentStore {
       const parts = { checksums, identity, log, image, superblockFile, superblock, report };
       store = new LocalDeploymentStore(environment, options, parts);
       await store.#checkpointer.removeStale();
+      if (report.upgraded) await store.#checkpointer.last();
       return store;
     } catch (error) {
+      index.close();
       log.close();
       throw error;
     }
@@ -289,6 +310,10 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   get appendDelayMs(): number {
+    return Math.max(this.#diskDelayMs, this.#checkpointer.delayMs);
+  }
+
+  get #diskDelayMs(): number {
     const { throttle, settings } = this.#environment;
     const writing = this.#log.active?.device.writingBytes ?? 0;
     return Math.max(throttle.delayMs, writing > settings.maxWritingBytes ? BEHIND_DELAY_MS : 0);
@@ -378,27 +403,33 @@ export class LocalDeploymentStore implements DeploymentStore {
     if (this.#log.lastBatch > this.#syncedBatch) await this.#flushes.request();
   }
 
-  async look<T>(_blocks: readonly BlockNumber[], act: (lookup: Lookup) => T): Promise<T> {
-    this.#check();
-    return act((block) => this.#lookup(block));
+  look<T>(blocks: readonly BlockNumber[], act: (lookup: Lookup) => T): Promise<T> {
+    return this.#ask(() =>
+      this.#image.index.look(blocks, (get) => {
+        this.#check();
+        const record = this.#record;
+        return act((block) => (get(block, record) ? indexedBlock(block, record) : undefined));
+      }),
+    );
   }
 
-  #lookup(block: BlockNumber): IndexedBlock | undefined {
-    const record = this.#record;
-    if (!this.#image.index.get(block, record)) return undefined;
-    const { epoch, sequence, kind, flags, storedLength, checksumLow, checksumHigh } = record;
-    const order = { epoch: epoch as Epoch, sequence: sequence as Sequence };
-    return { block, order, kind, flags, storedLength, checksumLow, checksumHigh };
+  /** What the index can't answer is final: a page of it is damaged, and can't be told from the others' absence. */
+  async #ask<T>(question: () => Promise<T>): Promise<T> {
+    this.#check();
+    try {
+      return await question();
+    } catch (error) {
+      if (error instanceof IndexDamageError) this.#fail(error);
+      throw error;
+    }
   }
 
   async read(first: BlockNumber, blocks: number, lend?: Lender): Promise<StoredBlocks> {
-    this.#check();
-    return this.#reader.read(blocks, (i) => first + i, { lend });
+    return this.#ask(() => this.#reader.read(blocks, (i) => first + i, { lend }));
   }
 
   async readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
-    this.#check();
-    return this.#reader.read(blocks.length, (i) => blocks[i]!);
+    return this.#ask(() => this.#reader.read(blocks.length, (i) => blocks[i]!));
   }
 
   async readLog(from: Sequence, maxBytes: number): Promise<LogBatch[] | undefined> {
@@ -413,17 +444,29 @@ export class LocalDeploymentStore implements DeploymentStore {
     return readLog(options, this.#superblock.history, from, maxBytes);
   }
 
-  async newerThan(after: Sequence, from: BlockNumber, limit: number): Promise<BlockNumber[]> {
-    this.#check();
-    return this.#image.index.select(after, from, limit) as BlockNumber[];
+  newerThan(after: Sequence, from: BlockNumber, limit: number): Promise<BlockNumber[]> {
+    return this.#select(
+      from,
+      limit,
+      (highest) => highest > after,
+      (_epoch, sequence) => sequence > after,
+    );
   }
 
-  async deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): Promise<BlockNumber[]> {
-    this.#check();
-    const { index, lowestEpoch } = this.#image;
-    let end = Number.MAX_SAFE_INTEGER;
-    for (const { epoch, startsAfter } of history) if (epoch > lowestEpoch && startsAfter < end) end = startsAfter;
-    return index.select(end, from, limit, deadFilter(history)) as BlockNumber[];
+  deadBlocks(history: readonly HistoryEntry[], from: BlockNumber, limit: number): Promise<BlockNumber[]> {
+    // Later epochs live at least as long as the lowest one.
+    const mayBeDead = (highest: number, lowestEpoch: number): boolean =>
+      highest > lastLive(lowestEpoch as Epoch, history);
+    return this.#select(from, limit, mayBeDead, deadFilter(history));
+  }
+
+  #select(
+    from: BlockNumber,
+    limit: number,
+    interesting: Interesting,
+    matches: (epoch: number, sequence: number) => boolean,
+  ): Promise<BlockNumber[]> {
+    return this.#ask(async () => (await this.#image.index.select(from, limit, interesting, matches)) as BlockNumber[]);
   }
 
   /**
@@ -442,6 +485,26 @@ export class LocalDeploymentStore implements DeploymentStore {
     const done = choice !== undefined && (await this.#cleaning);
     if (!this.closed && !this.failed) this.#checkpointer.look();
     return done;
+  }
+
+  /**
+   * Keeps the present contents under this id (a UUID), blocks and index shared with what comes later. Durable when it
+   * resolves. Waits for a checkpoint, which it causes.
+   */
+  snapshot(id: string): Promise<void> {
+    this.#check();
+    return this.#checkpointer.snapshot(id, Date.parse(this.#environment.clock.timestamp()));
+  }
+
+  get snapshots(): readonly Snapshot[] {
+    return this.#checkpointer.snapshots;
+  }
+
+  /** Like `readBlocks`, as the blocks were when the snapshot was taken. */
+  async readSnapshot(id: string, blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
+    const snapshot = this.snapshots.find((one) => one.id === id);
+    if (snapshot === undefined) throw new RangeError(`no snapshot ${id}`);
+    return this.#ask(() => this.#reader.readTree(new PageTree(this.#image.index.file, snapshot.root), blocks));
   }
 
   /** Reads the next stored blocks to see whether they are intact; resolves to the bytes. One call at a time. Never rejects. */
@@ -488,6 +551,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       }
     } finally {
       await Promise.allSettled([this.#flushes.idle(), this.#updates.idle()]);
+      this.#image.index.close();
       this.#log.close();
     }
   }
@@ -588,6 +652,13 @@ export class LocalDeploymentStore implements DeploymentStore {
   #fail(error: unknown): void {
     if (this.failed) return;
     this.#failure = error;
-    this.#update({ unclean: true }).catch(() => {});
+    const damage = error instanceof IndexDamageError ? { damage: error.damage } : {};
+    this.#update({ unclean: true, ...damage }).catch(() => {});
   }
+}
+
+function indexedBlock(block: BlockNumber, record: IndexRecord): IndexedBlock {
+  const { epoch, sequence, kind, flags, storedLength, checksumLow, checksumHigh } = record;
+  const order = { epoch: epoch as Epoch, sequence: sequence as Sequence };
+  return { block, order, kind, flags, storedLength, checksumLow, checksumHigh };
 }

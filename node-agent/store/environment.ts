@@ -3,6 +3,7 @@
 import type { Clock, Disk, Random } from '../../core/ports.js';
 import type { Devices } from './devices.js';
 import type { FilePool } from './file-pool.js';
+import type { IndexMemory } from './paged/index-memory.js';
 import type { Throttle } from './throttle.js';
 
 export interface StoreSettings {
@@ -10,9 +11,9 @@ export interface StoreSettings {
   readonly segmentBytes: number;
   /** A checkpoint is due behind so many bytes of log… */
   readonly checkpointBytes: number;
-  /** …or so many entries (or a quarter of the index, if that is more)… */
+  /** …or so many changed extents… */
   readonly checkpointEntries: number;
-  /** …or when so many bytes of segments without live blocks can be given back (several checkpoints' worth at the least). */
+  /** …or when so many bytes of segments without live blocks can be given back. */
   readonly reclaimBytes: number;
   /** More than this is not left unsynced, though nobody asked for a flush, bytes. */
   readonly maxUnsyncedBytes: number;
@@ -43,5 +44,6 @@ export interface StoreEnvironment {
   readonly devices: Devices;
   readonly throttle: Throttle;
   readonly pool: FilePool;
+  readonly indexMemory: IndexMemory;
   readonly settings: StoreSettings;
 }

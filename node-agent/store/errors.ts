@@ -52,3 +52,13 @@ export class NoSuchDeploymentError extends Error {
     this.deployment = deployment;
   }
 }
+
+/** A page of the index is not what was written, or can't be read. */
+export class IndexDamageError extends Error {
+  readonly damage: Damage;
+  constructor(damage: Damage) {
+    super(`${damage.path} at ${damage.offset}: ${damage.what}`);
+    this.name = 'IndexDamageError';
+    this.damage = damage;
+  }
+}

@@ -7,15 +7,15 @@
  * stay in index and log until they are overwritten; what asks for live entries filters them (core/order.ts).
  */
 
-import { invariant } from '../../core/ports.js';
-import { ENTRY_BYTES, KIND_DATA, KIND_GENERATION, KIND_LOST, KIND_ZERO } from '../../core/record.js';
-import { type BlockIndex, emptyRecord } from './block-index.js';
+import { ENTRY_BYTES, KIND_DATA, KIND_GENERATION } from '../../core/record.js';
 import { type BatchHeader, HEADER_BYTES, ORDER_BYTES, readU64, tableBytes } from './format.js';
+import { emptyRecord, KIND_FORGOTTEN } from './paged/extents.js';
+import type { PagedIndex } from './paged/paged-index.js';
 import type { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
 
 export class Image {
-  readonly index: BlockIndex;
+  readonly index: PagedIndex;
   readonly #log: SegmentLog;
   lastEpoch = 0;
   lastSequence = 0;
@@ -26,12 +26,9 @@ export class Image {
   streamStart = { segment: 0, offset: 0 };
   /** Counts position records, so that what began before one is not taken for what came after. */
   positions = 0;
-  /** No order in the index has a lower epoch. */
-  lowestEpoch = Number.MAX_SAFE_INTEGER;
   readonly #record = emptyRecord();
-  readonly #previous = emptyRecord();
 
-  constructor(index: BlockIndex, log: SegmentLog) {
+  constructor(index: PagedIndex, log: SegmentLog) {
     this.index = index;
     this.#log = log;
   }
@@ -75,57 +72,22 @@ export class Image {
   /** Returns the bytes of payload that the entry has. */
   #applyEntry(table: Buffer, at: number, segment: Segment, payload: number, forget: boolean): number {
     const record = this.#record;
-    if (!forget && record.epoch < this.lowestEpoch) this.lowestEpoch = record.epoch;
     const block = readU64(table, at);
     const kind = table[at + 12]!;
-    if (kind === KIND_DATA) {
-      const storedLength = table.readUInt32LE(at + 16);
-      if (forget) {
-        if (this.index.remove(block, this.#previous)) this.#release();
-        return storedLength;
-      }
-      record.segment = segment.number;
-      record.offset = payload;
-      record.kind = KIND_DATA;
-      record.flags = table[at + 13]!;
-      record.storedLength = storedLength;
-      record.checksumLow = table.readUInt32LE(at + 24);
-      record.checksumHigh = table.readUInt32LE(at + 28);
-      if (this.index.replace(block, record, this.#previous)) this.#release();
-      segment.liveBlocks++;
-      segment.liveBytes += storedLength;
-      return storedLength;
-    }
-    if (kind === KIND_ZERO) {
-      const end = block + table.readUInt32LE(at + 8);
-      if (forget) {
-        for (let b = block; b < end; b++) if (this.index.remove(b, this.#previous)) this.#release();
-        return 0;
-      }
-      record.segment = record.offset = record.flags = record.storedLength = 0;
-      record.checksumLow = record.checksumHigh = 0;
-      record.kind = KIND_ZERO;
-      for (let b = block; b < end; b++) if (this.index.replace(b, record, this.#previous)) this.#release();
+    if (kind === KIND_GENERATION) {
+      if (block > this.generation) this.generation = block;
       return 0;
     }
-    if (kind === KIND_LOST) {
-      record.segment = record.offset = record.flags = record.storedLength = 0;
-      record.kind = KIND_LOST;
-      record.checksumLow = table.readUInt32LE(at + 24);
-      record.checksumHigh = table.readUInt32LE(at + 28);
-      if (this.index.replace(block, record, this.#previous)) this.#release();
-      return 0;
-    }
-    if (kind === KIND_GENERATION && block > this.generation) this.generation = block;
-    return 0;
-  }
-
-  /** The payload of `#previous` is not referred to any more. */
-  #release(): void {
-    const { kind, segment: number, storedLength } = this.#previous;
-    if (kind !== KIND_DATA) return;
-    const segment = this.#log.segments.get(number);
-    invariant(segment !== undefined, 'the index refers to segments that exist', () => `segment ${number}`);
-    this.#log.release(segment, storedLength);
+    const data = kind === KIND_DATA && !forget;
+    const storedLength = table.readUInt32LE(at + 16);
+    record.kind = forget ? KIND_FORGOTTEN : kind;
+    record.segment = data ? segment.number : 0;
+    record.offset = data ? payload : 0;
+    record.storedLength = data ? storedLength : 0;
+    record.flags = data ? table[at + 13]! : 0;
+    record.checksumLow = forget ? 0 : table.readUInt32LE(at + 24);
+    record.checksumHigh = forget ? 0 : table.readUInt32LE(at + 28);
+    this.index.put(block, table.readUInt32LE(at + 8), record);
+    return storedLength;
   }
 }

@@ -8,12 +8,14 @@ import type { BlockChecksums } from '../codec/index.js';
 import { BadBlocks } from './bad-blocks.js';
 import { BlockReader } from './block-reader.js';
 import { DATA_ROOT, Devices } from './devices.js';
-import { type Damage, StoreCorruptError } from './errors.js';
+import { type Damage, IndexDamageError, StoreCorruptError } from './errors.js';
 import { FilePool } from './file-pool.js';
 import { storeIdentity } from './format.js';
 import { Image } from './image.js';
 import { SegmentScanner } from './log-scanner.js';
-import { PackedIndex } from './packed-index.js';
+import { IndexMemory } from './paged/index-memory.js';
+import { PageFile } from './paged/page-file.js';
+import { PagedIndex } from './paged/paged-index.js';
 import { ReadOnlyDisk } from './read-only-disk.js';
 import { recover } from './recovery.js';
 import type { Segment } from './segment.js';
@@ -21,6 +23,9 @@ import { SegmentLog } from './segment-log.js';
 import { type CopyReport, type Superblock, SuperblockFile } from './superblock.js';
 
 const OPEN_FILES = 64;
+const INDEX_BYTES = 64 * 1024 * 1024;
+/** Pages of the index that are read at a time. */
+const LEAVES_AT_ONCE = 256;
 /** Damages of one deployment that are listed; more are counted. */
 const MAX_LISTED = 1000;
 
@@ -48,6 +53,7 @@ export interface DeploymentReport {
   readonly superblock?: Superblock;
   /** Undefined if the deployment would not open. */
   readonly contents?: {
+    /** Payloads that the index refers to. */
     readonly blocks: number;
     readonly lastEpoch: number;
     readonly lastSequence: number;
@@ -141,7 +147,7 @@ class Inspection {
 
   /** As the agent would, on a disk that nothing changes. */
   async #open(superblock: Superblock, deep: boolean): Promise<DeploymentReport['contents']> {
-    const { disk, bootId } = this.#options;
+    const { disk, clock, bootId } = this.#options;
     const identity = storeIdentity(superblock.volume, superblock.deployment);
     const checksums = this.#options.checksums(superblock.volume);
     const pool = new FilePool(disk, OPEN_FILES);
@@ -157,7 +163,15 @@ class Inspection {
       wants: () => {},
     });
     try {
-      const image = new Image(new PackedIndex(superblock.blocks), log);
+      const memory = new IndexMemory(INDEX_BYTES);
+      const index = new PagedIndex({
+        memory,
+        file: new PageFile({ disk, pool, directory: this.#directory, identity, cache: memory.part() }),
+        shrink: () => {},
+        refer: (segment, blocks, bytes) => log.refer(segment, blocks, bytes),
+        pause: () => new Promise((resolve) => clock.after(0, resolve)),
+      });
+      const image = new Image(index, log);
       const { replayedBatches, cutBytes, damages } = await recover({
         disk,
         devices: this.#devices,
@@ -169,6 +183,7 @@ class Inspection {
         log,
         image,
       });
+      await index.replaced((segment, blocks, bytes) => log.refer(segment, blocks, bytes));
       const segments = [...log.segments.values()];
       if (deep) {
         for (const segment of segments) await this.#scan(segment, pool, identity);
@@ -182,10 +197,11 @@ class Inspection {
           checksums,
           known,
         });
+        await this.#readIndex(index);
         await this.#read(image, reader, superblock.blockSize);
       } else for (const damage of damages) this.#note(damage);
       return {
-        blocks: image.index.size,
+        blocks: segments.reduce((blocks, { liveBlocks }) => blocks + liveBlocks, 0),
         lastEpoch: image.lastEpoch,
         lastSequence: image.lastSequence,
         floor: image.floor,
@@ -202,6 +218,7 @@ class Inspection {
       };
     } catch (error) {
       if (error instanceof StoreCorruptError) for (const damage of error.damages) this.#note(damage);
+      else if (error instanceof IndexDamageError) this.#note(error.damage);
       else if (error instanceof DiskError) this.#note({ path: error.path, offset: 0, what: error.message });
       else throw error;
       return undefined;
@@ -236,10 +253,15 @@ class Inspection {
     }
   }
 
+  /** Every page of the index, from the disk. Errors: IndexDamageError. */
+  async #readIndex(index: PagedIndex): Promise<void> {
+    for (let next = 0; next < Number.POSITIVE_INFINITY; ) ({ next } = await index.verify(next, LEAVES_AT_ONCE));
+  }
+
   async #read(image: Image, reader: BlockReader, blockSize: number): Promise<void> {
     const limit = Math.min(MAX_BATCH_ENTRIES, Math.floor(MAX_BATCH_PAYLOAD_BYTES / blockSize));
     for (let from = 0; ; ) {
-      const blocks = image.index.select(-1, from, limit);
+      const blocks = await image.index.select(from, limit, always, always);
       if (blocks.length === 0) return;
       from = blocks.at(-1)! + 1;
       try {
@@ -253,4 +275,8 @@ class Inspection {
       }
     }
   }
+}
+
+function always(): boolean {
+  return true;
 }

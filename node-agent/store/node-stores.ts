@@ -22,6 +22,7 @@ import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.j
 import { FilePool } from './file-pool.js';
 import { parseSegmentName } from './format.js';
 import { Maintenance } from './maintenance.js';
+import { IndexMemory } from './paged/index-memory.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 import { Throttle } from './throttle.js';
 
@@ -43,6 +44,7 @@ const DEFAULT_SETTINGS: StoreSettings = {
 };
 /** Segment files kept open, of all deployments together. */
 const DEFAULT_OPEN_FILES = 512;
+export const DEFAULT_INDEX_CACHE_BYTES = 64 * MIB;
 
 export interface NodeStoresOptions {
   readonly disk: Disk;
@@ -54,6 +56,8 @@ export interface NodeStoresOptions {
   /** Bytes of every data file system that stay free, default 1 GiB. */
   readonly reserveBytes?: number;
   readonly openFiles?: number;
+  /** Memory for the indexes of all deployments together, bytes, default 64 MiB. */
+  readonly indexCacheBytes?: number;
   readonly settings?: Partial<StoreSettings>;
   /** Told of stored blocks that do not match their checksums, found when nobody was reading them: another copy heals them. */
   readonly onBadBlocks?: (deployment: DeploymentId, blocks: readonly IndexedBlock[]) => void;
@@ -126,6 +130,7 @@ export class NodeStores {
         devices,
         throttle,
         pool: new FilePool(disk, options.openFiles ?? DEFAULT_OPEN_FILES),
+        indexMemory: new IndexMemory(options.indexCacheBytes ?? DEFAULT_INDEX_CACHE_BYTES),
         settings,
       };
       const stores = new NodeStores(options, environment, lock);
@@ -238,6 +243,7 @@ export class NodeStores {
       clean: true,
       durableBatch: 0,
       checkpoint: null,
+      damage: null,
       scrub: { next: 0, passes: 0 },
     };
     const index = emptiest(disk, devices.indexDirectories());

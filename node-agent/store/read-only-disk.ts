@@ -1,16 +1,28 @@
 /** A disk that nothing changes: what a store would write, cut or remove while it opens stays as it is. */
 
-import type { Disk, DiskFile } from '../../core/ports.js';
+import { type Disk, DiskError, type DiskFile } from '../../core/ports.js';
 
 export class ReadOnlyDisk implements Disk {
   readonly #disk: Disk;
+  /** Files that were made: they are in memory only. */
+  readonly #made = new Map<string, Buffer>();
+  readonly #gone = new Set<string>();
 
   constructor(disk: Disk) {
     this.#disk = disk;
   }
 
-  open(path: string): DiskFile {
-    const file = this.#disk.open(path, { create: false });
+  open(path: string, { create }: { create: boolean }): DiskFile {
+    if (this.#made.has(path)) return this.#memoryFile(path);
+    let file: DiskFile;
+    try {
+      if (this.#gone.has(path)) throw new DiskError('not-found', path, 'removed');
+      file = this.#disk.open(path, { create: false });
+    } catch (error) {
+      if (!create || !(error instanceof DiskError && error.code === 'not-found')) throw error;
+      this.#made.set(path, Buffer.alloc(0));
+      return this.#memoryFile(path);
+    }
     return {
       path,
       write: () => {},
@@ -25,6 +37,33 @@ export class ReadOnlyDisk implements Disk {
     };
   }
 
+  #memoryFile(path: string): DiskFile {
+    const read = (buffer: Uint8Array, position: number): number => {
+      const part = this.#made.get(path)!.subarray(position, position + buffer.length);
+      buffer.set(part);
+      return part.length;
+    };
+    return {
+      path,
+      write: (buffers, position) => {
+        const data = Buffer.concat(buffers);
+        const old = this.#made.get(path)!;
+        const bytes = Buffer.alloc(Math.max(old.length, position + data.length));
+        old.copy(bytes);
+        data.copy(bytes, position);
+        this.#made.set(path, bytes);
+      },
+      read,
+      readAsync: async (buffer, position) => read(buffer, position),
+      readCached: (buffer, position) => read(buffer, position) === buffer.length,
+      writeOut: async () => {},
+      sync: async () => {},
+      truncate: (size) => this.#made.set(path, Buffer.from(this.#made.get(path)!.subarray(0, size))),
+      size: () => this.#made.get(path)!.length,
+      close: () => {},
+    };
+  }
+
   list(directory: string): string[] {
     return this.#disk.list(directory);
   }
@@ -33,7 +72,10 @@ export class ReadOnlyDisk implements Disk {
 
   rename(): void {}
 
-  unlink(): void {}
+  /** For those who look through this disk. */
+  unlink(path: string): void {
+    this.#gone.add(path);
+  }
 
   async unlinkAsync(): Promise<void> {}
 

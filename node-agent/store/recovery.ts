@@ -9,11 +9,19 @@
 import { type Disk, DiskError } from '../../core/ports.js';
 import { readEntry } from '../../core/record.js';
 import type { BlockChecksums } from '../codec/index.js';
-import { emptyRecord } from './block-index.js';
 import { badEntries } from './block-reader.js';
-import { type CheckpointHead, readCheckpoint } from './checkpoint.js';
+import {
+  type Checkpoint,
+  CheckpointReader,
+  FORMAT,
+  type LogState,
+  type SegmentRow,
+  type Snapshot,
+} from './checkpoint.js';
+import { type Checkpoint1, Checkpoint1Reader, OldIndex } from './checkpoint-1.js';
+import { readChunks } from './chunks.js';
 import { DATA_ROOT, type Devices } from './devices.js';
-import { type Damage, StoreCorruptError } from './errors.js';
+import { type Damage, IndexDamageError, StoreCorruptError } from './errors.js';
 import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, parseSegmentName, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
 import { type ScannedBatch, SegmentScanner } from './log-scanner.js';
@@ -39,7 +47,38 @@ export interface RecoveryReport {
   readonly damages: readonly Damage[];
   readonly replayedBatches: number;
   readonly cutBytes: number;
+  /** What the checkpoint says of the log, and its snapshots. */
+  readonly state: LogState;
+  readonly snapshots: readonly Snapshot[];
+  /** The index was in an older format and is in pages now, which no checkpoint names yet. */
+  readonly upgraded: boolean;
 }
+
+type LoadedSegment = Omit<SegmentRow, 'device'>;
+
+interface Loaded {
+  readonly state: LogState;
+  readonly segments: readonly LoadedSegment[];
+  readonly snapshots: readonly Snapshot[];
+  readonly upgraded: boolean;
+}
+
+const BEGINNING = { segment: 0, offset: 0 };
+/** Of a deployment that had no checkpoint yet. */
+const NOTHING: Loaded = {
+  state: {
+    batch: 0,
+    start: BEGINNING,
+    lastEpoch: 0,
+    lastSequence: 0,
+    generation: 0,
+    floor: 1,
+    streamStart: BEGINNING,
+  },
+  segments: [],
+  snapshots: [],
+  upgraded: false,
+};
 
 interface SegmentFile {
   readonly segment: Segment;
@@ -66,16 +105,18 @@ class Recovery {
     const { log, superblock } = this.#options;
     this.#checkDevices();
     const files = this.#listSegments();
-    const head = await this.#loadCheckpoint(files);
-    log.lastBatch = head.batch;
-    const behind = [...files.values()].filter(({ segment }) => segment.number >= head.start.segment);
+    const loaded = await this.#loadCheckpoint(files);
+    const { state, snapshots, upgraded } = loaded;
+    log.lastBatch = state.batch;
+    const behind = [...files.values()].filter(({ segment }) => segment.number >= state.start.segment);
     for (const { segment } of files.values()) {
-      if (segment.number < head.start.segment && !log.segments.has(segment.number)) await this.#unlink(segment);
+      if (segment.number < state.start.segment && !log.segments.has(segment.number)) await this.#unlink(segment);
     }
-    await this.#replay(behind, head);
-    log.deadBytes = log.dead().reduce((bytes, segment) => bytes + segment.size, 0);
+    await this.#replay(behind, loaded);
+    log.countDead();
     log.durableBatch = Math.min(log.lastBatch, superblock.durableBatch);
-    return { damages: this.#damages, replayedBatches: this.#replayed, cutBytes: this.#cutBytes };
+    const [damages, replayedBatches, cutBytes] = [this.#damages, this.#replayed, this.#cutBytes];
+    return { damages, replayedBatches, cutBytes, state, snapshots, upgraded };
   }
 
   #fail(damage: Damage): never {
@@ -111,73 +152,72 @@ class Recovery {
     return new Map(found.map((file) => [file.segment.number, file]));
   }
 
-  async #loadCheckpoint(files: Map<number, SegmentFile>): Promise<CheckpointHead> {
-    const { disk, identity, superblock, checkpointPath, image, log } = this.#options;
-    const { checkpoint } = superblock;
-    if (checkpoint === null) {
-      const start = { segment: 0, offset: 0 };
-      return {
-        batch: 0,
-        start,
-        lastEpoch: 0,
-        lastSequence: 0,
-        generation: 0,
-        floor: 1,
-        streamStart: start,
-        segments: [],
-      };
-    }
-    const previous = emptyRecord();
-    const live = new Map<number, { blocks: number; bytes: number; end: number }>();
-    const path = checkpointPath(checkpoint.number);
-    const options = { disk, path, identity, number: checkpoint.number };
-    const head = await readCheckpoint(options, checkpoint.bytes, (block, record) => {
-      image.index.replace(block, record, previous);
-      image.lowestEpoch = Math.min(image.lowestEpoch, record.epoch);
-      if (record.storedLength === 0) return;
-      const count = live.get(record.segment) ?? { blocks: 0, bytes: 0, end: 0 };
-      count.blocks++;
-      count.bytes += record.storedLength;
-      count.end = Math.max(count.end, record.offset + record.storedLength);
-      live.set(record.segment, count);
-    });
-    if ('what' in head) return this.#fail(head);
-    for (const row of head.segments) this.#adopt(row, files.get(row.number), head);
-    for (const [number, { blocks, bytes, end }] of live) {
-      const file = files.get(number);
-      if (file === undefined || file.size < end) {
-        this.#fail({
-          path: file?.segment.path ?? `segment ${number}`,
-          offset: end,
-          what: 'segment missing or cut short',
-        });
-      }
-      file.segment.liveBlocks = blocks;
-      file.segment.liveBytes = bytes;
-    }
-    image.lastEpoch = head.lastEpoch;
-    image.lastSequence = head.lastSequence;
-    image.generation = head.generation;
-    image.floor = head.floor;
-    image.streamStart = head.streamStart;
-    log.nextSegment = Math.max(log.nextSegment, head.start.segment);
-    return head;
+  async #loadCheckpoint(files: Map<number, SegmentFile>): Promise<Loaded> {
+    const { superblock, image, log } = this.#options;
+    if (superblock.damage !== null) this.#fail(superblock.damage);
+    const loaded = superblock.checkpoint === null ? NOTHING : await this.#readCheckpoint(superblock.checkpoint);
+    for (const row of loaded.segments) this.#adopt(row, files.get(row.number), loaded);
+    const { state } = loaded;
+    image.lastEpoch = state.lastEpoch;
+    image.lastSequence = state.lastSequence;
+    image.generation = state.generation;
+    image.floor = state.floor;
+    image.streamStart = state.streamStart;
+    log.nextSegment = Math.max(log.nextSegment, state.start.segment);
+    return loaded;
   }
 
-  /** A segment of the checkpoint's table that the replay does not begin in. One that is gone had been emptied. */
-  #adopt(row: CheckpointHead['segments'][number], file: SegmentFile | undefined, head: CheckpointHead): void {
-    if (file === undefined || row.number >= head.start.segment) return;
+  async #readCheckpoint({ number, bytes }: NonNullable<Superblock['checkpoint']>): Promise<Loaded> {
+    const { disk, identity, checkpointPath, image } = this.#options;
+    const { file } = image.index;
+    const path = checkpointPath(number);
+    let old!: OldIndex;
+    const read = await readChunks<Checkpoint | Checkpoint1>({ disk, path, identity, number }, bytes, (format) => {
+      if (format === FORMAT) return new CheckpointReader();
+      if (format !== 1) return undefined;
+      old = new OldIndex(file, number);
+      return new Checkpoint1Reader((block, record) => old.put(block, record));
+    });
+    if ('what' in read) this.#fail(read);
+    if ('format' in read) {
+      image.index.publish(old.finish(), false);
+      return { state: read, segments: old.segments(read.segments), snapshots: [], upgraded: true };
+    }
+    file.slots = read.slots;
+    image.index.publish(read.root, false);
+    try {
+      if (read.root !== undefined) await file.load(read.root);
+    } catch (error) {
+      if (error instanceof IndexDamageError) this.#fail(error.damage);
+      throw error;
+    }
+    return { state: read, segments: read.segments, snapshots: read.snapshots, upgraded: false };
+  }
+
+  /** A segment of the checkpoint's table. One that is gone had been emptied, unless something refers to it. */
+  #adopt(row: LoadedSegment, file: SegmentFile | undefined, { state }: Loaded): void {
+    const referred = row.blocks > 0 || row.heldBlocks > 0;
+    if (referred && (file === undefined || file.size < row.size)) {
+      const path = file?.segment.path ?? `segment ${row.number}`;
+      this.#fail({ path, offset: row.size, what: 'segment missing or cut short' });
+    }
+    if (file === undefined) return;
     const { segment } = file;
+    segment.liveBlocks = segment.indexedBlocks = row.blocks;
+    segment.liveBytes = segment.indexedBytes = row.bytes;
+    segment.heldBlocks = row.heldBlocks;
+    segment.heldBytes = row.heldBytes;
+    if (row.number >= state.start.segment) return;
     segment.size = row.size;
     segment.lastSequence = row.lastSequence;
     this.#options.log.adopt(segment);
   }
 
   /** Follows the batches' numbers; a segment without any is one that nothing could be written to. */
-  async #replay(files: readonly SegmentFile[], head: CheckpointHead): Promise<void> {
+  async #replay(files: readonly SegmentFile[], loaded: Loaded): Promise<void> {
     let current: SegmentFile | undefined;
     let rest = files;
-    const { start } = head;
+    const { start } = loaded.state;
     if (files[0]?.segment.number === start.segment) {
       current = files[0];
       rest = files.slice(1);
@@ -188,7 +228,7 @@ class Recovery {
           what: 'segment shorter than its checkpoint says',
         });
       }
-      this.#enter(current.segment, start.offset, head);
+      this.#enter(current.segment, start.offset, loaded);
     } else if (start.offset > 0) {
       this.#fail({ path: `segment ${start.segment}`, offset: 0, what: 'segment missing' });
     }
@@ -196,16 +236,16 @@ class Recovery {
       const problem = current === undefined ? 'segment missing' : await this.#replaySegment(current, rest);
       const next = await this.#continuation(rest);
       if (next < 0) return this.#endOfLog(current, rest, problem);
-      for (const { segment } of rest.slice(0, next + 1)) this.#enter(segment, 0, head);
+      for (const { segment } of rest.slice(0, next + 1)) this.#enter(segment, 0, loaded);
       current = rest[next]!;
       rest = rest.slice(next + 1);
     }
   }
 
-  #enter(segment: Segment, size: number, head: CheckpointHead): void {
+  #enter(segment: Segment, size: number, { segments }: Loaded): void {
     const { log } = this.#options;
     segment.size = size;
-    segment.lastSequence = head.segments.find((row) => row.number === segment.number)?.lastSequence ?? 0;
+    segment.lastSequence = segments.find((row) => row.number === segment.number)?.lastSequence ?? 0;
     log.adopt(segment);
     log.distrust(segment);
   }

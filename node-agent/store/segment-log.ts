@@ -132,7 +132,7 @@ export class SegmentLog {
 
   /** The next batch opens a new segment. */
   seal(): void {
-    if (this.active?.liveBlocks === 0) this.deadBytes += this.active.size;
+    if (this.active?.dead === true) this.deadBytes += this.active.size;
     if (this.#activeFile !== undefined) this.#options.pool.release(this.#activeFile);
     if (this.active !== undefined && !this.#unsynced.has(this.active)) this.#closeForGood(this.active);
     this.#activeFile = undefined;
@@ -147,16 +147,23 @@ export class SegmentLog {
     this.#count(segment.device, segment.size);
   }
 
-  /** A payload of the segment is not referred to any more. */
-  release(segment: Segment, bytes: number): void {
-    segment.liveBlocks--;
-    segment.liveBytes -= bytes;
-    if (segment.liveBlocks === 0 && segment !== this.active) this.deadBytes += segment.size;
+  /** The index refers to so many payloads more, or less, of a segment. */
+  refer(number: number, blocks: number, bytes: number): void {
+    const segment = this.segments.get(number);
+    invariant(segment !== undefined, 'the index refers to segments that exist', () => `segment ${number}`);
+    segment.liveBlocks += blocks;
+    segment.liveBytes += bytes;
+    if (blocks < 0 && segment.dead && segment !== this.active) this.deadBytes += segment.size;
   }
 
-  /** Sealed segments without live blocks. */
+  /** Sealed segments that nothing refers to. */
   dead(): Segment[] {
-    return [...this.segments.values()].filter((segment) => segment.liveBlocks === 0 && segment !== this.active);
+    return [...this.segments.values()].filter((segment) => segment.dead && segment !== this.active);
+  }
+
+  /** References have changed in another way than by `refer`. */
+  countDead(): void {
+    this.deadBytes = this.dead().reduce((bytes, segment) => bytes + segment.size, 0);
   }
 
   /** Recovery goes on writing to this segment, which has been cut behind its last whole batch. */
@@ -218,7 +225,7 @@ export class SegmentLog {
   /** Removes a sealed segment that nothing refers to, neither in memory nor in the last durable checkpoint. */
   async remove(segment: Segment): Promise<void> {
     const { disk, pool } = this.#options;
-    invariant(segment !== this.active && segment.liveBlocks === 0, 'only dead segments go', () => segment.path);
+    invariant(segment !== this.active && segment.dead, 'only dead segments go', () => segment.path);
     this.segments.delete(segment.number);
     pool.forget(segment.path);
     this.deadBytes -= segment.size;

@@ -17,9 +17,18 @@ export class Segment {
   readonly path: string;
   /** End of its last whole batch. */
   size = 0;
-  /** Blocks whose current payload is in it. */
+  /**
+   * Payloads in it that the index refers to, in pages or in memory. What a write has replaced in the pages is counted
+   * until a checkpoint finds it.
+   */
   liveBlocks = 0;
   liveBytes = 0;
+  /** Of these, what the pages of the index refer to. */
+  indexedBlocks = 0;
+  indexedBytes = 0;
+  /** Payloads in it that only snapshots refer to. */
+  heldBlocks = 0;
+  heldBytes = 0;
   /** Last order's sequence of the stream's present part, 0 if it has none of it. */
   lastSequence = 0;
   #marks: Mark[] = [];
@@ -28,6 +37,11 @@ export class Segment {
     this.number = number;
     this.device = device;
     this.path = `${device.path}/${segmentName(inode, number)}`;
+  }
+
+  /** Nothing refers to it any more. */
+  get dead(): boolean {
+    return this.liveBlocks === 0 && this.heldBlocks === 0;
   }
 
   /** A stream batch at `offset` that ends with `last`. */

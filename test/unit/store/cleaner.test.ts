@@ -24,7 +24,7 @@ import {
 const SEGMENT_BYTES = 64 * 1024;
 const SETTINGS = {
   segmentBytes: SEGMENT_BYTES,
-  reclaimBytes: SEGMENT_BYTES,
+  reclaimBytes: SEGMENT_BYTES / 2,
   garbageBytes: 2 * SEGMENT_BYTES,
   cleanBytesPerSecond: Number.POSITIVE_INFINITY,
 };
@@ -49,12 +49,23 @@ function write(store: LocalDeploymentStore, ...entries: TestEntry[]): void {
   store.append({ epoch: epoch(1), firstSequence, batch: batchOf(...entries) });
 }
 
+/** Checkpoints that are under way come to their end. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 60; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Until there is nothing left to clean; the space comes back meanwhile. */
 async function clean(store: LocalDeploymentStore): Promise<number> {
   let turns = 0;
-  while (await store.clean(new Pace(instantClock))) {
-    turns++;
-    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  for (let last = false; ; last = true) {
+    while (await store.clean(new Pace(instantClock))) {
+      last = false;
+      turns++;
+      await settle();
+    }
+    if (last) break;
+    // A checkpoint may have found more garbage.
+    await settle();
   }
   return turns;
 }
@@ -97,7 +108,8 @@ describe('cleaning', () => {
   });
 
   it('is bounded under endless scattered overwrites, and so are the bytes that it copies', async () => {
-    const { store } = await bench();
+    // What an overwrite leaves behind is known at the next checkpoint.
+    const { store } = await bench({ checkpointBytes: 2 * SEGMENT_BYTES });
     const random = seeded(9);
     let written = 0;
     for (let i = 0; i < BLOCKS; i++) write(store, data(i, 0, 4096));
@@ -106,7 +118,7 @@ describe('cleaning', () => {
         write(store, data(Math.floor(random.next() * BLOCKS), round, 4096));
       }
       await clean(store);
-      expect(store.usedBytes).toBeLessThanOrEqual(1.5 * BLOCKS * 4200 + 5 * SEGMENT_BYTES);
+      expect(store.usedBytes).toBeLessThanOrEqual(1.5 * BLOCKS * 4200 + 7 * SEGMENT_BYTES);
     }
     expect(store.cleaned.copiedBytes).toBeLessThan(2 * written);
   });

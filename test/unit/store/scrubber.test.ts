@@ -115,7 +115,7 @@ describe('a scrub', () => {
     const store = await again.open(DEPLOYMENT);
     const checkpoints = () => sim.files().filter((name) => name.includes('checkpoint'));
     const [before] = checkpoints();
-    sim.damage(before!, 500, (byte) => byte ^ 1);
+    sim.damage(before!, 100, (byte) => byte ^ 1);
     await pass(store);
     for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
     expect(checkpoints()).toHaveLength(1);

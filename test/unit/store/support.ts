@@ -139,3 +139,9 @@ export const newDeployment = {
 export function lookUp(store: DeploymentStore, number: number): Promise<IndexedBlock | undefined> {
   return store.look([block(number)], (lookup) => lookup(block(number)));
 }
+
+/** Appends to the stream behind what is there. */
+export function writeTo(store: DeploymentStore, ...entries: TestEntry[]): void {
+  const firstSequence = sequence(store.last.sequence + 1);
+  store.append({ epoch: epoch(Math.max(1, store.last.epoch)), firstSequence, batch: batchOf(...entries) });
+}

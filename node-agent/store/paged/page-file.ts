@@ -1,0 +1,143 @@
+/** The file `pages` of a deployment: pages in slots, read one by one and kept in memory, written in runs. */
+
+import { type Disk, DiskError } from '../../../core/ports.js';
+import { type Damage, IndexDamageError } from '../errors.js';
+import type { FilePool, PooledFile } from '../file-pool.js';
+import type { StoreIdentity } from '../format.js';
+import type { PageCache } from './index-memory.js';
+import { decodePage, encodePage, PAGE_BYTES, Page, type PagePointer, type Rows } from './page.js';
+import { Slots } from './slots.js';
+
+/** Pages that are written at once if they lie side by side. */
+const RUN_PAGES = 64;
+
+export interface PageFileOptions {
+  readonly disk: Disk;
+  readonly pool: FilePool;
+  readonly directory: string;
+  readonly identity: StoreIdentity;
+  readonly cache: PageCache;
+}
+
+export class PageFile {
+  readonly path: string;
+  readonly #options: PageFileOptions;
+  slots = new Slots();
+  #run: Buffer[] = [];
+  #runSlot = 0;
+  #exists = false;
+
+  constructor(options: PageFileOptions) {
+    this.#options = options;
+    this.path = `${options.directory}/pages`;
+  }
+
+  /** If it is in memory. */
+  cached({ slot, checkpoint }: PagePointer): Page | undefined {
+    return this.#options.cache.get(slot, checkpoint);
+  }
+
+  isCached({ slot }: PagePointer): boolean {
+    return this.#options.cache.has(slot);
+  }
+
+  /** Reads the page, and keeps it in memory. Errors: IndexDamageError. */
+  async load(pointer: PagePointer): Promise<Page> {
+    const page = this.cached(pointer) ?? (await this.read(pointer));
+    if (!this.isCached(pointer)) this.#options.cache.put(pointer.slot, page);
+    return page;
+  }
+
+  /** Reads the page from the file. Errors: IndexDamageError. */
+  async read(pointer: PagePointer): Promise<Page> {
+    const offset = pointer.slot * PAGE_BYTES;
+    const bytes = Buffer.allocUnsafeSlow(PAGE_BYTES);
+    let pooled: PooledFile | undefined;
+    try {
+      pooled = this.#options.pool.acquire(this.path);
+      const count = await pooled.file.readAsync(bytes, offset);
+      const page = decodePage(bytes.subarray(0, count), this.#options.identity, pointer);
+      if (typeof page !== 'string') return page;
+      throw new IndexDamageError(this.#damage(offset, page));
+    } catch (error) {
+      if (error instanceof DiskError) throw new IndexDamageError(this.#damage(offset, error.message));
+      throw error;
+    } finally {
+      if (pooled !== undefined) this.#options.pool.release(pooled);
+    }
+  }
+
+  #damage(offset: number, what: string): Damage {
+    return { path: this.path, offset, what };
+  }
+
+  /** Writes a page of the rows [from, to) into a free slot, in the page cache at the latest when `sync` is called. */
+  write(rows: Rows, from: number, to: number, checkpoint: number, keep: boolean): PagePointer {
+    const slot = this.slots.take();
+    const bytes = encodePage(rows, from, to, this.#options.identity, slot, checkpoint);
+    if (slot !== this.#runSlot + this.#run.length || this.#run.length >= RUN_PAGES) this.flush();
+    if (this.#run.length === 0) this.#runSlot = slot;
+    this.#run.push(bytes);
+    if (keep) this.#options.cache.put(slot, new Page(bytes));
+    return { slot, checkpoint, level: rows.level };
+  }
+
+  /** Hands what was written to the disk. Errors: DiskError 'no-space' and others. */
+  flush(): void {
+    const run = this.#run;
+    if (run.length === 0) return;
+    this.#run = [];
+    const pooled = this.#options.pool.acquire(this.path, { create: true });
+    try {
+      pooled.file.write(run, this.#runSlot * PAGE_BYTES);
+    } finally {
+      this.#options.pool.release(pooled);
+    }
+  }
+
+  /** What was written is durable when it resolves. */
+  async sync(): Promise<void> {
+    this.flush();
+    const { disk, pool, directory } = this.#options;
+    const pooled = pool.acquire(this.path, { create: true });
+    try {
+      await pooled.file.sync();
+      if (!this.#exists) await disk.syncDirectory(directory);
+      this.#exists = true;
+    } finally {
+      pool.release(pooled);
+    }
+  }
+
+  /** What a failed checkpoint was about to write is not wanted any more. */
+  discard(): void {
+    this.#run = [];
+  }
+
+  /** Begins anew: nothing of the file is wanted. */
+  reset(): void {
+    const { disk, pool } = this.#options;
+    pool.forget(this.path);
+    try {
+      disk.unlink(this.path);
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
+    }
+  }
+
+  /** Cuts off what lies behind the last slot in use. */
+  trim(): void {
+    const { pool } = this.#options;
+    const pooled = pool.acquire(this.path, { create: true });
+    try {
+      if (pooled.file.size() > this.slots.length * PAGE_BYTES) pooled.file.truncate(this.slots.length * PAGE_BYTES);
+    } finally {
+      pool.release(pooled);
+    }
+  }
+
+  close(): void {
+    this.#options.pool.forget(this.path);
+    this.#options.cache.clear();
+  }
+}
