@@ -24,13 +24,13 @@ export class SmallDisk {
   constructor(mountPoint: string, type: SmallDiskType, sizeBytes: number) {
     this.mountPoint = mountPoint;
     this.#image = `${mountPoint}.${type}`;
+    mkdirSync(mountPoint, { recursive: true });
     const file = openSync(this.#image, 'w');
     ftruncateSync(file, sizeBytes);
     closeSync(file);
     const [program, ...args] = MAKE[type];
     try {
       command(program!, ...args, this.#image);
-      mkdirSync(mountPoint, { recursive: true });
       command('mount', '-o', 'loop', this.#image, mountPoint);
     } catch (error) {
       rmSync(this.#image, { force: true });
