@@ -104,7 +104,7 @@ export interface NetworkSources extends VolumeNames {
 export function registerNetworkMetrics(registry: Registry, sources: NetworkSources): void {
   const metrics = new VolumeMetrics(registry, sources, 'presentation', sources.network);
   for (const kind of ['read', 'write'] as const) {
-    const of = `${kind}s from a primary on another node`;
+    const of = `${kind}s by a primary on another node`;
     metrics.counter(`network_${kind}_total`, `${of} that were answered`, ({ stats }) => stats[kind].operations);
     metrics.counter(
       `network_${kind}_bytes_total`,

@@ -11,6 +11,8 @@ export interface CopyState extends OfVolume {
   readonly counters: ReplicationCounters;
   /** Writes that the slowest copy in sync has not confirmed yet; undefined where this copy is not the primary. */
   readonly lag: number | undefined;
+  /** Undefined where this copy is not the primary. */
+  readonly replicas: { readonly ready: number; readonly wanted: number } | undefined;
 }
 
 export interface ReplicationSources extends VolumeNames {
@@ -58,6 +60,12 @@ export function registerReplicationMetrics(registry: Registry, sources: Replicat
     'replication_lag_writes',
     'writes that the slowest copy in sync has not confirmed to this primary yet',
     ({ lag }) => lag,
+  );
+  metrics.gauge('replicas_ready', 'replicas in sync with this primary', ({ replicas }) => replicas?.ready);
+  metrics.gauge(
+    'replicas_wanted',
+    'replicas that the volume of this primary is to have',
+    ({ replicas }) => replicas?.wanted,
   );
   for (const [name, [help, read]] of Object.entries(COUNTERS)) {
     metrics.counter(`replication_${name}`, help, ({ counters }) => read(counters));

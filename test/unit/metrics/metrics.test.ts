@@ -68,6 +68,8 @@ describe('metrics', () => {
     [`storageos_volume_capacity_bytes${labels('deployment')} ${volume.sizeBytes}`],
     [`storageos_volume_replication_lag_writes${labels('deployment')} 3`],
     [`storageos_volume_replication_activations_total${labels('deployment')} 2`],
+    [`storageos_volume_replicas_ready${labels('deployment')} 1`],
+    [`storageos_volume_replicas_wanted${labels('deployment')} 2`],
     [`storageos_volume_sync_blocks_done${labels('deployment')} 2`],
     [`storageos_volume_backend_write_bytes_total${labels('deployment')} 4`],
     [`storageos_volume_scrub_progress_ratio${labels('deployment')} 0.5`],

@@ -1,4 +1,4 @@
-/** The reference of metrics is what the registry says. After a change of metrics: `npx vitest run -u` with this file. */
+/** The reference of metrics is what the registry says. After a change of metrics: `npx vitest run test/unit/metrics/reference.test.ts --update`. */
 
 import { fileURLToPath } from 'node:url';
 import { Registry } from 'prom-client';

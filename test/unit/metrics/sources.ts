@@ -40,7 +40,15 @@ export function metricSources(patch: Partial<MetricSources> = {}): MetricSources
     namespaceName: () => 'default',
     attached: () => [{ volume: volume.id, stats: newFrontendStats() }],
     network: () => [],
-    copies: () => [{ volume: volume.id, status, counters: { ...newCounters(), activations: 2 }, lag: 3 }],
+    copies: () => [
+      {
+        volume: volume.id,
+        status,
+        counters: { ...newCounters(), activations: 2 },
+        lag: 3,
+        replicas: { ready: 1, wanted: 2 },
+      },
+    ],
     backends: () => [{ volume: volume.id, stats: { reads: 1, readBytes: 2, writes: 3, writtenBytes: 4 } }],
     disk: { syncs: new LatencyHistogram() },
     capacity: () => ({ totalBytes: 1000, freeBytes: 400, availableBytes: 300, reservedBytes: 100 }),
