@@ -146,6 +146,8 @@ describe('npm start', () => {
     const volumes = await runCommandLine('cli/main.js', ['get', 'volumes'], { env });
     expect(volumes.output).toMatch(/^default\s+demo\s+1\.0 GiB\s+node\d \(online\)\s+node1\s/m);
     expect(volumes.code).toBe(0);
+    const licence = await runCommandLine('cli/main.js', ['get', 'licence'], { env });
+    expect(licence.output).toMatch(/^Kind:\s+developer$/m);
     const wrong = { ...env, STORAGEOS_PASSWORD: 'something else', STORAGEOS_NO_AUTH_CACHE: 'true' };
     expect((await runCommandLine('cli/main.js', ['get', 'volumes'], { env: wrong })).code).not.toBe(0);
   });

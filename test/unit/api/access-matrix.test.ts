@@ -1,13 +1,13 @@
 /** Every endpoint × everybody who may call it. An endpoint that the table does not know fails. */
 
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { PolicySpec } from '../../../core/domain.js';
 import type { NamespaceId, UserId } from '../../../core/types.js';
 import { ROUTES } from '../../../node-agent/api/routes/index.js';
-import { TestEtcd } from '../../setup/etcd.js';
 import { aNamespace, aPolicyGroup, aUser } from '../../setup/records.js';
-import { type Fixture, startFixture } from './fixture.js';
+import type { Fixture } from './fixture.js';
+import { useApi } from './use-api.js';
 
 /**
  * Who calls. `nobody`: logged in, no policy. `reader`, `writer`: volumes of namespace `apps`. `other`: everything in
@@ -104,14 +104,12 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   recoverVolume: { apps: ['admin'], default: ['admin'] },
 };
 
-let etcd: TestEtcd;
 let api: Fixture;
 let apps: string;
 const users = new Map<Caller, UserId>();
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-  api = await startFixture(etcd);
+useApi('file', async (given) => {
+  api = given;
   const [inApps, elsewhere] = [aNamespace({ name: 'apps' }), aNamespace({ name: 'elsewhere' })];
   for (const namespace of [inApps, elsewhere]) await api.state.createNamespace(namespace);
   apps = inApps.id;
@@ -131,11 +129,6 @@ beforeAll(async () => {
     users.set(caller, user.id);
     await api.state.accounts.create(user);
   }
-});
-
-afterAll(async () => {
-  api?.close();
-  await etcd?.destroy();
 });
 
 async function headersOf(caller: Caller): Promise<Record<string, string>> {

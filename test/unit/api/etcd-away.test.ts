@@ -1,12 +1,11 @@
 /** Every endpoint while etcd is stopped: what is only looked at is shown as it was last seen, nothing is changed. */
 
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ROUTES } from '../../../node-agent/api/routes/index.js';
-import { TestEtcd } from '../../setup/etcd.js';
 import { aPolicyGroup, aUser } from '../../setup/records.js';
-import { ADMIN, type Fixture, startFixture } from './fixture.js';
+import { ADMIN, type Fixture } from './fixture.js';
+import { useApi } from './use-api.js';
 
-let etcd: TestEtcd;
 let api: Fixture;
 /** Ids for the paths, by what comes before the parameter. */
 let ids: Readonly<Record<string, string>>;
@@ -15,9 +14,8 @@ const RESTRICTED = ROUTES.flatMap((route) =>
   route.access === 'public' ? [] : [{ route, access: route.access, name: route.operationId }],
 );
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-  api = await startFixture(etcd);
+useApi('file', async (given, etcd) => {
+  api = given;
   const group = aPolicyGroup({ specs: [{ namespaceID: '*', resourceType: 'volume', readOnly: true }] });
   await api.state.policies.create(group);
   const reader = aUser({ groups: [group.id] });
@@ -39,11 +37,6 @@ beforeAll(async () => {
   await etcd.down();
   await vi.waitUntil(() => !api.state.reachable, { timeout: 10_000 });
 });
-afterAll(async () => {
-  api?.close();
-  await etcd?.destroy();
-});
-
 const concrete = (path: string) =>
   path.replaceAll(/([a-z-]+)\/\{\w+\}/g, (_, kind) => `${kind}/${ids[kind] ?? api.nodes[0]}`);
 

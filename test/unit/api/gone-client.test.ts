@@ -1,28 +1,20 @@
 import { request } from 'node:http';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { DomainError } from '../../../core/errors.js';
 import { type ApiServer, listen } from '../../../node-agent/api/server.js';
-import { TestEtcd } from '../../setup/etcd.js';
-import { ADMIN, type Fixture, startFixture } from './fixture.js';
+import { ADMIN, type Fixture } from './fixture.js';
+import { useApi } from './use-api.js';
 
-let etcd: TestEtcd;
 let api: Fixture;
 let server: ApiServer;
 let token: string;
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-});
-afterAll(() => etcd?.destroy());
-beforeEach(async () => {
-  api = await startFixture(etcd);
+useApi('test', async (given) => {
+  api = given;
   server = await listen(api.app, { host: '127.0.0.1', port: 0 });
   token = await api.login(ADMIN.username, ADMIN.password);
 });
-afterEach(async () => {
-  await server.close();
-  api.close();
-});
+afterEach(() => server.close());
 
 /** Holds the controller's next provisioning until `release`. */
 function hold() {

@@ -1,27 +1,18 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import type { LicenceTerms } from '../../../core/licence.js';
 import { signLicence } from '../../../node-agent/licence/text.js';
-import { TestEtcd } from '../../setup/etcd.js';
-import { type Fixture, licenceKeys, startFixture } from './fixture.js';
+import { type Fixture, licenceKeys } from './fixture.js';
+import { useApi } from './use-api.js';
 
 const GIB = 2 ** 30;
 const DAY_MS = 24 * 3_600_000;
 
-let etcd: TestEtcd;
 let api: Fixture;
 let clusterID: string;
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-});
-afterAll(async () => {
-  api?.close();
-  await etcd?.destroy();
-});
-beforeEach(async () => {
-  api?.close();
-  api = await startFixture(etcd);
+useApi('test', async (given) => {
+  api = given;
   clusterID = (await api.state.cluster()).value.id;
 });
 

@@ -1,12 +1,12 @@
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { LoginGuard, NAME_LIMITS } from '../../../node-agent/api/login-guard.js';
 import { KEY_SECONDS, SESSION_SECONDS, TokenService } from '../../../node-agent/api/tokens.js';
 import { systemRandom } from '../../../node-agent/clock.js';
 import { deriveKey } from '../../../node-agent/keys/index.js';
-import { TestEtcd } from '../../setup/etcd.js';
 import { aUser } from '../../setup/records.js';
-import { ADMIN, type Fixture, SECRET, startFixture } from './fixture.js';
+import { ADMIN, type Fixture, SECRET } from './fixture.js';
+import { useApi } from './use-api.js';
 
 const NOW = Date.parse('2026-01-02T03:59:58Z');
 const user = aUser({ sessionGeneration: 3 });
@@ -68,19 +68,10 @@ describe('tokens', () => {
 });
 
 describe('sessions', () => {
-  let etcd: TestEtcd;
   let api: Fixture;
 
-  beforeAll(async () => {
-    etcd = await TestEtcd.start();
-  });
-  afterAll(async () => {
-    api?.close();
-    await etcd?.destroy();
-  });
-  beforeEach(async () => {
-    api?.close();
-    api = await startFixture(etcd);
+  useApi('test', (given) => {
+    api = given;
   });
 
   const self = async (token: string) =>

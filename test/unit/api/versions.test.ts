@@ -1,24 +1,18 @@
 /** `version` guards every object that can be changed: of any number of writers that saw the same one, one wins. */
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { UserId } from '../../../core/types.js';
 import { signLicence } from '../../../node-agent/licence/text.js';
-import { TestEtcd } from '../../setup/etcd.js';
 import { aPolicyGroup } from '../../setup/records.js';
-import { type Fixture, licenceKeys, startFixture } from './fixture.js';
+import { type Fixture, licenceKeys } from './fixture.js';
+import { useApi } from './use-api.js';
 
 const WRITERS = 100;
 
-let etcd: TestEtcd;
 let api: Fixture;
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-  api = await startFixture(etcd);
-});
-afterAll(async () => {
-  api?.close();
-  await etcd?.destroy();
+useApi('file', (given) => {
+  api = given;
 });
 
 interface Subject {
