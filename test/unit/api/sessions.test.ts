@@ -128,7 +128,8 @@ describe('sessions', () => {
       for (let i = 0; i < NAME_LIMITS.burst / 3 + 1; i++) {
         answers.push(await api.request('POST', '/auth/login', { username, password: `guess number ${i}` }, {}));
       }
-      return answers.map(({ status, body }) => [status, body.error]);
+      // How long is left depends on how fast this goes.
+      return answers.map(({ status, body }) => [status, body.error.replace(/\d+ s/, '… s')]);
     };
     const known = await outcomes('eva');
     expect(known.map(([status]) => status)).toEqual([...Array.from({ length: NAME_LIMITS.burst / 3 }, () => 401), 429]);
