@@ -6,6 +6,12 @@ import type { ErrorCode } from '../core/errors.js';
 const NODE_UNAVAILABLE: ErrorCode = 'node-unavailable';
 
 /**
+ * The server hands tasks to polls of a node that was cut off for as long as it does not know that: what shows no sign
+ * of life (activities/heartbeat.ts) for this time is given to another one.
+ */
+const TAKEN_AND_LOST = '1500ms';
+
+/**
  * Reads and writes etcd, asks nodes for their status. That a node is away is an answer, which the user is to hear
  * at once: until it is back, other commands would wait behind this one.
  */
@@ -23,12 +29,14 @@ export const RECORDS: ActivityOptions = {
 /** The volume's loop looks again anyway. Short: the node that took it may have been cut off at this moment. */
 export const LOOK: ActivityOptions = {
   startToCloseTimeout: '5s',
-  retry: { maximumAttempts: 2, initialInterval: '200ms' },
+  heartbeatTimeout: TAKEN_AND_LOST,
+  retry: { maximumAttempts: 3, initialInterval: '100ms' },
 };
 
 /** Steps of a failover: users wait for them. */
 export const FAILOVER: ActivityOptions = {
   startToCloseTimeout: '5s',
+  heartbeatTimeout: TAKEN_AND_LOST,
   scheduleToCloseTimeout: '30s',
   retry: { initialInterval: '50ms', backoffCoefficient: 2, maximumInterval: '1s' },
 };

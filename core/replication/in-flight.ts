@@ -9,6 +9,8 @@ export interface Flight {
   readonly first: Sequence;
   readonly last: Sequence;
   readonly epoch: Epoch;
+  /** When it got its order, by the primary's clock. */
+  readonly orderedAt: number;
   readonly batch: Batch;
   /** Acknowledged only when it is on the disks of all members. */
   readonly durable: boolean;

@@ -19,6 +19,7 @@ import { Opening } from './opening.js';
 import { PeerStream, type StreamOwner } from './peer-stream.js';
 import { Reads } from './reads.js';
 import { Sessions } from './sessions.js';
+import { SyncPace } from './sync-pace.js';
 import { SyncSources } from './sync-source.js';
 import { Writes } from './writes.js';
 
@@ -45,6 +46,7 @@ export class Primary implements StreamOwner {
   readonly healing: Healing;
   readonly sessions: Sessions;
   readonly syncs: SyncSources;
+  readonly pace: SyncPace;
   readonly #opening: Opening;
   readonly #host: PrimaryHost;
   /** The record that it acts under; known to be committed in etcd. */
@@ -71,6 +73,7 @@ export class Primary implements StreamOwner {
     this.healing = new Healing(this);
     this.sessions = new Sessions(this);
     this.syncs = new SyncSources(this);
+    this.pace = new SyncPace(() => context.clock.now(), context.settings);
     this.#opening = new Opening(this, oldLeasesEnd);
   }
 

@@ -47,6 +47,9 @@ export interface ReplicationSettings {
   readonly backfillWindow: number;
   /** Block numbers with dead orders in one message. */
   readonly deadBlocksPerMessage: number;
+  /** The syncs of one volume copy no faster, bytes per second; 0: no limit. Slower writes make them slower, not below the floor. */
+  readonly syncBytesPerSecond: number;
+  readonly syncFloorBytesPerSecond: number;
   /** A sync's messages must be answered within. */
   readonly syncTimeoutMs: number;
   /** How long ordering may stop at the end of a sync before it is given up for this time. */
@@ -91,6 +94,8 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   catchUpBytes: 4 << 20,
   backfillWindow: 4,
   deadBlocksPerMessage: 4_096,
+  syncBytesPerSecond: 0,
+  syncFloorBytesPerSecond: 4 << 20,
   syncTimeoutMs: 15_000,
   drainTimeoutMs: 2_000,
   removalTimeoutMs: 5_000,

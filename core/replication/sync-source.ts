@@ -181,6 +181,8 @@ export class SyncSource {
       );
       if (wanted.length > 0) {
         const stored = await this.orAborted(this.#read(wanted));
+        const waitMs = this.primary.pace.take(stored.batch.entries.length + stored.batch.payload.length);
+        if (waitMs > 0) await this.#pause(waitMs);
         await this.untilNot(
           () => !this.stream.current,
           () => this.#backfill(stored),

@@ -251,7 +251,7 @@ export class Writes {
     const last = (first + entryCount(batch) - 1) as Sequence;
     invariant(store.last.sequence === last, 'I7', () => `log ends at ${store.last.sequence} after ${first}–${last}`);
     const done = group.map((write) => write.done);
-    flights.push({ first, last, epoch, batch, durable: oldest.durable, done });
+    flights.push({ first, last, epoch, orderedAt: context.clock.now(), batch, durable: oldest.durable, done });
     for (const stream of this.#primary.streams.values()) stream.pump();
   }
 
@@ -310,6 +310,7 @@ export class Writes {
     for (let flight = flights.oldest; flight !== undefined && flight.last <= replicated; flight = flights.oldest) {
       invariant(flight.first === this.#committed + 1, 'I1', () => `commits ${flight?.first} after ${this.#committed}`);
       flights.shift();
+      this.#primary.pace.committed(context.clock.now() - flight.orderedAt);
       this.#committed = flight.last;
       if (flight.durable) this.#awaitingDurable.push(flight);
       else this.#acknowledge(flight);

@@ -36,6 +36,7 @@ import { ReplicationNetwork } from './network.js';
 import { REQUESTS, type RequestName } from './requests.js';
 import type { OpenTarget } from './sessions.js';
 import { DEFAULT_TRANSPORT_SETTINGS, type TransportSettings } from './settings.js';
+import { SyncSlots } from './sync-slots.js';
 import { WireError } from './wire.js';
 import { encodePeerMessage } from './wire-peer.js';
 
@@ -57,6 +58,8 @@ export interface ReplicationHostOptions {
   /** Wakes the volume's workflow. Must not throw. */
   readonly attention: (volume: VolumeId, reason: AttentionReason) => void;
   readonly settings?: Partial<ReplicationSettings>;
+  /** Syncs that copy from this node at a time. */
+  readonly maxSyncs?: number;
   readonly transport?: Partial<TransportSettings>;
 }
 
@@ -72,6 +75,7 @@ const REOPEN_MAX_MS = 30_000;
 /** Stands in a refusal by a node that has no such deployment, and so no incarnation. */
 const NO_INCARNATION = '00000000-0000-0000-0000-000000000000' as Incarnation;
 const DEFAULT_REQUEST_TIMEOUT_MS = 5000;
+const DEFAULT_MAX_SYNCS = 4;
 
 /**
  * All deployments of this node, and what connects them to the other nodes and to frontends. It is told what etcd
@@ -82,6 +86,7 @@ export class ReplicationHost {
   readonly connector: SessionConnector;
   readonly #options: ReplicationHostOptions;
   readonly #settings: ReplicationSettings;
+  readonly #syncs: SyncSlots;
   readonly #network: ReplicationNetwork;
   readonly #volumes = new Map<VolumeId, Volume>();
   readonly #memberships = new Map<VolumeId, Membership>();
@@ -95,6 +100,7 @@ export class ReplicationHost {
   constructor(options: ReplicationHostOptions) {
     this.#options = options;
     this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
+    this.#syncs = new SyncSlots(options.maxSyncs ?? DEFAULT_MAX_SYNCS);
     this.#network = new ReplicationNetwork({
       self: options.self,
       cluster: options.cluster,
@@ -245,11 +251,11 @@ export class ReplicationHost {
   }
 
   /**
-   * As the primary, brings `target` in sync. Errors: NoSuchDeploymentError; `done` rejects as
+   * As the primary, brings `target` in sync, when it is its turn. `done` rejects with NoSuchDeploymentError, or as
    * `ReplicatedDeployment.startSync` does.
    */
   startSync(primary: DeploymentId, target: DeploymentId, report: (progress: SyncProgress) => void): RunningSync {
-    return this.#open(primary).replicated.startSync(target, report);
+    return this.#syncs.run(() => this.#open(primary).replicated.startSync(target, report));
   }
 
   /** As the primary, takes a member out of the in-sync set. Errors: NoSuchDeploymentError; those of the primary. */

@@ -57,6 +57,14 @@ describe('configuration by environment', () => {
     }
   });
 
+  it('takes how many syncs go on at a time, and how fast, within bounds', () => {
+    expect(readConfig(MINIMAL)).toMatchObject({ maxSyncs: 4, syncBytesPerSecond: 0 });
+    const few = readConfig({ ...MINIMAL, SYNCS_PER_NODE: '1', SYNC_BYTES_PER_SECOND: '1000000' });
+    expect(few).toMatchObject({ maxSyncs: 1, syncBytesPerSecond: 1_000_000 });
+    expect(() => readConfig({ ...MINIMAL, SYNCS_PER_NODE: '0' })).toThrow(/SYNCS_PER_NODE/);
+    expect(() => readConfig({ ...MINIMAL, SYNC_BYTES_PER_SECOND: '100' })).toThrow(/SYNC_BYTES_PER_SECOND/);
+  });
+
   it('takes how fast to scrub, within bounds', () => {
     expect(readConfig(MINIMAL)).toMatchObject({ scrubIntervalMs: 7 * 86_400_000, scrubBytesPerSecond: 20 << 20 });
     const fast = readConfig({ ...MINIMAL, SCRUB_INTERVAL: '2s', SCRUB_BYTES_PER_SECOND: '1000000' });
