@@ -1,8 +1,8 @@
 /**
  * Slows down guessing of passwords. Failed logins are counted by the address that they come from and by the name that
  * they are for, whether or not there is such a user. Who has used up the allowance has to wait, also with the right
- * password, so that an answer tells nothing about it; an allowance grows back with time. From an address from which
- * a user has logged in lately, only the address counts, so that nobody can lock others out.
+ * password, so that an answer tells nothing about it; an allowance grows back with time. A user who has logged in
+ * from an address lately is counted there apart from everybody else, so that nobody else can lock them out.
  *
  * Every node counts for itself. The allowances are divided by the number of nodes, so that asking all of them in turn
  * gains nothing.
@@ -49,6 +49,8 @@ export class LoginGuard {
   readonly #now: () => number;
   readonly #addresses: Allowances;
   readonly #names: Allowances;
+  /** Of users at addresses from which they have logged in. */
+  readonly #pairs: Allowances;
   readonly #known = new RecentlyUsed<number>();
 
   /** `now`: monotonic, ms. `nodes`: how many nodes take logins. */
@@ -56,6 +58,7 @@ export class LoginGuard {
     this.#now = options.now;
     this.#addresses = new Allowances(ADDRESS_LIMITS, options);
     this.#names = new Allowances(NAME_LIMITS, options);
+    this.#pairs = new Allowances(NAME_LIMITS, options);
   }
 
   /**
@@ -66,10 +69,13 @@ export class LoginGuard {
     const from = network(address);
     const pair = JSON.stringify([from, username]);
     const knownUntil = this.#known.get(pair) ?? Number.NEGATIVE_INFINITY;
-    const counted: readonly (readonly [Allowances, string])[] = [
-      [this.#addresses, from],
-      ...(knownUntil > this.#now() ? [] : [[this.#names, username] as const]),
-    ];
+    const counted: readonly (readonly [Allowances, string])[] =
+      knownUntil > this.#now()
+        ? [[this.#pairs, pair]]
+        : [
+            [this.#addresses, from],
+            [this.#names, username],
+          ];
     const waitMs = Math.max(...counted.map(([allowances, key]) => allowances.waitMs(key)));
     if (waitMs > 0) throw new TooManyAttempts(Math.ceil(waitMs / 1000));
     for (const [allowances, key] of counted) allowances.take(key);

@@ -84,10 +84,20 @@ describe('who has the right password', () => {
     fail(1000, 'eva', everyAddress);
     expect(() => guard.admit('eva', '10.8.8.8')).toThrow(TooManyAttempts);
     guard.admit('eva', '10.9.9.9').succeeded();
+    // Somebody else behind the same address.
+    fail(1000, everyName, '10.9.9.9');
+    guard.admit('eva', '10.9.9.9').succeeded();
     pass(25 * 3_600_000);
     fail(1000, 'eva', everyAddress);
     expect(() => guard.admit('eva', '10.9.9.9')).toThrow(TooManyAttempts);
   });
+});
+
+it('guessing from where the user logs in is limited too', () => {
+  const { guard, fail } = setUp();
+  guard.admit('eva', '10.9.9.9').succeeded();
+  expect(fail(1000, 'eva', '10.9.9.9')).toBe(NAME_LIMITS.burst);
+  guard.admit('eva', '10.0.0.1').succeeded();
 });
 
 describe('addresses', () => {

@@ -137,7 +137,8 @@ describe('sessions', () => {
     expect(right.status).toBe(429);
     expect(Number(right.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await outcomes('nobody')).toEqual(known);
-    expect((await api.request('POST', '/auth/login', ADMIN, {})).status).toBe(429);
+    // Somebody who has logged in from here before is not kept out by what others do here.
+    expect((await api.request('POST', '/auth/login', ADMIN, {})).status).toBe(200);
   });
 });
 
