@@ -29,8 +29,8 @@ export class KernelChecksums implements BlockChecksums {
     }
     this.#workspace.use(this.#volume);
     const { call, at, bytes, view } = this.#workspace.kernels;
-    bytes.set(entries, at.ENTRIES);
     let position = this.#workspace.reach(payload);
+    bytes.set(entries, at.ENTRIES);
     if (position === undefined) {
       position = at.STORED;
       bytes.set(payload, position);

@@ -33,11 +33,15 @@ const DETAILS: Readonly<Record<CodecProblem, string>> = {
 /** Checks `options` and opens the volume. Errors: as Codec.openVolume. */
 export function openVolumeCodec(workspace: Workspace, engine: CipherEngine, options: VolumeOptions): SyncVolumeCodec {
   const { blockSize, key } = options;
-  if (blockSize < MIN_BLOCK_BYTES || blockSize > MAX_BLOCK_BYTES || (blockSize & (blockSize - 1)) !== 0) {
+  if (
+    !Number.isInteger(blockSize) ||
+    blockSize < MIN_BLOCK_BYTES ||
+    blockSize > MAX_BLOCK_BYTES ||
+    (blockSize & (blockSize - 1)) !== 0
+  ) {
     throw new RangeError(`block size ${blockSize}: not a power of two from ${MIN_BLOCK_BYTES} to ${MAX_BLOCK_BYTES}`);
   }
   if (key === undefined) return new PlainVolumeCodec(workspace, engine, options, 0);
-  if (key.length !== XTS_KEY_BYTES) throw new RangeError(`key of ${key.length} bytes, not ${XTS_KEY_BYTES}`);
   const expanded = workspace.expand(key);
   if (engine === 'wasm') return new KernelVolumeCodec(workspace, options, expanded);
   return new NativeVolumeCodec(workspace, options, expanded, new NativeAes(key.subarray(0, AES_KEY_BYTES)));
@@ -109,8 +113,8 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
     const { ENTRIES, PLAIN } = at;
     const blockSize = this.#blockSize;
     const target = this.workspace.reach(into);
-    bytes.set(entries, ENTRIES);
     let stored = this.#storedAt(batch);
+    bytes.set(entries, ENTRIES);
     if (stored === undefined) {
       stored = at.STORED;
       bytes.set(payload, stored);

@@ -2,7 +2,7 @@
 
 import type { VolumeId } from '../../core/types.js';
 import { Arena, type Region, type RegionContents } from './arena.js';
-import type { IoMemory } from './codec.js';
+import { type IoMemory, XTS_KEY_BYTES } from './codec.js';
 import { instantiateKernels, type Kernels } from './kernels.js';
 import { Slab } from './slab.js';
 
@@ -16,6 +16,7 @@ export class KernelKey {
 
 /** As much as a unix socket hands over at once, and a little more. */
 const WINDOW_BYTES = 256 * 1024;
+const UUID_BYTES = 16;
 /** Shorter stored payloads and decoded blocks are copied: that takes less than the keeping of books (docs/internals/codec.md). */
 export const SHORTEST_LEASE = 16 * 1024;
 
@@ -54,8 +55,9 @@ export class Workspace implements IoMemory {
     return bytes.byteOffset;
   }
 
-  /** Expands a 64-byte key. RangeError if its halves are equal, which makes XTS insecure. */
+  /** Expands a key. RangeError unless it has XTS_KEY_BYTES; or if its halves are equal, which makes XTS insecure. */
   expand(key: Uint8Array): KernelKey {
+    if (key.length !== XTS_KEY_BYTES) throw new RangeError(`key of ${key.length} bytes, not ${XTS_KEY_BYTES}`);
     const { call, at, bytes } = this.kernels;
     this.#key = undefined;
     bytes.set(key, at.KEY);
@@ -100,7 +102,9 @@ export function refuseOverlap(one: Uint8Array, other: Uint8Array): void {
   if (distance < one.length && -distance < other.length) throw new RangeError('overlapping buffers');
 }
 
-/** The 16 bytes of a UUID in RFC 4122 order. */
+/** The 16 bytes of a UUID in RFC 4122 order. RangeError for anything else. */
 export function volumeBytes(volume: VolumeId): Uint8Array {
-  return Buffer.from(volume.replaceAll('-', ''), 'hex');
+  const bytes = Buffer.from(volume.replaceAll('-', ''), 'hex');
+  if (bytes.length !== UUID_BYTES) throw new RangeError(`volume id ${volume}: not a UUID`);
+  return bytes;
 }

@@ -108,7 +108,7 @@ export class MemoryPrimary implements SessionConnector {
     for (let i = 0; i < entries.length / ENTRY_BYTES; i++) {
       const entry = readEntry(entries, i);
       if (entry.kind === KIND_DATA) {
-        this.blocks.set(entry.block, { entry, payload: payload.subarray(at, at + entry.storedLength) });
+        this.blocks.set(entry.block, { entry, payload: Buffer.from(payload.subarray(at, at + entry.storedLength)) });
       } else if (entry.blocks > this.blocks.size) {
         for (const block of this.blocks.keys()) {
           if (block >= entry.block && block < entry.block + entry.blocks) this.blocks.delete(block);

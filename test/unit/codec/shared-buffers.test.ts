@@ -1,0 +1,159 @@
+/** The codec on memory that sockets and files use, too: same bytes, no copy, and everything is given back. */
+
+import { randomBytes } from 'node:crypto';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Batch, release, retain } from '../../../core/record.js';
+import type { VolumeId } from '../../../core/types.js';
+import { type CipherEngine, CodecError, type SyncVolumeCodec } from '../../../node-agent/codec/index.js';
+import { compileKernels } from '../../../node-agent/codec/kernels.js';
+import { openVolumeCodec } from '../../../node-agent/codec/volume-codec.js';
+import { Workspace } from '../../../node-agent/codec/workspace.js';
+import { DATA_KINDS, makeData } from './harness.js';
+
+const VOLUME = '6f0c4f1e-52a0-4d9c-9d2b-2f3f6a7b8c9d' as VolumeId;
+const BLOCK = 4096;
+const MEMORY_BYTES = 4 << 20;
+
+let module: WebAssembly.Module;
+beforeAll(async () => {
+  module = await compileKernels();
+});
+
+function mixture(blocks: number, seed: number): Buffer {
+  return Buffer.concat(
+    Array.from({ length: blocks }, (_, i) => makeData(DATA_KINDS[(i + seed) % DATA_KINDS.length]!, BLOCK, seed + i)),
+  );
+}
+
+describe.each<{ engine: CipherEngine; encrypted: boolean }>([
+  { engine: 'wasm', encrypted: true },
+  { engine: 'native', encrypted: true },
+  { engine: 'wasm', encrypted: false },
+])('engine $engine, encrypted: $encrypted', ({ engine, encrypted }) => {
+  const key = randomBytes(64);
+  const open = (workspace: Workspace): SyncVolumeCodec =>
+    openVolumeCodec(workspace, engine, {
+      volume: VOLUME,
+      blockSize: BLOCK,
+      compress: true,
+      ...(encrypted && { key }),
+    });
+
+  /** What a codec makes of it that shares no memory with anybody. */
+  const reference = (plain: Buffer, first: number): Batch => open(new Workspace(module)).encode(plain, first);
+
+  test.each([1, 4, 5, 32, 256])(
+    '%i blocks from the window, from a region, at odd addresses: the same bytes',
+    (blocks) => {
+      const workspace = new Workspace(module, MEMORY_BYTES);
+      const codec = open(workspace);
+      const { freeBytes } = workspace.arena;
+      for (const shift of [0, 1, 7]) {
+        const plain = mixture(blocks, blocks + shift);
+        const expected = reference(plain, 9);
+        const region = workspace.arena.take(plain.length + shift, 'plain')!;
+        const places = [plain, region.bytes.subarray(shift)];
+        if (plain.length + shift <= workspace.window.length)
+          places.push(workspace.window.subarray(shift, shift + plain.length));
+        for (const place of places) {
+          plain.copy(place);
+          const batch = codec.encode(place, 9);
+          expect(batch.entries.equals(expected.entries) && batch.payload.equals(expected.payload)).toBe(true);
+          // Long payloads stay where they were made.
+          const isLong = expected.payload.length >= 16 * 1024;
+          expect(batch.lease !== undefined).toBe(isLong);
+          expect(workspace.reach(batch.payload) !== undefined).toBe(isLong);
+          expect(place.equals(plain)).toBe(true);
+          release(batch);
+        }
+        region.release();
+      }
+      expect(workspace.arena.freeBytes).toBe(freeBytes);
+    },
+  );
+
+  test.each([1, 5, 64])('%i blocks are decoded from and to any memory', (blocks) => {
+    const workspace = new Workspace(module, MEMORY_BYTES);
+    const codec = open(workspace);
+    const plain = mixture(blocks, 3);
+    const { entries, payload } = reference(plain, 5);
+    for (const shift of [0, 5]) {
+      const stored = workspace.arena.take(payload.length + shift, 'stored')!;
+      const target = workspace.arena.take(plain.length + shift, 'plain')!;
+      for (const shared of [false, true]) {
+        for (const into of [Buffer.alloc(plain.length), target.bytes.subarray(shift, shift + plain.length)]) {
+          const bytes = stored.bytes.subarray(shift);
+          payload.copy(bytes);
+          into.fill(0xee);
+          const batch = { entries, payload: bytes, lease: stored };
+          if (shared) retain(batch);
+          codec.decode(batch, 5, into);
+          expect(into.equals(plain)).toBe(true);
+          // Others still read what was stored.
+          if (shared || !encrypted) expect(bytes.equals(payload)).toBe(true);
+          if (shared) release(batch);
+        }
+      }
+      stored.release();
+      target.release();
+    }
+    expect(workspace.arena.freeBytes).toBe(workspace.arena.totalBytes);
+  });
+
+  test('without room the bytes are copied, and are the same', () => {
+    const workspace = new Workspace(module, MEMORY_BYTES);
+    const codec = open(workspace);
+    const plain = mixture(64, 2);
+    const expected = reference(plain, 0);
+    const all = workspace.arena.take(workspace.arena.totalBytes, 'stored')!;
+    const batch = codec.encode(plain, 0);
+    expect(batch.lease).toBeUndefined();
+    expect(batch.entries.equals(expected.entries) && batch.payload.equals(expected.payload)).toBe(true);
+    all.release();
+    expect(codec.encode(plain, 0).lease).toBeDefined();
+  });
+
+  test('a batch stays what it was until it is released', () => {
+    const workspace = new Workspace(module, MEMORY_BYTES);
+    const codec = open(workspace);
+    const plains = Array.from({ length: 12 }, (_, i) => mixture(32, i));
+    const batches = plains.map((plain, i) => codec.encode(plain, i * 32));
+    const back = Buffer.alloc(32 * BLOCK);
+    for (const [i, batch] of batches.entries()) {
+      codec.decode(batch, i * 32, back);
+      expect(back.equals(plains[i]!)).toBe(true);
+      release(batch);
+    }
+    expect(workspace.arena.freeBytes).toBe(workspace.arena.totalBytes);
+  });
+
+  test('what cannot be decoded is told apart there, too, and the memory is not lost', () => {
+    const workspace = new Workspace(module, MEMORY_BYTES);
+    const codec = open(workspace);
+    const batch = codec.encode(mixture(32, 1), 4);
+    batch.payload[100]! ^= 1;
+    expect(() => codec.decode(batch, 4, Buffer.alloc(32 * BLOCK))).toThrow(CodecError);
+    release(batch);
+    expect(workspace.arena.freeBytes).toBe(workspace.arena.totalBytes);
+  });
+
+  test('closing the volume leaves no plain text in shared memory', () => {
+    const workspace = new Workspace(module, MEMORY_BYTES);
+    const codec = open(workspace);
+    const plain = randomBytes(16 * BLOCK);
+    const received = workspace.take(plain.length, 'plain')!;
+    plain.copy(received.bytes);
+    plain.copy(workspace.window, 100);
+    const batch = codec.encode(received.bytes, 0);
+    const decoded = workspace.take(plain.length, 'plain')!;
+    codec.decode(batch, 0, decoded.bytes);
+    received.release();
+    decoded.release();
+    release(batch);
+    const memory = Buffer.from(workspace.kernels.bytes.buffer);
+    expect(memory.includes(plain.subarray(0, 64))).toBe(true);
+    codec.close();
+    if (encrypted)
+      for (let at = 0; at < plain.length; at += BLOCK) expect(memory.includes(plain.subarray(at, at + 64))).toBe(false);
+  });
+});
