@@ -140,6 +140,8 @@ async function start(
     random,
     logger,
     attention: (volume, reason) => control.look(volume, reason),
+    settings: { syncBytesPerSecond: config.syncBytesPerSecond },
+    maxSyncs: config.maxSyncs,
   });
   const stateDir = join(config.rootDir, 'state');
   await mkdir(stateDir, { recursive: true });

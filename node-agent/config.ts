@@ -123,6 +123,13 @@ const environment = z.object({
     .min(64 << 10)
     .max(2 ** 40)
     .default(20 << 20),
+  SYNCS_PER_NODE: z.coerce.number().int().min(1).max(64).default(4),
+  SYNC_BYTES_PER_SECOND: z.coerce
+    .number()
+    .int()
+    .max(2 ** 40)
+    .refine((bytes) => bytes === 0 || bytes >= 64 << 10, 'must be 0, or at least 65536')
+    .default(0),
   CODEC_WORKERS: z.coerce.number().int().min(0).max(MAX_CODEC_WORKERS).optional(),
   STORAGEOS_CIPHER_ENGINE: z.enum(['auto', 'wasm', 'native']).default('auto'),
 });
@@ -157,6 +164,9 @@ export interface Config {
   /** Every stored block is read once in this time, if so many bytes per second are enough for that. */
   readonly scrubIntervalMs: number;
   readonly scrubBytesPerSecond: number;
+  /** Syncs that copy from this node at a time; each volume's, bytes per second at the most (0: no limit). */
+  readonly maxSyncs: number;
+  readonly syncBytesPerSecond: number;
   readonly cipherEngine: 'auto' | 'wasm' | 'native';
   /** Threads for long requests, 0–4. */
   readonly codecWorkers: number;
@@ -225,6 +235,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     capacityReserveBytes: e.CAPACITY_RESERVE_BYTES,
     scrubIntervalMs: e.SCRUB_INTERVAL,
     scrubBytesPerSecond: e.SCRUB_BYTES_PER_SECOND,
+    maxSyncs: e.SYNCS_PER_NODE,
+    syncBytesPerSecond: e.SYNC_BYTES_PER_SECOND,
     cipherEngine: e.STORAGEOS_CIPHER_ENGINE,
     codecWorkers: e.CODEC_WORKERS ?? defaultCodecWorkers(availableParallelism()),
   };

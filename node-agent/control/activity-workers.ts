@@ -14,6 +14,8 @@ import { installTemporalRuntime } from './temporal-runtime.js';
 /** Activities of either kind at the same time: they wait for etcd, disks and peers, not for the CPU. */
 const MAX_SHARED_ACTIVITIES = 20;
 const MAX_NODE_ACTIVITIES = 20;
+/** Each poll of a node that is cut off takes one more task with it before others get them. */
+const MAX_POLLS = 2;
 /** A heartbeat goes out soon after it was made: a resumed sync, the UI and short time-outs rest on it. */
 const HEARTBEAT_THROTTLE_MS = 200;
 /** What runs when the agent stops is cancelled after this time. */
@@ -51,6 +53,7 @@ export function startActivityWorkers(options: ActivityWorkersOptions): { stop():
         identity: `${deps.self}/${name}`,
         interceptors: { activity: interceptors.map((inbound) => () => ({ inbound })) },
         maxConcurrentActivityTaskExecutions: max,
+        maxConcurrentActivityTaskPolls: MAX_POLLS,
         maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
         defaultHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
         shutdownGraceTime: SHUTDOWN_GRACE_MS,
@@ -61,6 +64,7 @@ export function startActivityWorkers(options: ActivityWorkersOptions): { stop():
     start('shared', SHARED_TASK_QUEUE, createSharedActivities(deps), MAX_SHARED_ACTIVITIES, [
       observer,
       failureInterceptor,
+      heartbeatInterceptor,
     ]),
     start('node', nodeTaskQueue(deps.self), createNodeBoundActivities(deps), MAX_NODE_ACTIVITIES, [
       observer,

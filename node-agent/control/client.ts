@@ -46,7 +46,7 @@ const RECOVER_TIMEOUT_MS = 2 * 60_000;
  * A worker that took a volume's task and vanished holds it up for so long: often it is the node that failed whose
  * volumes wait to be failed over.
  */
-const WORKFLOW_TASK_TIMEOUT_MS = 5_000;
+const WORKFLOW_TASK_TIMEOUT_MS = 3_000;
 
 /**
  * A run that failed, because the code of a new version could not go on with it, is begun anew by Temporal with what

@@ -1,20 +1,22 @@
 /**
  * Records a history of every workflow type, against which the replay tests hold later versions of the code:
- * `npm run record-histories`. To be done when a workflow type is added. When a workflow changes its behaviour,
+ * `npm run record-histories [-- NAME]`, of all or of one. To be done when a workflow type is added. When a workflow changes its behaviour,
  * running ones must still replay: keep the old history, guard the change with `patched`, record the new one.
  */
 
-import type { DeploymentId, VolumeId } from '../../../core/types.js';
+import type { DeploymentId, Epoch, VolumeId } from '../../../core/types.js';
 import { fenceNodeWorkflowId, volumeChildId, volumeWorkflowId } from '../../../workflows/names.js';
 import { Harness, until } from './harness.js';
 import { saveHistory } from './history-files.js';
 
 const waitMs = 20_000;
+const only = process.argv[2];
 
 async function record(): Promise<void> {
   const harness = await Harness.start({ nodes: 3 });
   const { cluster, controller } = harness;
   const save = async (name: string, workflowId: string): Promise<void> => {
+    if (only !== undefined && only !== name) return;
     const handle = harness.env.client.workflow.getHandle(workflowId);
     saveHistory(name, await handle.fetchHistory());
     console.log(`${name}: ${workflowId}`);
@@ -40,6 +42,11 @@ async function record(): Promise<void> {
     await save('AttachVolume', child(volume, 'attach'));
     await controller.verify(volume);
     await save('VerifyVolume', child(volume, 'verify'));
+    const present = cluster.record(volume);
+    const older = { ...present, epoch: (present.epoch - 1) as Epoch };
+    cluster.memberships.values.set(volume, { value: older, version: 'of an older etcd' });
+    await controller.recover(volume, { acceptLoss: false });
+    await save('RecoverVolume', child(volume, 'recover'));
 
     cluster.write(volume, 100);
     await harness.kill(primary.node);
