@@ -120,6 +120,7 @@ async function start(
     bootId: readBootId(),
     checksums: (volume) => codec.checksums(volume),
     reserveBytes: config.capacityReserveBytes,
+    indexCacheBytes: config.indexCacheBytes,
     settings: { scrubIntervalMs: config.scrubIntervalMs, scrubBytesPerSecond: config.scrubBytesPerSecond },
     onBadBlocks: (deployment, blocks) => replication.heal(deployment, blocks),
   });

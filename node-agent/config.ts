@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { parseDurationMs } from '../core/duration.js';
 import { DomainError } from '../core/errors.js';
 import { DEFAULT_RESERVE_BYTES } from '../core/placement.js';
+import { DEFAULT_INDEX_CACHE_BYTES, MIN_INDEX_CACHE_BYTES } from './store/index.js';
 
 export interface Endpoint {
   readonly host: string;
@@ -114,6 +115,12 @@ const environment = z.object({
   LOG_FORMAT: z.enum(['default', 'json']).default('json'),
   CONTROL_ROLE: bool.default(true),
   REPLACEMENT_GRACE: duration('15s'),
+  INDEX_CACHE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(MIN_INDEX_CACHE_BYTES)
+    .max(2 ** 40)
+    .default(DEFAULT_INDEX_CACHE_BYTES),
   CAPACITY_RESERVE_BYTES: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(DEFAULT_RESERVE_BYTES),
   K8S_ENABLE_SCHEDULER_EXTENDER: bool.default(false),
   SCRUB_INTERVAL: duration('168h').refine((ms) => ms >= 1_000, 'must be at least 1s'),
@@ -162,6 +169,8 @@ export interface Config {
   readonly replacementGraceMs: number;
   readonly capacityReserveBytes: number;
   /** Every stored block is read once in this time, if so many bytes per second are enough for that. */
+  /** Memory for the indexes of all deployments of the node, bytes. */
+  readonly indexCacheBytes: number;
   readonly scrubIntervalMs: number;
   readonly scrubBytesPerSecond: number;
   /** Syncs that copy from this node at a time; each volume's, bytes per second at the most (0: no limit). */
@@ -233,6 +242,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     schedulerExtender: e.K8S_ENABLE_SCHEDULER_EXTENDER,
     replacementGraceMs: e.REPLACEMENT_GRACE,
     capacityReserveBytes: e.CAPACITY_RESERVE_BYTES,
+    indexCacheBytes: e.INDEX_CACHE_BYTES,
     scrubIntervalMs: e.SCRUB_INTERVAL,
     scrubBytesPerSecond: e.SCRUB_BYTES_PER_SECOND,
     maxSyncs: e.SYNCS_PER_NODE,

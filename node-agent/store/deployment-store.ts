@@ -237,7 +237,13 @@ export class LocalDeploymentStore implements DeploymentStore {
         if (store !== undefined) store.#use(device);
       },
     });
-    const file = new PageFile({ ...environment, directory, identity, cache: environment.indexMemory.part() });
+    const file = new PageFile({
+      ...environment,
+      directory,
+      identity,
+      cache: environment.indexMemory.part(),
+      maxRows: settings.indexPageRows,
+    });
     const index = new PagedIndex({
       memory: environment.indexMemory,
       file,

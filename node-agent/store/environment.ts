@@ -15,6 +15,8 @@ export interface StoreSettings {
   readonly checkpointEntries: number;
   /** …or when so many bytes of segments without live blocks can be given back. */
   readonly reclaimBytes: number;
+  /** Rows of a page of the index at the most: 2 to 512. */
+  readonly indexPageRows: number;
   /** More than this is not left unsynced, though nobody asked for a flush, bytes. */
   readonly maxUnsyncedBytes: number;
   /** The log goes to the disk in pieces of so many bytes as it grows, so that a sync finds little left to write. */

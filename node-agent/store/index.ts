@@ -4,4 +4,10 @@ export type { ScrubProgress, StoreStatistics } from './deployment-store.js';
 export type { Capacity, DeviceSpace } from './devices.js';
 export { type Damage, NoSuchDeploymentError, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
 export { openFileDisk } from './file-disk.js';
-export { type NewDeployment, NodeStores, type NodeStoresOptions } from './node-stores.js';
+export {
+  DEFAULT_INDEX_CACHE_BYTES,
+  MIN_INDEX_CACHE_BYTES,
+  type NewDeployment,
+  NodeStores,
+  type NodeStoresOptions,
+} from './node-stores.js';

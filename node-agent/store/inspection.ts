@@ -14,6 +14,7 @@ import { storeIdentity } from './format.js';
 import { Image } from './image.js';
 import { SegmentScanner } from './log-scanner.js';
 import { IndexMemory } from './paged/index-memory.js';
+import { MAX_ROWS } from './paged/page.js';
 import { PageFile } from './paged/page-file.js';
 import { PagedIndex } from './paged/paged-index.js';
 import { ReadOnlyDisk } from './read-only-disk.js';
@@ -166,7 +167,14 @@ class Inspection {
       const memory = new IndexMemory(INDEX_BYTES);
       const index = new PagedIndex({
         memory,
-        file: new PageFile({ disk, pool, directory: this.#directory, identity, cache: memory.part() }),
+        file: new PageFile({
+          disk,
+          pool,
+          directory: this.#directory,
+          identity,
+          cache: memory.part(),
+          maxRows: MAX_ROWS,
+        }),
         shrink: () => {},
         refer: (segment, blocks, bytes) => log.refer(segment, blocks, bytes),
         pause: () => new Promise((resolve) => clock.after(0, resolve)),

@@ -23,6 +23,7 @@ import { FilePool } from './file-pool.js';
 import { parseSegmentName } from './format.js';
 import { Maintenance } from './maintenance.js';
 import { IndexMemory } from './paged/index-memory.js';
+import { MAX_ROWS } from './paged/page.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 import { Throttle } from './throttle.js';
 
@@ -31,6 +32,7 @@ const DEFAULT_SETTINGS: StoreSettings = {
   segmentBytes: 64 * MIB,
   checkpointBytes: 512 * MIB,
   checkpointEntries: 128 * 1024,
+  indexPageRows: MAX_ROWS,
   reclaimBytes: 128 * MIB,
   maxUnsyncedBytes: 256 * MIB,
   writeOutBytes: 4 * MIB,
@@ -45,6 +47,8 @@ const DEFAULT_SETTINGS: StoreSettings = {
 /** Segment files kept open, of all deployments together. */
 const DEFAULT_OPEN_FILES = 512;
 export const DEFAULT_INDEX_CACHE_BYTES = 64 * MIB;
+/** Less would write checkpoints all the time. */
+export const MIN_INDEX_CACHE_BYTES = 8 * MIB;
 
 export interface NodeStoresOptions {
   readonly disk: Disk;

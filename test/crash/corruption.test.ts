@@ -11,7 +11,7 @@ import { SimDisk } from '../sim/sim-disk.js';
 import { DEPLOYMENT, newDeployment, openStores, seeded } from '../unit/store/support.js';
 import { BLOCKS, observe, Runner, type Version } from './workload.js';
 
-const SETTINGS = { segmentBytes: 1_500 };
+const SETTINGS = { segmentBytes: 1_500, indexPageRows: 4 };
 
 /** Writes, flushes, checkpoints and a replay behind the last checkpoint, in a few KiB. */
 async function build(ending: 'closed' | 'killed' | 'power cut'): Promise<{ sim: SimDisk; expected: Version }> {

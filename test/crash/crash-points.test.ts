@@ -9,6 +9,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DeploymentStore } from '../../core/ports.js';
+import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
 import { SimDisk } from '../sim/sim-disk.js';
 import {
   batchOf,
@@ -22,7 +23,17 @@ import {
   seeded,
   sequence,
 } from '../unit/store/support.js';
-import { BLOCKS, observe, Runner, type Step, type Version, versionOf, workload } from './workload.js';
+import {
+  BLOCKS,
+  type Model,
+  observe,
+  observeSnapshot,
+  Runner,
+  type Step,
+  type Version,
+  versionOf,
+  workload,
+} from './workload.js';
 
 const STATES = Number(process.env.CRASH_STATES ?? 10_000);
 const SEED = Number(process.env.CRASH_SEED ?? 1);
@@ -30,7 +41,9 @@ const SEED = Number(process.env.CRASH_SEED ?? 1);
 const SETTINGS = {
   segmentBytes: 12_000,
   checkpointBytes: 60_000,
-  checkpointEntries: 60,
+  checkpointEntries: 40,
+  /** So that the index has several levels. */
+  indexPageRows: 3,
   reclaimBytes: 20_000,
   maxUnsyncedBytes: 30_000,
   writeOutBytes: 5_000,
@@ -39,12 +52,18 @@ const SETTINGS = {
   cleanBytesPerSecond: Number.POSITIVE_INFINITY,
 };
 
+/** Less than the index: pages are read again and again. */
+const INDEX_CACHE_BYTES = 40_000;
+
+let snapshotsRead = 0;
+
 interface Cut {
   readonly disk: SimDisk;
   readonly batches: number;
   readonly flushed: number;
   readonly promised: number;
   readonly asked: number;
+  readonly snapshots: readonly (readonly [string, { readonly least: number; readonly durable: boolean }])[];
 }
 
 /** Runs the workload and keeps a copy of the disk and of what was promised before every operation. */
@@ -61,13 +80,16 @@ async function record(
   const options = {
     random: seeded(seed + 1),
     settings: SETTINGS,
+    indexCacheBytes: INDEX_CACHE_BYTES,
     reserveBytes: capacityBytes === undefined ? 0 : 60_000,
   };
   const stores = await openStores(disk, options);
   let store = await stores.create({ ...newDeployment, blocks: BLOCKS });
   sim.onOperation = () => {
     const { batches, flushed, promised, asked } = model;
-    cuts.push({ disk: sim.clone(seeded(seed * 1_000_003 + cuts.length)), batches, flushed, promised, asked });
+    const snapshots = [...model.snapshots].map(([id, taken]) => [id, { ...taken }] as const);
+    const disk = sim.clone(seeded(seed * 1_000_003 + cuts.length));
+    cuts.push({ disk, batches, flushed, promised, asked, snapshots });
   };
   let copiedBytes = 0;
   for (const step of steps) {
@@ -90,7 +112,12 @@ async function check(cut: Cut, versions: readonly Version[], power: boolean, see
   const bootId = power ? 'boot-2' : 'boot-1';
   let operations = Math.floor(random.next() * 40);
   const interrupted = disk.clone(seeded(seed + 3));
-  const opened = await openStores(disk.mount(), { random, bootId, settings: SETTINGS });
+  const opened = await openStores(disk.mount(), {
+    random,
+    bootId,
+    settings: SETTINGS,
+    indexCacheBytes: INDEX_CACHE_BYTES,
+  });
   const store = await opened.open(DEPLOYMENT);
   const seen = await observe(store);
   // An append that was being written when the process died may be in the log, whole.
@@ -101,6 +128,7 @@ async function check(cut: Cut, versions: readonly Version[], power: boolean, see
   );
   expect(store.state.promised).toBeGreaterThanOrEqual(cut.promised);
   expect(store.state.promised).toBeLessThanOrEqual(cut.asked);
+  await expectSnapshots(store, cut, model);
   if (power) expect(store.state.unclean || n === cut.batches || n === cut.batches + 1).toBe(true);
   await goOn(store);
   disk.crash({ power: true });
@@ -123,6 +151,23 @@ async function check(cut: Cut, versions: readonly Version[], power: boolean, see
     DEPLOYMENT,
   );
   expect(versionOf(model, await observe(third), power ? cut.flushed : cut.batches)).toBeGreaterThanOrEqual(0);
+}
+
+/** Those that are known to be durable are there, and every one holds what was there when it was taken. */
+async function expectSnapshots(
+  store: LocalDeploymentStore,
+  { snapshots }: Cut,
+  model: Pick<Model, 'versions'>,
+): Promise<void> {
+  const present = new Map(store.snapshots.map((snapshot) => [snapshot.id, snapshot]));
+  for (const [id, { least, durable }] of snapshots) {
+    const snapshot = present.get(id);
+    if (durable) expect(snapshot, `snapshot ${id}`).toBeDefined();
+    if (snapshot === undefined) continue;
+    const seen = await observeSnapshot(store, snapshot);
+    expect(versionOf(model, seen, least), `snapshot of ${least}: ${JSON.stringify(seen)}`).toBeGreaterThanOrEqual(0);
+    snapshotsRead++;
+  }
 }
 
 async function goOn(store: DeploymentStore): Promise<void> {
@@ -156,6 +201,7 @@ describe('crash points', () => {
         }
       }
       expect(states).toBeGreaterThanOrEqual(STATES / 2);
+      expect(snapshotsRead).toBeGreaterThan(STATES / 20);
       expect(cleaned, `workloads of ${workloads} in which something was cleaned`).toBeGreaterThan(workloads / 4);
     });
   }

@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { type DeploymentStore, DiskError } from '../../core/ports.js';
 import { KIND_DATA } from '../../core/record.js';
+import type { Snapshot } from '../../node-agent/store/checkpoint.js';
 import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
 import { Pace } from '../../node-agent/store/pace.js';
 import {
@@ -27,6 +28,7 @@ export type Step =
   | { readonly kind: 'flush' }
   | { readonly kind: 'update' }
   | { readonly kind: 'settle' }
+  | { readonly kind: 'snapshot' }
   /** `wait`: what follows does not run beside it. */
   | { readonly kind: 'clean'; readonly wait: boolean }
   | { readonly kind: 'reopen' };
@@ -68,6 +70,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({ kind: 'flush' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'update' as const }) },
   { weight: 3, arbitrary: fc.constant({ kind: 'settle' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'snapshot' as const }) },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('clean' as const), wait: fc.boolean() }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'reopen' as const }) },
 );
@@ -89,6 +92,8 @@ export class Model {
   readonly versions: Version[] = [{ cells: new Array<Cell>(BLOCKS).fill(undefined), last: '0/0' }];
   /** Batches that a finished flush covers. */
   flushed = 0;
+  /** By id: the batches that it has at the least, and whether it is known to be durable. */
+  readonly snapshots = new Map<string, { readonly least: number; durable: boolean }>();
   /** Highest epoch whose promise was answered, and the highest that was asked for. */
   promised = 0;
   asked = 0;
@@ -129,6 +134,19 @@ export class Runner {
           const promised = ++this.model.asked;
           await store.update({ promised: epoch(promised) });
           this.model.promised = promised;
+          return;
+        }
+        case 'snapshot': {
+          const taken = { least: this.model.batches, durable: false };
+          const id = `00000000-0000-4000-8000-${this.model.snapshots.size.toString().padStart(12, '0')}`;
+          this.model.snapshots.set(id, taken);
+          // It waits for a checkpoint; a store that is closed before takes none.
+          store.snapshot(id).then(
+            () => {
+              taken.durable = true;
+            },
+            () => {},
+          );
           return;
         }
         case 'clean':
@@ -203,6 +221,17 @@ export async function observe(store: DeploymentStore): Promise<Version> {
     cells.push(known === undefined ? undefined : { text, order: `${orders[0]!.epoch}/${orders[0]!.sequence}` });
   }
   return { cells, last: `${store.last.epoch}/${store.last.sequence}` };
+}
+
+/** What a snapshot holds. */
+export async function observeSnapshot(store: LocalDeploymentStore, { id, order: last }: Snapshot): Promise<Version> {
+  const cells: Cell[] = [];
+  for (let b = 0; b < BLOCKS; b++) {
+    const { orders, batch } = await store.readSnapshot(id, [block(b)]);
+    const { epoch: e, sequence: s } = orders[0]!;
+    cells.push(e === 0 && s === 0 ? undefined : { text: batch.payload.toString(), order: `${e}/${s}` });
+  }
+  return { cells, last: `${last.epoch}/${last.sequence}` };
 }
 
 /** The number of batches after which the deployment looked like this, no fewer than `least`; -1 if never. */

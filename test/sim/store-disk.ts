@@ -14,6 +14,7 @@ const STORE_SETTINGS = {
   segmentBytes: 16 << 10,
   checkpointBytes: 24 << 10,
   checkpointEntries: 120,
+  indexPageRows: 6,
   reclaimBytes: 32 << 10,
   maxUnsyncedBytes: 64 << 10,
   writeOutBytes: 4 << 10,
@@ -22,6 +23,8 @@ const STORE_SETTINGS = {
   scrubIntervalMs: 2_000,
   scrubBytesPerSecond: 1 << 20,
 };
+/** A few pages: most have to be read. */
+const INDEX_CACHE_BYTES = 64 << 10;
 /** A cleaner that never rests; one that works now and then; one that never finds a reason. */
 const CLEANING = [
   { garbageFraction: 0.01, garbageBytes: 2 << 10, maintenanceIntervalMs: 5 },
@@ -87,6 +90,7 @@ export class StoreDisk implements NodeDisk {
       checksums: () => CHECKSUMS,
       reserveBytes: 0,
       openFiles: 8,
+      indexCacheBytes: INDEX_CACHE_BYTES,
       onBadBlocks: (_deployment, blocks) => this.onBadBlocks(blocks),
       settings: { ...STORE_SETTINGS, ...this.#cleaning },
     });

@@ -17,10 +17,13 @@ export interface PageFileOptions {
   readonly directory: string;
   readonly identity: StoreIdentity;
   readonly cache: PageCache;
+  /** Rows of a page at the most; less than what fits makes trees high in tests. */
+  readonly maxRows: number;
 }
 
 export class PageFile {
   readonly path: string;
+  readonly maxRows: number;
   readonly #options: PageFileOptions;
   slots = new Slots();
   #run: Buffer[] = [];
@@ -30,6 +33,7 @@ export class PageFile {
   constructor(options: PageFileOptions) {
     this.#options = options;
     this.path = `${options.directory}/pages`;
+    this.maxRows = options.maxRows;
   }
 
   /** If it is in memory. */

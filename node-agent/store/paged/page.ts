@@ -73,11 +73,11 @@ function widthOf(range: number): number {
 const LOW = new Float64Array(LEAF_COLUMNS);
 const HIGH = new Float64Array(LEAF_COLUMNS);
 
-/** How many of the rows from `from` on go into one page. */
-export function fitting(rows: Rows, from: number): number {
+/** How many of the rows from `from` on go into one page, at most `limit`. */
+export function fitting(rows: Rows, from: number, limit: number): number {
   const { columns } = rows;
   const base = HEADER_BYTES + columns.length * COLUMN_BYTES;
-  const most = Math.min(rows.count, from + MAX_ROWS);
+  const most = Math.min(rows.count, from + limit);
   LOW.fill(Number.POSITIVE_INFINITY);
   HIGH.fill(0);
   for (let row = from; row < most; row++) {

@@ -75,7 +75,7 @@ export class TreeWriter {
   }
 
   #row(rows: Rows): number {
-    if (rows.count === CAPACITY) while (rows.count > MAX_ROWS) this.#pass(rows, fitting(rows, 0));
+    if (rows.count === CAPACITY) while (rows.count > MAX_ROWS) this.#pass(rows, fitting(rows, 0, this.#file.maxRows));
     return rows.count++;
   }
 
@@ -83,7 +83,8 @@ export class TreeWriter {
   sparse(level: number): boolean {
     for (let below = 0; below < level; below++) {
       const { count } = this.#at(below);
-      if (count > 0 && count * MOST_ROW_BYTES < PAGE_BYTES * SPARSE_PART) return true;
+      const most = Math.min(PAGE_BYTES / MOST_ROW_BYTES, this.#file.maxRows);
+      if (count > 0 && count < most * SPARSE_PART) return true;
     }
     return false;
   }
@@ -92,7 +93,7 @@ export class TreeWriter {
   close(level: number): void {
     for (let below = 0; below < level; below++) {
       const rows = this.#at(below);
-      while (rows.count > 0) this.#pass(rows, balanced(rows));
+      while (rows.count > 0) this.#pass(rows, balanced(rows, this.#file.maxRows));
     }
   }
 
@@ -117,7 +118,7 @@ export class TreeWriter {
     for (let level = 1; ; level++) {
       this.close(level);
       const { count, columns } = this.#at(level);
-      if (this.#passed[level]! > 0 || count > 1) continue;
+      if (count > 1 || this.#passed.slice(level).some((pages) => pages > 0)) continue;
       if (count === 0) return undefined;
       return { slot: columns[NODE.slot]![0]!, checkpoint: columns[NODE.checkpoint]![0]!, level: level - 1 };
     }
@@ -125,10 +126,10 @@ export class TreeWriter {
 }
 
 /** How many of the waiting rows go into the next page: two pages that are the last ones share evenly. */
-function balanced(rows: Rows): number {
-  const first = fitting(rows, 0);
+function balanced(rows: Rows, limit: number): number {
+  const first = fitting(rows, 0, limit);
   const rest = rows.count - first;
-  if (rest === 0 || fitting(rows, first) < rest) return first;
+  if (rest === 0 || fitting(rows, first, limit) < rest) return first;
   const half = Math.ceil(rows.count / 2);
-  return half <= first && fitting(rows, half) === rows.count - half ? half : first;
+  return half <= first && fitting(rows, half, limit) === rows.count - half ? half : first;
 }

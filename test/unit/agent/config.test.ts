@@ -73,6 +73,12 @@ describe('configuration by environment', () => {
     expect(() => readConfig({ ...MINIMAL, SCRUB_BYTES_PER_SECOND: '0' })).toThrow(/SCRUB_BYTES_PER_SECOND/);
   });
 
+  it('takes how much memory indexes may have, from 8 MiB on', () => {
+    expect(readConfig(MINIMAL).indexCacheBytes).toBe(64 << 20);
+    expect(readConfig({ ...MINIMAL, INDEX_CACHE_BYTES: '8388608' }).indexCacheBytes).toBe(8 << 20);
+    expect(() => readConfig({ ...MINIMAL, INDEX_CACHE_BYTES: '8388607' })).toThrow(/INDEX_CACHE_BYTES/);
+  });
+
   it('takes KV_BACKEND and KV_ADDR for an external etcd', () => {
     const { ETCD_ENDPOINTS: _, ...rest } = MINIMAL;
     expect(readConfig({ ...rest, KV_BACKEND: 'etcd', KV_ADDR: 'kv:2379' }).etcd.endpoints).toEqual(['kv:2379']);
