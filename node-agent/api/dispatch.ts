@@ -36,14 +36,21 @@ export function failed(services: ApiServices, c: ApiContext, error: unknown): Re
   return c.json({ error: message }, status);
 }
 
-/** Adds all routes to the app, whose paths begin where theirs do. */
+/** Adds all routes to the app, whose paths begin where theirs do; other methods on their paths are refused. */
 export function serveRoutes(app: Hono<ApiEnvironment>, services: ApiServices, routes: readonly Route[]): void {
+  const methods = new Map<string, string[]>();
   for (const route of routes) {
     const maxSize = route.maxBodyBytes ?? MAX_BODY_BYTES;
     const tooLarge = new DomainError('invalid', `the request body is larger than ${maxSize} bytes`);
     const limit = bodyLimit({ maxSize, onError: (c) => failed(services, c, tooLarge) });
     const path = route.path.replaceAll(/\{(\w+)\}/g, ':$1');
-    app.on(route.method.toUpperCase(), path, atMost(route.maxConcurrent), limit, handlerOf(route, services));
+    const method = route.method.toUpperCase();
+    app.on(method, path, atMost(route.maxConcurrent), limit, handlerOf(route, services));
+    methods.set(path, [...(methods.get(path) ?? []), ...(method === 'GET' ? ['GET', 'HEAD'] : [method])]);
+  }
+  for (const [path, allowed] of methods) {
+    const headers = { Allow: allowed.join(', ') };
+    app.all(path, (c) => c.json({ error: `${c.req.method} is not possible here` }, 405, headers));
   }
 }
 

@@ -31,6 +31,8 @@ const ASYNC_MAX =
   'The request is accepted at once, and the operation goes on for this long at the most whether or not the client ' +
   'stays: a duration in the form of Go, such as `90s` or `1m30s`. The query wins over the header.';
 
+const DURATION = '^\\+?(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$';
+
 const SHARED_PARAMETERS = {
   ObjectVersion: {
     name: 'version',
@@ -46,8 +48,20 @@ const SHARED_PARAMETERS = {
     required: false,
     schema: { type: 'boolean', default: false },
   },
-  AsyncHeader: { name: 'async-max', in: 'header', description: ASYNC_MAX, required: false, schema: { type: 'string' } },
-  AsyncParam: { name: 'async-max', in: 'query', description: ASYNC_MAX, required: false, schema: { type: 'string' } },
+  AsyncHeader: {
+    name: 'async-max',
+    in: 'header',
+    description: ASYNC_MAX,
+    required: false,
+    schema: { type: 'string', pattern: DURATION, maxLength: 64 },
+  },
+  AsyncParam: {
+    name: 'async-max',
+    in: 'query',
+    description: ASYNC_MAX,
+    required: false,
+    schema: { type: 'string', pattern: DURATION, maxLength: 64 },
+  },
 } as const;
 
 /** Collects the components that schemas refer to. */

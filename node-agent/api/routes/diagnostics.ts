@@ -5,7 +5,7 @@ import { collectBundle, localPart } from '../diagnostics.js';
 import { id } from '../request.js';
 import { type Route, route } from '../route.js';
 
-/** Bundles made at a time: each is held in memory until it is sent. */
+/** Bundles, or parts of one, made at a time. */
 const MAX_BUNDLES = 2;
 
 const MEDIA = 'application/octet-stream';
@@ -19,10 +19,12 @@ const responses = {
 async function bundle(services: ApiServices, authorization: string | undefined, only?: NodeId) {
   const { parts, problems } = await collectBundle(services, authorization ?? '', only);
   const time = services.now().replaceAll(/[:.]/g, '-');
+  const left = [...parts];
   const stream = new ReadableStream<Uint8Array>({
-    start(controller) {
-      for (const part of parts) controller.enqueue(new Uint8Array(part));
-      controller.close();
+    pull(controller) {
+      const part = left.shift();
+      if (part === undefined) controller.close();
+      else controller.enqueue(new Uint8Array(part));
     },
   });
   return {

@@ -586,7 +586,8 @@ describe('the rest', () => {
     ['GET', '/nowhere', 404],
     ['GET', '/nodes/not-an-id', 400],
     ['GET', `/nodes/${'0'.repeat(8)}-0000-0000-0000-000000000000`, 404],
-    ['PATCH', '/nodes', 404],
+    ['PATCH', '/nodes', 405],
+    ['POST', '/users/self', 405],
     ['POST', '/namespaces', 400],
   ])('%s %s is a JSON error %i', async (method, path, status) => {
     const answer = await api.request(method, path);
