@@ -321,8 +321,9 @@ export class LocalDeploymentStore implements DeploymentStore {
 
   get #diskDelayMs(): number {
     const { throttle, settings } = this.#environment;
-    const writing = this.#log.active?.device.writingBytes ?? 0;
-    return Math.max(throttle.delayMs, writing > settings.maxWritingBytes ? BEHIND_DELAY_MS : 0);
+    const device = this.#log.active?.device;
+    const behind = device !== undefined && (device.writingBytes > settings.maxWritingBytes || device.stalled);
+    return Math.max(throttle.delayMs, behind ? BEHIND_DELAY_MS : 0);
   }
 
   get badBlocks(): number {

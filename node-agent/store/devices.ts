@@ -12,6 +12,8 @@ export const DATA_ROOT = 'data';
 const LOOK_INTERVAL_MS = 15_000;
 /** While more than this is free, nobody asks the file system again. */
 const LOOK_MARGIN_BYTES = 64 * 1024 * 1024;
+/** A disk that has not answered for so long gets no more writes until it does. */
+const STALLED_MS = 250;
 const ID_FILE = 'device';
 const ID_BYTES = 36;
 /** Directories of one kind at the most. */
@@ -59,8 +61,12 @@ export class Device {
   segmentBytes = 0;
   /** What has been handed to the disk and is not known to have arrived. */
   writingBytes = 0;
+  readonly #clock: Clock;
+  /** When each operation began that the disk has not answered; the oldest first. */
+  readonly #unanswered = new Set<{ readonly since: number }>();
 
-  private constructor(disk: Disk, number: number, id: string, reserveBytes: number) {
+  private constructor(disk: Disk, clock: Clock, number: number, id: string, reserveBytes: number) {
+    this.#clock = clock;
     this.path = `${DATA_ROOT}/dev${number}`;
     this.number = number;
     this.id = id;
@@ -70,7 +76,7 @@ export class Device {
   }
 
   /** Reads the device's id; a device without one gets one, durable before anything else is written there. */
-  static async open(disk: Disk, random: Random, number: number, reserveBytes: number): Promise<Device> {
+  static async open(disk: Disk, clock: Clock, random: Random, number: number, reserveBytes: number): Promise<Device> {
     const directory = `${DATA_ROOT}/dev${number}`;
     const file = disk.open(`${directory}/${ID_FILE}`, { create: true });
     try {
@@ -82,7 +88,7 @@ export class Device {
         await file.sync();
         await disk.syncDirectory(directory);
       }
-      return new Device(disk, number, id, reserveBytes);
+      return new Device(disk, clock, number, id, reserveBytes);
     } finally {
       file.close();
     }
@@ -108,6 +114,26 @@ export class Device {
 
   get freeBytes(): number {
     return this.#free;
+  }
+
+  /** Passes on what comes of an operation of the disk, which counts as unanswered until then. */
+  async answered<T>(operation: Promise<T>): Promise<T> {
+    const entry = { since: this.#clock.now() };
+    this.#unanswered.add(entry);
+    try {
+      return await operation;
+    } finally {
+      this.#unanswered.delete(entry);
+    }
+  }
+
+  /**
+   * The disk has owed an answer for some time. Writes into the page cache still succeed then, until one of them waits
+   * for the file system's journal, and the event loop with it: better that none is tried.
+   */
+  get stalled(): boolean {
+    for (const { since } of this.#unanswered) return this.#clock.now() - since > STALLED_MS;
+    return false;
   }
 
   /** Less than twice the reserve is free: whatever can be freed should be. */
@@ -169,7 +195,11 @@ export class Devices {
       try {
         const known = this.#devices.get(number);
         if (known !== undefined) known.look();
-        else this.#devices.set(number, await Device.open(this.#disk, this.#random, number, this.#reserveBytes));
+        else
+          this.#devices.set(
+            number,
+            await Device.open(this.#disk, this.#clock, this.#random, number, this.#reserveBytes),
+          );
       } catch (error) {
         if (!(error instanceof DiskError)) throw error;
       }

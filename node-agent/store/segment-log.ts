@@ -187,8 +187,8 @@ export class SegmentLog {
     const held = pool.acquire(segment.path);
     this.#writtenOut = segment.size;
     device.writingBytes += length;
-    held.file
-      .writeOut(from, length)
+    device
+      .answered(held.file.writeOut(from, length))
       .catch(lost)
       .finally(() => {
         device.writingBytes -= length;
@@ -210,7 +210,7 @@ export class SegmentLog {
     this.#unsyncedDirectories.clear();
     this.unsyncedBytes = 0;
     const outcomes = await Promise.allSettled([
-      ...files.map(([, { file }]) => file.sync()),
+      ...files.map(([{ device }, { file }]) => device.answered(file.sync())),
       ...directories.map((directory) => disk.syncDirectory(directory)),
     ]);
     for (const [segment, file] of files) {

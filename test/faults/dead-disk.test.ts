@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { noDeviceReason } from '../../cluster/volumes.js';
-import { canReadCached } from '../../node-agent/store/page-cache.js';
+import { systemClock } from '../../node-agent/clock.js';
 import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
 import { type NodeStores, openFileDisk } from '../../node-agent/store/index.js';
+import { canReadCached } from '../../node-agent/store/page-cache.js';
 import { SlowDisk } from '../setup/slow-disk.js';
 import { batchOf, block, data, epoch, newDeployment, openStores, sequence } from '../unit/store/support.js';
 
@@ -26,9 +27,13 @@ interface Opened {
   readonly store: LocalDeploymentStore;
 }
 
+const opened: Opened[] = [];
+
 async function open(directory: string): Promise<Opened> {
-  const stores = await openStores(openFileDisk(directory));
-  return { directory, stores, store: await stores.create(newDeployment) };
+  const stores = await openStores(openFileDisk(directory), { clock: systemClock });
+  const one = { directory, stores, store: await stores.create(newDeployment) };
+  opened.push(one);
+  return one;
 }
 
 function write(store: LocalDeploymentStore, number: number, version: number): void {
@@ -56,6 +61,8 @@ describe.skipIf(reason !== undefined)('a disk that does not answer', () => {
     await mkdir(join(root, 'well'));
   });
   afterEach(async () => {
+    await disk.resume();
+    for (const { stores } of opened.splice(0)) await stores.close();
     await disk.stop();
     await rm(root, { recursive: true });
   });
@@ -66,7 +73,9 @@ describe.skipIf(reason !== undefined)('a disk that does not answer', () => {
     const well = await open(join(root, 'well'));
     await fill(ill);
     await fill(well);
+    write(ill.store, BLOCKS, 1);
     await disk.pause();
+    const flushed = ill.store.flush();
     let answered = 0;
     const held = Array.from({ length: READS }, (_, i) =>
       ill.store.read(block(i % BLOCKS), 1).finally(() => {
@@ -82,10 +91,12 @@ describe.skipIf(reason !== undefined)('a disk that does not answer', () => {
       }
     }
     expect(answered).toBe(0);
+    // Its writers are asked to wait: a write of theirs might stop the process.
+    await expect.poll(() => ill.store.appendDelayMs, { timeout: 10_000 }).toBeGreaterThan(0);
     await disk.resume();
+    await flushed;
+    expect(ill.store.appendDelayMs).toBe(0);
     await Promise.all(held);
     expect(answered).toBe(READS);
-    await ill.stores.close();
-    await well.stores.close();
   });
 });

@@ -18,6 +18,7 @@ import { run, TOOL_PATH } from '../../node-agent/attach/run.js';
 
 const START_TIMEOUT_MS = 10_000;
 const COMMAND_TIMEOUT_MS = 60_000;
+const MAX_PAUSE_MS = 60_000;
 const execute = promisify(execFile);
 
 export interface SlowDiskOptions {
@@ -33,6 +34,7 @@ export class SlowDisk {
   readonly #server: ChildProcess;
   readonly #control: string;
   #record: FuseLoopRecord | undefined;
+  #rescuer: ChildProcess | undefined;
 
   private constructor(directory: string, server: ChildProcess, control: string) {
     this.mountPoint = join(directory, 'mounted');
@@ -81,12 +83,18 @@ export class SlowDisk {
     }
   }
 
-  /** From now on it answers nothing, until `resume`. */
+  /**
+   * From now on it answers nothing, until `resume`, or until another process gives up waiting for that: what should
+   * not stop this process may do so.
+   */
   async pause(): Promise<void> {
+    const script = `setTimeout(() => require('node:net').connect(process.argv[1]).end('r'), ${MAX_PAUSE_MS})`;
+    this.#rescuer = spawn(process.execPath, ['-e', script, this.#control], { stdio: 'ignore' });
     await this.#tell('p');
   }
 
   async resume(): Promise<void> {
+    this.#rescuer?.kill();
     await this.#tell('r');
   }
 
