@@ -68,6 +68,9 @@ export interface IoMemory {
    * has copied it, when his callback ends.
    */
   readonly window: Buffer;
+  readonly totalBytes: number;
+  /** What nobody holds at present. */
+  readonly freeBytes: number;
   /** Memory of one's own, held once, until it is released; undefined if it is short or there is no room. */
   take(bytes: number, contents: RegionContents): Region | undefined;
 }
@@ -127,7 +130,7 @@ export interface Codec {
   /** RangeError for a bad block size, key length, or weak key (two equal halves). */
   openVolume(options: VolumeOptions): VolumeCodec;
   checksums(volume: VolumeId): BlockChecksums;
-  /** Ends the worker threads. Volumes are closed before. */
+  /** Closes the volumes that are still open, zeroes what the memory holds, and ends the worker threads. */
   close(): Promise<void>;
 }
 

@@ -54,16 +54,24 @@ export async function loadCodec(options: CodecOptions = {}): Promise<Codec> {
   const pool = workers > 0 ? new CodecPool(module, engine, workers) : undefined;
   let offloadBytes = Number.POSITIVE_INFINITY;
   if (pool !== undefined) offloadBytes = options.offloadBytes ?? (await measureOffload(workspace, engine, pool));
+  const open = new Set<PooledVolumeCodec>();
   return {
     engine,
     offloadBytes,
     memory: workspace,
     openVolume: (volume) => {
-      const codec = openVolumeCodec(workspace, engine, volume);
-      return new PooledVolumeCodec(codec, pool && { workers: pool, volume: pool.open(volume) }, offloadBytes);
+      const here = openVolumeCodec(workspace, engine, volume);
+      const there = pool && { workers: pool, volume: pool.open(volume) };
+      const codec: PooledVolumeCodec = new PooledVolumeCodec(here, there, offloadBytes, () => open.delete(codec));
+      open.add(codec);
+      return codec;
     },
     checksums: (volume) => new KernelChecksums(workspace, volume),
-    close: async () => pool?.end(),
+    close: async () => {
+      for (const codec of open) codec.close();
+      workspace.forget(undefined);
+      await pool?.end();
+    },
   };
 }
 

@@ -9,6 +9,7 @@ export class PooledVolumeCodec implements VolumeCodec {
   readonly #codec: SyncVolumeCodec;
   readonly #pool: { readonly workers: CodecPool; readonly volume: number } | undefined;
   readonly #offloadBytes: number;
+  readonly #onClosed: () => void;
   /** Unresolved calls, and the last of them. */
   #pending = 0;
   #last: Promise<unknown> = Promise.resolve();
@@ -19,11 +20,13 @@ export class PooledVolumeCodec implements VolumeCodec {
     codec: SyncVolumeCodec,
     pool: { readonly workers: CodecPool; readonly volume: number } | undefined,
     offloadBytes: number,
+    onClosed: () => void,
   ) {
     this.engine = codec.engine;
     this.#codec = codec;
     this.#pool = pool;
     this.#offloadBytes = offloadBytes;
+    this.#onClosed = onClosed;
   }
 
   encode(plain: Uint8Array, firstBlock: number): Batch {
@@ -51,6 +54,7 @@ export class PooledVolumeCodec implements VolumeCodec {
     this.#open = false;
     this.#codec.close();
     this.#pool?.workers.close(this.#pool.volume);
+    this.#onClosed();
   }
 
   #poolFor(plain: Uint8Array) {

@@ -40,6 +40,14 @@ export class Workspace implements IoMemory {
     this.arena = new Arena(Buffer.from(buffer, at.MEMORY_BYTES + windowBytes, memoryBytes));
   }
 
+  get totalBytes(): number {
+    return this.arena.totalBytes;
+  }
+
+  get freeBytes(): number {
+    return this.arena.freeBytes;
+  }
+
   take(bytes: number, contents: RegionContents): Region | undefined {
     return bytes < SHORTEST_LEASE ? undefined : this.arena.take(bytes, contents);
   }

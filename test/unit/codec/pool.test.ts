@@ -37,7 +37,7 @@ describe.each<CipherEngine>(['wasm', 'native'])('worker threads, engine %s', (en
   function open(workers = pool): VolumeCodec {
     const options = { volume: VOLUME, blockSize: BLOCK, compress: true, key: randomBytes(64) };
     const codec = openVolumeCodec(workspace, engine, options);
-    return new PooledVolumeCodec(codec, { workers, volume: workers.open(options) }, OFFLOAD);
+    return new PooledVolumeCodec(codec, { workers, volume: workers.open(options) }, OFFLOAD, () => undefined);
   }
 
   test('the same bytes as without them', async () => {

@@ -8,7 +8,7 @@ import { DEFAULT_FRONTEND_SETTINGS } from '../../../core/frontend/settings.js';
 import type { AttentionReason } from '../../../core/frontend/volume-frontend.js';
 import type { Generation, NamespaceId, VolumeId } from '../../../core/types.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
-import { type CodecOptions, loadCodec } from '../../../node-agent/codec/index.js';
+import { type Codec, type CodecOptions, loadCodec } from '../../../node-agent/codec/index.js';
 import { type AttachedVolume, FrontendHost } from '../../../node-agent/frontend/host.js';
 import { membership, placements } from './fakes.js';
 import { MemoryPrimary } from './memory-primary.js';
@@ -38,6 +38,7 @@ export function testVolume(options: Partial<Volume> & { id: VolumeId }): Volume 
 export interface World {
   readonly directory: string;
   readonly host: FrontendHost;
+  readonly codec: Codec;
   /** The volume's primary; made when it is first asked for. */
   primaryOf(volume: VolumeId): MemoryPrimary;
   readonly attention: AttentionReason[];
@@ -73,6 +74,7 @@ export async function openWorld(codecOptions: CodecOptions = {}): Promise<World>
   return {
     directory,
     host,
+    codec,
     primaryOf,
     attention,
     attach: (volume, { generation = 1, ...options } = {}) => host.attach(volume, generation as Generation, options),

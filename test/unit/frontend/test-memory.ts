@@ -8,6 +8,8 @@ const SHORTEST = 16 << 10;
 
 export class TestMemory implements IoMemory {
   readonly window = Buffer.alloc(WINDOW_BYTES, POISON);
+  readonly totalBytes = Number.POSITIVE_INFINITY;
+  readonly freeBytes = Number.POSITIVE_INFINITY;
   /** Regions that somebody holds. */
   held = 0;
 
