@@ -27,7 +27,8 @@ import { Gossip } from './gossip/index.js';
 import { establishIdentity } from './identity.js';
 import { FileKeyStore, loadClusterKey } from './keys/index.js';
 import { Licensing, loadPublicKeys } from './licence/index.js';
-import type { Logger } from './log.js';
+import type { AgentLog } from './log.js';
+import { LogFollower } from './log-follower.js';
 import { MeteredDisk } from './metrics/disk.js';
 import { registerMetrics } from './metrics/index.js';
 import { MeteredConnector } from './metrics/network.js';
@@ -37,6 +38,7 @@ import { NodeRegistration } from './registration.js';
 import { ReplicationHost } from './replication/index.js';
 import { ClusterState } from './state/cluster-state.js';
 import { NodeStores, openFileDisk } from './store/index.js';
+import { createTracer } from './tracing/tracer.js';
 
 /** A deployment that does not tell its status to the workflows within this time counts as unreachable, ms. */
 const STATUS_TIMEOUT_MS = 1_000;
@@ -51,7 +53,8 @@ export interface Agent {
  * Resolves when the node serves. Errors: DomainError, PkiError, KeyError, CodecSetupError and those of the
  * store, each naming what to mend; what had been started is stopped again.
  */
-export async function startAgent(config: Config, logger: Logger, recent: RecentLines): Promise<Agent> {
+export async function startAgent(config: Config, log: AgentLog, recent: RecentLines): Promise<Agent> {
+  const { logger } = log;
   const stops: (() => Promise<void> | void)[] = [];
   const stop = async () => {
     for (const undo of stops.splice(0).reverse()) {
@@ -63,7 +66,7 @@ export async function startAgent(config: Config, logger: Logger, recent: RecentL
     }
   };
   try {
-    const node = await start(config, logger, recent, stops);
+    const node = await start(config, log, recent, stops);
     return { node, stop };
   } catch (error) {
     await stop();
@@ -73,12 +76,15 @@ export async function startAgent(config: Config, logger: Logger, recent: RecentL
 
 async function start(
   config: Config,
-  logger: Logger,
+  log: AgentLog,
   recent: RecentLines,
   stops: (() => Promise<void> | void)[],
 ): Promise<NodeId> {
+  const { logger } = log;
   const clock = systemClock;
   const random = systemRandom;
+  const tracer = await createTracer(process.env, { node: config.nodeName });
+  stops.push(() => tracer.close());
   const identity = await loadIdentity(config.pki);
   const self = identity.node;
   const clusterKey = await loadClusterKey(config.clusterKeyFile);
@@ -200,7 +206,8 @@ async function start(
     temporal: config.temporal,
     nodeName: config.nodeName,
     controlRole: config.controlRole,
-    logLevel: config.logLevel,
+    log: { level: config.logLevel, format: config.logFormat },
+    tracer,
     deps: {
       self,
       state,
@@ -236,7 +243,13 @@ async function start(
     const { record, placements } = membershipOf(volume);
     frontends.onMembership(volume, record, placements);
   };
+  const { level, format } = { level: config.logLevel, format: config.logFormat };
+  const logFollower = new LogFollower({ level, format }, config.logGiven, (settings) => {
+    log.configure(settings);
+    control.configureLog(settings);
+  });
   const watch = state.watch({
+    cluster: (value) => logFollower.onCluster(value),
     node: (id, value) => replication.onNode(value, id),
     volume: (id, value) => {
       replication.onVolume(value, id);
@@ -344,6 +357,7 @@ async function start(
     codec,
     metrics,
     requests,
+    tracer,
     logger,
     clock,
     random,

@@ -164,6 +164,8 @@ export interface Config {
   readonly deviceDir: string;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly logFormat: 'default' | 'json';
+  /** What of these the environment says: it counts until the cluster's setting is changed. */
+  readonly logGiven: { readonly level?: Config['logLevel']; readonly format?: Config['logFormat'] };
   readonly controlRole: boolean;
   readonly schedulerExtender: boolean;
   readonly replacementGraceMs: number;
@@ -238,6 +240,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     deviceDir: resolve(e.DEVICE_DIR ?? join(rootDir, 'volumes')),
     logLevel: e.LOG_LEVEL,
     logFormat: e.LOG_FORMAT,
+    logGiven: {
+      ...(env.LOG_LEVEL !== undefined && { level: e.LOG_LEVEL }),
+      ...(env.LOG_FORMAT !== undefined && { format: e.LOG_FORMAT }),
+    },
     controlRole: e.CONTROL_ROLE,
     schedulerExtender: e.K8S_ENABLE_SCHEDULER_EXTENDER,
     replacementGraceMs: e.REPLACEMENT_GRACE,

@@ -5,7 +5,7 @@ import { DomainError } from '../core/errors.js';
 import { type Agent, startAgent } from './agent.js';
 import { type Config, readConfig } from './config.js';
 import { RecentLines } from './diagnostics/recent-lines.js';
-import { createLogger } from './log.js';
+import { createLog } from './log.js';
 
 /** An agent that does not stop within this time is ended: what was flushed is safe, the rest is replayed, ms. */
 const STOP_TIMEOUT_MS = 30_000;
@@ -21,7 +21,8 @@ function configure(): Config {
 
 const config = configure();
 const recent = new RecentLines();
-const logger = createLogger({ level: config.logLevel, node: config.nodeName, recent });
+const log = createLog({ level: config.logLevel, format: config.logFormat, node: config.nodeName, recent });
+const { logger } = log;
 let agent: Agent | undefined;
 let stopping = false;
 
@@ -50,7 +51,7 @@ process.on('uncaughtException', (err) => {
 });
 
 try {
-  agent = await startAgent(config, logger, recent);
+  agent = await startAgent(config, log, recent);
   logger.info({ nodeId: agent.node }, 'agent ready');
 } catch (err) {
   // What says what to mend needs no stack, which would hide it in the last lines that a supervisor shows.

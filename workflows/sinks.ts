@@ -5,9 +5,14 @@ import type { Sinks } from '@temporalio/workflow';
 export interface WorkflowEnd {
   readonly workflow: string;
   readonly workflowId: string;
+  readonly runId: string;
   /** `completed`, `continued` as a new run, `cancelled`, or the code of the error. */
   readonly result: string;
-  readonly seconds: number;
+  /** Since 1970. */
+  readonly startedMs: number;
+  readonly endedMs: number;
+  /** What it was started within (core/operation-context.ts). */
+  readonly traceparent?: string;
 }
 
 export interface ObserverSinks extends Sinks {

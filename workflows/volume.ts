@@ -32,6 +32,7 @@ import { DetachVolume } from './detach-volume.js';
 import { Failover } from './failover.js';
 import { rootFailure } from './failures.js';
 import type { VolumeWorkflowInput } from './names.js';
+import { inPresentContext } from './operation-context.js';
 import { ProvisionVolume } from './provision-volume.js';
 import { RebuildReplica } from './rebuild-replica.js';
 import { RemoveReplica } from './remove-replica.js';
@@ -193,7 +194,7 @@ class VolumeMind {
 
   /** Resolves when the command was run; fails as it failed. */
   async #submit(what: string, run: () => Promise<void>): Promise<void> {
-    const command: Command = { what, run };
+    const command: Command = { what, run: inPresentContext(run) };
     this.#commands.push(command);
     await condition(() => command.outcome !== undefined);
     if (command.outcome?.error !== undefined) throw command.outcome.error;

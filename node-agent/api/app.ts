@@ -2,6 +2,7 @@
 
 import { Hono } from 'hono';
 import { DomainError } from '../../core/errors.js';
+import { withContext } from '../operation-context.js';
 import { ApiServices } from './context.js';
 import { failed, serveRoutes } from './dispatch.js';
 import type { ApiDependencies } from './ports.js';
@@ -10,22 +11,29 @@ import { ROUTES } from './routes/index.js';
 
 export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
   const services = new ApiServices(dependencies);
-  const { logger, metrics, requests, random, state, clock, self, codec } = dependencies;
+  const { logger, metrics, requests, tracer, random, state, clock, self, codec } = dependencies;
   // JSON has no Infinity: null means that nothing goes to worker threads.
   const offloadBytes = Number.isFinite(codec.offloadBytes) ? codec.offloadBytes : null;
   const app = new Hono<ApiEnvironment>();
 
   app.use(async (c, next) => {
-    c.set('requestId', random.uuid());
+    const requestId = random.uuid();
+    c.set('requestId', requestId);
+    c.header('X-Request-Id', requestId);
     const began = clock.now();
-    await next();
+    const { method, path } = c.req;
+    await tracer.within(
+      { name: `${method} ${path}`, kind: 'server', attributes: { 'http.request.method': method, 'url.path': path } },
+      c.req.header('traceparent'),
+      (traceparent) => withContext({ requestId, ...(traceparent !== undefined && { traceparent }) }, () => next()),
+    );
     const operation = c.get('operationId') ?? 'other';
     requests.observe((clock.now() - began) / 1000, { operation, status: String(c.res.status) });
     logger.debug(
       {
-        requestId: c.get('requestId'),
-        method: c.req.method,
-        path: c.req.path,
+        requestId,
+        method,
+        path,
         status: c.res.status,
         ms: Math.round(clock.now() - began),
       },

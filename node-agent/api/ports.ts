@@ -13,6 +13,7 @@ import type { Collected } from '../diagnostics/local.js';
 import type { Logger } from '../log.js';
 import type { Tally } from '../metrics/tally.js';
 import type { ClusterState } from '../state/cluster-state.js';
+import type { Tracer } from '../tracing/tracer.js';
 
 export type NodeHealth = 'online' | 'offline' | 'unknown';
 
@@ -47,6 +48,7 @@ export interface ApiDependencies {
   readonly metrics: Registry;
   /** Counts requests. */
   readonly requests: Tally<'operation' | 'status'>;
+  readonly tracer: Tracer;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: Random;

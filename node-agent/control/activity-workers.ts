@@ -7,6 +7,8 @@ import { heartbeatInterceptor } from '../../activities/heartbeat.js';
 import { createNodeBoundActivities, createSharedActivities } from '../../activities/index.js';
 import { nodeTaskQueue, SHARED_TASK_QUEUE } from '../../workflows/names.js';
 import type { Logger } from '../log.js';
+import type { Tracer } from '../tracing/tracer.js';
+import { contextActivityInterceptor } from './context-interceptors.js';
 import { activityObserver, type ControlTallies } from './observation.js';
 import { SupervisedWorker } from './supervised-worker.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
@@ -28,11 +30,12 @@ export interface ActivityWorkersOptions {
   readonly deps: ActivityDeps;
   readonly logger: Logger;
   readonly tallies: ControlTallies;
+  readonly tracer: Tracer;
 }
 
 /** Returns at once; the workers connect when Temporal answers. */
 export function startActivityWorkers(options: ActivityWorkersOptions): { stop(): Promise<void> } {
-  const { address, namespace, deps, logger, tallies } = options;
+  const { address, namespace, deps, logger, tallies, tracer } = options;
   const observer = activityObserver(tallies.activities);
   installTemporalRuntime(logger);
   const start = (
@@ -51,7 +54,12 @@ export function startActivityWorkers(options: ActivityWorkersOptions): { stop():
         taskQueue,
         activities,
         identity: `${deps.self}/${name}`,
-        interceptors: { activity: interceptors.map((inbound) => () => ({ inbound })) },
+        interceptors: {
+          activity: [
+            (context) => ({ inbound: contextActivityInterceptor(context, tracer) }),
+            ...interceptors.map((inbound) => () => ({ inbound })),
+          ],
+        },
         maxConcurrentActivityTaskExecutions: max,
         maxConcurrentActivityTaskPolls: MAX_POLLS,
         maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,

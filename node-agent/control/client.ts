@@ -32,6 +32,7 @@ import {
   SEARCH_ATTRIBUTES,
   VOLUME_ATTRIBUTE,
 } from '../../workflows/search-attributes.js';
+import { contextClientInterceptor } from './context-interceptors.js';
 import type { WorkflowRuns } from './rescue.js';
 import { isWorkflowGone, toDomainError } from './temporal-errors.js';
 
@@ -77,7 +78,8 @@ export class TemporalVolumeController implements VolumeController, WorkflowRuns 
     this.#options = options;
     this.#connection = Connection.lazy({ address: options.address, connectTimeout: this.#acceptTimeoutMs });
     const { namespace, identity } = options;
-    this.#client = new Client({ connection: this.#connection, namespace, identity });
+    const interceptors = { workflow: [contextClientInterceptor] };
+    this.#client = new Client({ connection: this.#connection, namespace, identity, interceptors });
   }
 
   get client(): Client {

@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Logger } from '../log.js';
+import type { Logger, LogSettings } from '../log.js';
 import { type ControlEnvironment, controlEnvironment } from './control-environment.js';
-import type { ControlMessage } from './control-messages.js';
+import type { AgentMessage, ControlMessage } from './control-messages.js';
 
 const ENTRY = fileURLToPath(new URL('./control-worker.js', import.meta.url));
 const FIRST_RESTART_MS = 500;
@@ -13,7 +13,7 @@ const STOP_TIMEOUT_MS = 8_000;
 
 /** Keeps the control process running while the agent runs. */
 export class ControlProcess {
-  readonly #environment: ControlEnvironment;
+  #environment: ControlEnvironment;
   readonly #logger: Logger;
   readonly #told: (message: ControlMessage) => void;
   #child: ChildProcess | undefined;
@@ -31,6 +31,16 @@ export class ControlProcess {
 
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  configureLog(log: LogSettings): void {
+    this.#environment = { ...this.#environment, log };
+    this.#tell({ type: 'log', settings: log });
+  }
+
+  #tell(message: AgentMessage): void {
+    // A process that is being started anew is told by its environment.
+    if (this.#child?.connected) this.#child.send(message, () => {});
   }
 
   async stop(): Promise<void> {
@@ -52,7 +62,7 @@ export class ControlProcess {
   #start(): void {
     const startedMs = performance.now();
     const child = fork(ENTRY, {
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...controlEnvironment(this.#environment) },
+      env: controlEnvironment(this.#environment, process.env),
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.#child = child;

@@ -3,16 +3,22 @@
  * I/O. It ends when its parent does, whose death closes the channel between the two.
  */
 
-import { createLogger } from '../log.js';
+import { createLog } from '../log.js';
+import { createTracer } from '../tracing/tracer.js';
 import { workflowBundlePath } from './bundle.js';
 import { readControlEnvironment } from './control-environment.js';
-import type { ControlMessage } from './control-messages.js';
+import type { AgentMessage, ControlMessage } from './control-messages.js';
+import { recordSpan } from './spans.js';
 import { SupervisedWorker } from './supervised-worker.js';
 import { installTemporalRuntime } from './temporal-runtime.js';
 import { observerSinks, WORKFLOW_WORKER } from './workflow-worker.js';
 
-const { address, namespace, node, logLevel } = readControlEnvironment(process.env);
-const logger = createLogger({ level: logLevel, node }).child({ process: 'control' });
+const { address, namespace, node, log: logSettings } = readControlEnvironment(process.env);
+const log = createLog({ ...logSettings, node });
+const logger = log.logger.child({ process: 'control' });
+const tracer = await createTracer(process.env, { node });
+// Both ends are of one version.
+process.on('message', ({ settings }: AgentMessage) => log.configure(settings));
 installTemporalRuntime(logger);
 
 const tellAgent = (message: ControlMessage): void => {
@@ -27,7 +33,10 @@ const worker = new SupervisedWorker({
   logger,
   worker: {
     ...WORKFLOW_WORKER,
-    sinks: observerSinks((end) => tellAgent({ type: 'workflow-ended', end })),
+    sinks: observerSinks((end) => {
+      tellAgent({ type: 'workflow-ended', end });
+      recordSpan(tracer, end);
+    }),
     workflowBundle: { codePath: workflowBundlePath() },
     identity: `${node}/workflows`,
   },
@@ -39,7 +48,7 @@ const STOP_TIMEOUT_MS = 10_000;
 const stop = () => {
   setTimeout(() => process.exit(1), STOP_TIMEOUT_MS).unref();
   worker.stop().then(
-    () => process.exit(0),
+    () => tracer.close().then(() => process.exit(0)),
     (err: unknown) => {
       logger.error({ err }, 'workflow worker did not stop cleanly');
       process.exit(1);

@@ -4,7 +4,8 @@ import type { ActivityDeps } from '../../activities/deps.js';
 import type { Volume } from '../../core/domain.js';
 import type { Clock, Random, Timer } from '../../core/ports.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
-import type { Logger } from '../log.js';
+import type { Logger, LogSettings } from '../log.js';
+import type { Tracer } from '../tracing/tracer.js';
 import { startActivityWorkers } from './activity-workers.js';
 import { Attention } from './attention.js';
 import { TemporalVolumeController } from './client.js';
@@ -25,7 +26,9 @@ export interface ControlOptions {
   readonly nodeName: string;
   /** Runs the workflows, in a child process. */
   readonly controlRole: boolean;
-  readonly logLevel: string;
+  /** As the control process begins. */
+  readonly log: LogSettings;
+  readonly tracer: Tracer;
   readonly deps: Omit<ActivityDeps, 'look'>;
   /** What the watch of etcd knows. */
   readonly volumes: () => Iterable<Volume>;
@@ -40,6 +43,8 @@ export interface Control {
   readonly tallies: ControlTallies;
   /** Of the process that runs the workflows; undefined where there is none. */
   readonly pid: number | undefined;
+  /** The control process logs like this from now on. */
+  configureLog(settings: LogSettings): void;
   /** Wakes a volume's workflow: returns at once, limits its rate, goes on until Temporal has taken it. */
   look(volume: VolumeId, reason: string): void;
   /** Gossip or an operator says that a node has failed: volumes that have a copy there are woken. */
@@ -62,6 +67,7 @@ export function startControl(options: ControlOptions): Control {
   const attention = new Attention({ signal: (volume, reason) => controller.look(volume, reason), clock, logger });
   const tallies = new ControlTallies();
   let controlProcess: ControlProcess | undefined;
+  let logSettings = options.log;
   const stops: (() => Promise<void> | void)[] = [];
   const reported = new Map<NodeId, number>();
 
@@ -83,6 +89,10 @@ export function startControl(options: ControlOptions): Control {
     get pid() {
       return controlProcess?.pid;
     },
+    configureLog(settings) {
+      logSettings = settings;
+      controlProcess?.configureLog(settings);
+    },
     look: (volume, reason) => attention.look(volume, reason),
     nodeFailed(node, reason) {
       const last = reported.get(node);
@@ -98,15 +108,17 @@ export function startControl(options: ControlOptions): Control {
         ...temporal,
         logger,
         tallies,
+        tracer: options.tracer,
         deps: { ...options.deps, look: (volume, reason) => controller.look(volume, reason) },
       });
       stops.push(() => workers.stop());
       if (!options.controlRole) return;
       registerAttributes();
       controlProcess = new ControlProcess(
-        { ...temporal, node: options.nodeName, logLevel: options.logLevel },
+        { ...temporal, node: options.nodeName, log: logSettings },
         logger,
-        ({ end: { seconds, workflow, result } }) => tallies.workflows.observe(seconds, { workflow, result }),
+        ({ end: { startedMs, endedMs, workflow, result } }) =>
+          tallies.workflows.observe((endedMs - startedMs) / 1000, { workflow, result }),
       );
       const running = controlProcess;
       const rescuer = new Rescuer({

@@ -32,6 +32,7 @@ export interface WatchHandlers {
   user?(id: UserId, value: User | undefined): void;
   policy?(id: PolicyGroupId, value: PolicyGroup | undefined): void;
   tombstone?(id: DeploymentId, value: Tombstone | undefined): void;
+  cluster?(value: Cluster): void;
   /** Everything that was there when `watch` was called has been told. */
   synced?(): void;
 }
@@ -40,7 +41,7 @@ export interface Watch {
   close(): void;
 }
 
-const HANDLER: Readonly<Record<Kind, Exclude<keyof WatchHandlers, 'synced'>>> = {
+const HANDLER: Readonly<Record<Kind, Exclude<keyof WatchHandlers, 'synced' | 'cluster'>>> = {
   volumes: 'volume',
   memberships: 'membership',
   attachments: 'attachment',
@@ -122,6 +123,8 @@ export class StateFeed implements PrefixWatchHandlers {
   }
 
   watch(handlers: WatchHandlers): Watch {
+    const cluster = this.#cluster;
+    if (cluster !== undefined) this.#guard(() => handlers.cluster?.(cluster.value));
     for (const kind of TELLING_ORDER) {
       for (const [id, { value }] of this.#objects[kind]) this.#tell(handlers, kind, id, value);
     }
@@ -174,6 +177,9 @@ export class StateFeed implements PrefixWatchHandlers {
       this.#guard(() => {
         this.#cluster = item === undefined ? undefined : decodeCluster(item);
       });
+      const cluster = this.#cluster;
+      if (cluster === undefined) return;
+      for (const handlers of this.#subscribers) this.#guard(() => handlers.cluster?.(cluster.value));
       return;
     }
     const parsed = parseKey(key);

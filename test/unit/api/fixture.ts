@@ -14,11 +14,12 @@ import { createApi } from '../../../node-agent/api/app.js';
 import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
 import type { ApiDependencies, NodeHealth } from '../../../node-agent/api/ports.js';
 import type { ApiEnvironment } from '../../../node-agent/api/request.js';
-import { Tally } from '../../../node-agent/metrics/tally.js';
 import { TokenService } from '../../../node-agent/api/tokens.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { archivePart } from '../../../node-agent/diagnostics/tar.js';
+import { Tally } from '../../../node-agent/metrics/tally.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
+import { NO_TRACER } from '../../../node-agent/tracing/tracer.js';
 import type { TestEtcd } from '../../setup/etcd.js';
 import { aMembership, aNode } from '../../setup/records.js';
 import { routeOf, violation } from './conformance.js';
@@ -191,6 +192,7 @@ export async function startFixture(
     },
     metrics: new Registry(),
     requests: new Tally('operation', 'status'),
+    tracer: NO_TRACER,
     logger: pino({ level: 'silent' }),
     clock: systemClock,
     random: systemRandom,

@@ -10,6 +10,7 @@ import { TemporalVolumeController } from '../../../node-agent/control/client.js'
 import { ControlTallies } from '../../../node-agent/control/observation.js';
 import { installTemporalRuntime } from '../../../node-agent/control/temporal-runtime.js';
 import { WORKFLOW_WORKER } from '../../../node-agent/control/workflow-worker.js';
+import { NO_TRACER } from '../../../node-agent/tracing/tracer.js';
 import { volumeWorkflowId } from '../../../workflows/names.js';
 import { startTestTemporal, type TestTemporalOptions } from '../../setup/temporal.js';
 import { FakeCluster } from './fake-cluster.js';
@@ -85,6 +86,7 @@ export class Harness {
     const look = (volume: VolumeId, reason: string) => this.controller.look(volume, reason);
     const worker = startActivityWorkers({
       tallies: new ControlTallies(),
+      tracer: NO_TRACER,
       address: this.env.address,
       namespace: this.env.namespace ?? 'default',
       deps: this.cluster.deps(node, look),
