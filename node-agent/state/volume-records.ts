@@ -12,6 +12,7 @@ import { decodeValue, encodeValue } from './encoding.js';
 import type { Condition, EtcdConnection, Operation } from './etcd.js';
 import { objectKey, PROVISIONED_KEY } from './keys.js';
 import { type Repository, staleWrite, type Versioned } from './repository.js';
+import { Turns } from './turns.js';
 
 /** Attempts against competing writers before 'stale-write'. */
 const ATTEMPTS = 256;
@@ -35,13 +36,24 @@ export interface VolumeRecordsOptions {
 
 export class VolumeRecords {
   readonly #options: VolumeRecordsOptions;
+  /** All transactions write the sum: those of this node would only fail each other. */
+  readonly #turns = new Turns();
 
   constructor(options: VolumeRecordsOptions) {
     this.#options = options;
   }
 
   /** See ClusterState.createVolume. */
-  async create(volume: Volume, admit: Admission): Promise<Versioned<Volume>> {
+  create(volume: Volume, admit: Admission): Promise<Versioned<Volume>> {
+    return this.#turns.run(() => this.#create(volume, admit));
+  }
+
+  /** See ClusterState.deleteVolume. */
+  remove(id: VolumeId, tombstones: readonly Tombstone[], expectedVersion: string | undefined): Promise<void> {
+    return this.#turns.run(() => this.#remove(id, tombstones, expectedVersion));
+  }
+
+  async #create(volume: Volume, admit: Admission): Promise<Versioned<Volume>> {
     const { etcd, volumes } = this.#options;
     const namespaceKey = objectKey('namespaces', volume.namespace);
     const attachment: Attachment = {
@@ -69,8 +81,7 @@ export class VolumeRecords {
     throw busy(volume.id);
   }
 
-  /** See ClusterState.deleteVolume. */
-  async remove(id: VolumeId, tombstones: readonly Tombstone[], expectedVersion: string | undefined): Promise<void> {
+  async #remove(id: VolumeId, tombstones: readonly Tombstone[], expectedVersion: string | undefined): Promise<void> {
     const { volumes } = this.#options;
     const others: Operation[] = [
       { remove: objectKey('attachments', id) },
