@@ -170,9 +170,9 @@ export interface Config {
   readonly schedulerExtender: boolean;
   readonly replacementGraceMs: number;
   readonly capacityReserveBytes: number;
-  /** Every stored block is read once in this time, if so many bytes per second are enough for that. */
   /** Memory for the indexes of all deployments of the node, bytes. */
   readonly indexCacheBytes: number;
+  /** Every stored block is read once in this time, if so many bytes per second are enough for that. */
   readonly scrubIntervalMs: number;
   readonly scrubBytesPerSecond: number;
   /** Syncs that copy from this node at a time; each volume's, bytes per second at the most (0: no limit). */

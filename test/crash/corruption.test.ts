@@ -6,6 +6,7 @@
 import { describe, expect, it } from 'vitest';
 import { BadBlockError, DiskError } from '../../core/ports.js';
 import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
+import { IndexDamageError } from '../../node-agent/store/errors.js';
 import { type NodeStores, NoSuchDeploymentError, StoreCorruptError } from '../../node-agent/store/index.js';
 import { SimDisk } from '../sim/sim-disk.js';
 import { DEPLOYMENT, newDeployment, openStores, seeded } from '../unit/store/support.js';
@@ -38,7 +39,7 @@ async function build(ending: 'closed' | 'killed' | 'power cut'): Promise<{ sim: 
   return { sim, expected };
 }
 
-type Outcome = 'right' | 'bad blocks' | 'refused' | 'tail cut';
+type Outcome = 'right' | 'bad blocks' | 'index damaged' | 'refused' | 'tail cut';
 
 /** Opens the damaged store and reads everything; throws on anything that is not right and not reported. */
 async function inspect(disk: SimDisk, expected: Version, bootId: string): Promise<Outcome> {
@@ -66,12 +67,36 @@ async function inspect(disk: SimDisk, expected: Version, bootId: string): Promis
       expect(batch.payload.toString()).toBe(cell?.text ?? '');
       expect(`${orders[0]!.epoch}/${orders[0]!.sequence}`).toBe(cell?.order ?? '0/0');
     } catch (error) {
+      if (error instanceof IndexDamageError) {
+        await expectToStayShut(stores, store, error);
+        return 'index damaged';
+      }
       if (!(error instanceof BadBlockError)) throw error;
       expect(error.blocks[0]!.block).toBe(b);
       bad = true;
     }
   }
   return bad ? 'bad blocks' : 'right';
+}
+
+/** What a damaged page says is lost: the store ends, and says so whenever it is to be opened again. */
+async function expectToStayShut(
+  stores: NodeStores,
+  store: LocalDeploymentStore,
+  error: IndexDamageError,
+): Promise<void> {
+  expect(store.failed).toBe(true);
+  await expect(stores.open(DEPLOYMENT)).rejects.toMatchObject({ name: 'StoreCorruptError', damages: [error.damage] });
+}
+
+/** Every byte, but of a run of zeroes that fills something up only a few. */
+function* bytesToFlip(path: string, bytes: Uint8Array): Generator<number> {
+  // The end of a superblock is padding.
+  const end = path.includes('super') ? Buffer.from(bytes).lastIndexOf('}') + 1 : bytes.length;
+  for (let at = 0, zeroes = 0; at < end; at++) {
+    zeroes = bytes[at] === 0 ? zeroes + 1 : 0;
+    if (zeroes < 64 || at % 97 === 0) yield at;
+  }
 }
 
 describe('every byte of a store, flipped', () => {
@@ -83,12 +108,16 @@ describe('every byte of a store, flipped', () => {
     it(`after the store was ${ending}`, async () => {
       const { sim, expected } = await build(ending);
       expect(await inspect(sim.clone(seeded(1)), expected, bootId)).toBe('right');
-      const outcomes: Record<Outcome, number> = { right: 0, 'bad blocks': 0, refused: 0, 'tail cut': 0 };
+      const outcomes: Record<Outcome, number> = {
+        right: 0,
+        'bad blocks': 0,
+        'index damaged': 0,
+        refused: 0,
+        'tail cut': 0,
+      };
       for (const path of sim.files()) {
         const bytes = sim.contents(path);
-        // The end of a superblock is padding.
-        const end = path.includes('super') ? Buffer.from(bytes).lastIndexOf('}') + 1 : bytes.length;
-        for (let at = 0; at < end; at++) {
+        for (const at of bytesToFlip(path, bytes)) {
           const disk = sim.clone(seeded(1));
           disk.damage(path, at, (byte) => byte ^ (1 << (at % 8)));
           try {
@@ -99,6 +128,7 @@ describe('every byte of a store, flipped', () => {
         }
       }
       expect(outcomes['bad blocks']).toBeGreaterThan(100);
+      expect(outcomes['index damaged']).toBeGreaterThan(100);
       expect(outcomes.refused).toBeGreaterThan(100);
       if (ending !== 'power cut') expect(outcomes['tail cut']).toBe(0);
     });
