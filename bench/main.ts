@@ -4,6 +4,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<unknown>>> = {
   api: () => import('./api.js'),
   codec: () => import('./codec.js'),
   'codec-timing': () => import('./codec-timing.js'),
+  'many-volumes': () => import('./many-volumes.js'),
   nbd: () => import('./nbd.js'),
   replication: () => import('./replication.js'),
   'slow-disk': () => import('./slow-disk.js'),

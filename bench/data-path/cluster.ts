@@ -95,7 +95,8 @@ export class Cluster {
 
   #put(record: Membership): void {
     this.#records.set(record.volume, record);
-    for (const { remote } of this.#nodes) void remote.onMembership(record);
+    // Who has stopped needs no news.
+    for (const { remote } of this.#nodes) remote.onMembership(record).catch(() => {});
   }
 
   /** Node `number`, the first is 0. */

@@ -29,11 +29,18 @@ export interface NodeOptions {
   readonly reserveBytes: number;
 }
 
-/** What the process has used since it began, and how long its event loop was held up since the last question. */
+/** What the process has used since it began. */
 export interface NodeUsage {
   readonly cpuMs: number;
   readonly residentBytes: number;
-  readonly loopDelayMs: { readonly p50: number; readonly p99: number; readonly p999: number; readonly max: number };
+}
+
+/** How long the event loop was held up, milliseconds. */
+export interface LoopDelay {
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly max: number;
 }
 
 export type DataNode = typeof methods;
@@ -94,7 +101,6 @@ const methods = {
       events: { attention: () => {}, fenced: () => {}, log: () => {} },
     });
     const endpoint = await replication.start();
-    loop.enable();
     return { id: options.id, ioEndpoint: formatEndpoint(endpoint) } as NodeRecord;
   },
   onNode(record: NodeRecord): void {
@@ -124,10 +130,17 @@ const methods = {
   },
   usage(): NodeUsage {
     const { user, system } = process.cpuUsage();
-    const ms = (percentile: number): number => loop.percentile(percentile) / NS_PER_MS;
-    const loopDelayMs = { p50: ms(50), p99: ms(99), p999: ms(99.9), max: loop.max / NS_PER_MS };
+    return { cpuMs: (user + system) / 1000, residentBytes: process.memoryUsage.rss() };
+  },
+  /** Watching takes a wake-up every millisecond. */
+  watchLoop(): void {
     loop.reset();
-    return { cpuMs: (user + system) / 1000, residentBytes: process.memoryUsage.rss(), loopDelayMs };
+    loop.enable();
+  },
+  loopDelay(): LoopDelay {
+    loop.disable();
+    const ms = (percentile: number): number => loop.percentile(percentile) / NS_PER_MS;
+    return { p50: ms(50), p99: ms(99), p999: ms(99.9), max: loop.max / NS_PER_MS };
   },
   async stop(): Promise<void> {
     await frontends.close();

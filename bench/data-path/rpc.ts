@@ -26,6 +26,7 @@ export function connect<M extends Methods>(channel: ChildProcess | NodeJS.Proces
   const pending = new Map<number, Pending>();
   let calls = 0;
   const send = (message: Message): void => {
+    if (!channel.connected) return;
     channel.send?.(message, undefined, {}, (error: Error | null) => {
       if (error !== null && 'call' in message) settle(message.call, (call) => call.reject(error));
     });
@@ -60,6 +61,7 @@ export function connect<M extends Methods>(channel: ChildProcess | NodeJS.Proces
       (_target, method) =>
       (...args: unknown[]) =>
         new Promise((resolve, reject) => {
+          if (!channel.connected) return reject(new Error('the other process has gone'));
           const call = ++calls;
           pending.set(call, { resolve, reject });
           send({ call, method: String(method), args });
