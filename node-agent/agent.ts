@@ -33,7 +33,7 @@ import { MeteredDisk } from './metrics/disk.js';
 import { registerMetrics } from './metrics/index.js';
 import { MeteredConnector } from './metrics/network.js';
 import { Tally } from './metrics/tally.js';
-import { loadIdentity } from './pki/index.js';
+import { followIdentity } from './pki/index.js';
 import { NodeRegistration } from './registration.js';
 import { ReplicationHost } from './replication/index.js';
 import { ClusterState } from './state/cluster-state.js';
@@ -85,8 +85,12 @@ async function start(
   const random = systemRandom;
   const tracer = await createTracer(process.env, { node: config.nodeName });
   stops.push(() => tracer.close());
-  const identity = await loadIdentity(config.pki);
-  const self = identity.node;
+  const identities = await followIdentity(config.pki, {
+    clock,
+    onTrouble: (err) => logger.warn({ err }, "the node's changed certificate is not used"),
+  });
+  stops.push(() => identities.close());
+  const self = identities.current.node;
   const clusterKey = await loadClusterKey(config.clusterKeyFile);
   const { licencePublicKeyFile } = config;
   const licenceKeys = licencePublicKeyFile === undefined ? [] : await loadPublicKeys(licencePublicKeyFile);
@@ -137,7 +141,7 @@ async function start(
     self,
     cluster: cluster.value.id,
     etcdClusterId: state.etcdClusterId,
-    identity,
+    identity: identities.current,
     bind: config.bind.io,
     stores,
     memberships: state.membershipStore,
@@ -264,6 +268,10 @@ async function start(
   });
   stops.push(() => watch.close());
   await replication.start();
+  identities.follow((identity) => {
+    replication.setIdentity(identity);
+    logger.info({ notAfter: identity.notAfter }, "the node's certificate was renewed");
+  });
   stops.push(() => replication.stop());
 
   /* ---- the node shows itself ---- */

@@ -4,8 +4,10 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
+import type { Clock } from '../../core/ports.js';
 import type { NodeId } from '../../core/types.js';
 import { writeFileDurably } from '../durable-file.js';
+import { FollowedFiles } from '../followed-files.js';
 import { createAuthority, issueNodeCertificate, type KeyPair, type NodeCertificateRequest } from './authority.js';
 import { PkiError } from './errors.js';
 import { nodeOfCertificate } from './node-name.js';
@@ -53,6 +55,26 @@ export async function loadIdentity(files: IdentityFiles, now = Date.now()): Prom
   }
   const notAfter = new Date(certificate.validTo).toISOString();
   return { node: nodeOfCertificate(certificate), ca, cert, key, notAfter };
+}
+
+/**
+ * The same, and whenever one of the files is replaced: for endpoints that go on while certificates are renewed. A
+ * certificate of another node is trouble. Errors: like `loadIdentity`.
+ */
+export async function followIdentity(
+  files: IdentityFiles,
+  options: { readonly clock: Clock; readonly onTrouble: (error: Error) => void },
+): Promise<FollowedFiles<TlsIdentity>> {
+  const first = await loadIdentity(files);
+  const read = async (): Promise<TlsIdentity> => {
+    const identity = await loadIdentity(files);
+    if (identity.node !== first.node) {
+      throw new PkiError('wrong-node', `${files.nodeCert} is now that of node ${identity.node}, this is ${first.node}`);
+    }
+    return identity;
+  };
+  const same = (a: TlsIdentity, b: TlsIdentity): boolean => a.cert === b.cert && a.key === b.key && a.ca === b.ca;
+  return new FollowedFiles({ read, same, ...options }, first);
 }
 
 /** The authority in `directory`, made at the first call. Errors: PkiError. */

@@ -4,6 +4,7 @@ export {
   AUTHORITY_FILES,
   ensureAuthority,
   ensureNodeIdentity,
+  followIdentity,
   type IdentityFiles,
   loadIdentity,
   NODE_FILES,
