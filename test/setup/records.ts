@@ -1,7 +1,7 @@
 /** Records of the domain for tests; every field can be replaced. */
 
 import { randomUUID } from 'node:crypto';
-import type { Membership, Namespace, NodeRecord, PolicyGroup, User, Volume } from '../../core/domain.js';
+import type { Cluster, Membership, Namespace, NodeRecord, PolicyGroup, User, Volume } from '../../core/domain.js';
 import type {
   DeploymentId,
   Epoch,
@@ -14,6 +14,20 @@ import type {
 } from '../../core/types.js';
 
 const NOW = '2026-01-02T03:04:05.678Z';
+
+export function aCluster(patch: Partial<Cluster> = {}): Cluster {
+  return {
+    id: randomUUID(),
+    disableTelemetry: true,
+    disableCrashReporting: true,
+    disableVersionCheck: true,
+    logLevel: 'info',
+    logFormat: 'default',
+    createdAt: NOW,
+    updatedAt: NOW,
+    ...patch,
+  };
+}
 
 export function aNamespace(patch: Partial<Namespace> = {}): Namespace {
   const id = randomUUID() as NamespaceId;

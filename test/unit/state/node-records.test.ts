@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
 import { systemClock } from '../../../node-agent/clock.js';
+import { Licensing } from '../../../node-agent/licence/index.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import { nodeVersion } from '../../../node-agent/state/node-records.js';
 import { TestEtcd } from '../../setup/etcd.js';
-import { aNode } from '../../setup/records.js';
+import { aCluster, aNode } from '../../setup/records.js';
 
 let etcd: TestEtcd;
 let namespace: string;
@@ -47,6 +48,17 @@ it('a report of its room, and a start as it was, make no new version of a node',
   const moved = await state.registerNode({ ...node, ioEndpoint: '127.0.0.7:1', updatedAt: '2027-01-01T00:00:00Z' });
   expect(nodeVersion(moved.value)).not.toBe(version);
   expect(moved.value).toMatchObject({ ioEndpoint: '127.0.0.7:1', updatedAt: '2027-01-01T00:00:00Z', labels: {} });
+});
+
+it('is added only if the licence lets it be, and comes back in any case', async () => {
+  await state.ensureCluster(aCluster({ createdAt: '2026-01-01T00:00:00Z' }));
+  const at = (now: string) => new Licensing({ state, clock: { ...systemClock, timestamp: () => now }, publicKeys: [] });
+  const [early, tooLate] = [at('2026-01-01T23:59:59Z'), at('2026-01-02T00:00:00Z')];
+  const [known, late] = [aNode(), aNode()];
+  await state.registerNode(known, () => early.admitNode());
+  expect(await code(state.registerNode(late, () => tooLate.admitNode()))).toBe('licence');
+  expect(await state.nodes.get(late.id)).toBeUndefined();
+  expect(await code(state.registerNode(known, () => tooLate.admitNode()))).toBe('done');
 });
 
 it('one of 100 writers wins while the node reports', async () => {
