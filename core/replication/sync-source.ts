@@ -15,6 +15,7 @@ import {
   VERSION_WITH_MENDING,
 } from '../messages.js';
 import type { StoredBlocks } from '../ports.js';
+import { KIND_ZERO } from '../record.js';
 import type { BlockNumber, DeploymentId, Epoch, Sequence } from '../types.js';
 import { blocksPerBatch, generationBatch } from './batches.js';
 import { ReplicationError } from './context.js';
@@ -47,11 +48,20 @@ export class SyncSource {
   readonly #aborted: Promise<never>;
   #waiting: Waiting[] = [];
   readonly #report: (progress: SyncProgress) => void;
+  /** The target has lacked space: it gets what gives it some before it gets what takes some. */
+  readonly #zeroesFirst: boolean;
 
-  constructor(primary: Primary, target: DeploymentId, number: number, report: (progress: SyncProgress) => void) {
+  constructor(
+    primary: Primary,
+    target: DeploymentId,
+    number: number,
+    zeroesFirst: boolean,
+    report: (progress: SyncProgress) => void,
+  ) {
     this.primary = primary;
     this.target = target;
     this.number = number;
+    this.#zeroesFirst = zeroesFirst;
     this.epoch = primary.epoch;
     this.#report = report;
     this.stream = new PeerStream(primary, target, true);
@@ -115,6 +125,7 @@ export class SyncSource {
     const after = ready.base.sequence;
     const full = after === 0;
     this.#note({ kind: full ? 'full' : 'delta', blocksTotal: (await this.#count(after)) + ready.dead.length });
+    if (this.#zeroesFirst) await this.#eachNewer(after, (blocks) => this.#sendZeroes(blocks, streamAfter));
     let dead: { readonly dead: readonly BlockNumber[]; readonly nextDead?: BlockNumber } = ready;
     for (;;) {
       const known = dead.dead.filter((block) => block < store.state.blocks);
@@ -127,14 +138,30 @@ export class SyncSource {
       );
       this.#note({ blocksTotal: this.progress.blocksTotal + dead.dead.length });
     }
+    await this.#eachNewer(after, (blocks) => this.#send(blocks, streamAfter));
+  }
+
+  async #eachNewer(after: Sequence, use: (blocks: readonly BlockNumber[]) => Promise<void>): Promise<void> {
+    const { store } = this.primary.context;
     const chunk = 4 * blocksPerBatch(store.state.blockSize);
     for (let from = 0 as BlockNumber; ; ) {
       const blocks = await this.orAborted(store.newerThan(after, from, chunk));
-      await this.#send(blocks, streamAfter);
+      await use(blocks);
       const last = blocks[blocks.length - 1];
       if (last === undefined || blocks.length < chunk) break;
       from = (last + 1) as BlockNumber;
     }
+  }
+
+  /** Of these blocks, those that are zeroes; they are sent once more among all, which changes nothing then. */
+  async #sendZeroes(blocks: readonly BlockNumber[], liveAfter: number): Promise<void> {
+    const { store } = this.primary.context;
+    const zeroes = await this.orAborted(
+      store.look(blocks, (lookup) => blocks.filter((block) => lookup(block)?.kind === KIND_ZERO)),
+    );
+    const { blocksDone } = this.progress;
+    await this.#send(zeroes, liveAfter);
+    this.#note({ blocksDone });
   }
 
   #askDead(from: BlockNumber): Promise<SyncDeadBlocks> {
@@ -306,6 +333,8 @@ export class SyncSources {
   readonly #primary: Primary;
   readonly #syncs = new Map<DeploymentId, SyncSource>();
   #number = 0;
+  /** Targets whose last sync ended as they had no space. */
+  readonly #short = new Set<DeploymentId>();
 
   constructor(primary: Primary) {
     this.#primary = primary;
@@ -323,7 +352,7 @@ export class SyncSources {
     if (node === undefined || !context.links.isUp(node)) {
       throw new ReplicationError('target-lost', `no connection to the node of ${target}`);
     }
-    const sync = new SyncSource(this.#primary, target, ++this.#number, report);
+    const sync = new SyncSource(this.#primary, target, ++this.#number, this.#short.has(target), report);
     this.#syncs.set(target, sync);
     streams.set(target, sync.stream);
     const end = (): void => {
@@ -334,12 +363,14 @@ export class SyncSources {
     sync.done.then(
       () => {
         end();
+        this.#short.delete(target);
         context.counters.syncsCompleted++;
         this.#primary.healing.memberJoined();
         context.events.attention('in-sync');
       },
       (error: unknown) => {
         end();
+        if (sync.stream.failure === 'no-space') this.#short.add(target);
         if (!(error instanceof ReplicationError)) context.fail(error);
       },
     );

@@ -14,11 +14,13 @@ const MIN_BYTES_PER_SECOND = 1024 * 1024;
 /** With less room than this for payload, writes are held. */
 const HELD_BELOW_BYTES = 2 * MAX_BATCH_PAYLOAD_BYTES;
 /** The longest hold. It ends before, as soon as there is room. */
-const MAX_HOLD_MS = 10_000;
+const MAX_HOLD_MS = 20_000;
 /** Whoever is held asks again after this time. */
 const HOLD_STEP_MS = 100;
-/** What is free and what could be is found out no more often. */
+/** What could be freed is found out no more often, nor what is free while that is more than a few batches. */
 const LOOK_INTERVAL_MS = 100;
+/** With less room than this, the file system is asked each time: the cleaner's copies take room too, and fast. */
+const LOOK_BELOW_BYTES = 64 * 1024 * 1024;
 
 export interface ThrottleOptions {
   readonly clock: Clock;
@@ -82,10 +84,11 @@ export class Throttle {
   }
 
   #look(now: number): void {
-    if (now - this.#lookedAt < LOOK_INTERVAL_MS) return;
     const { devices, garbageBytes, worthwhileBytes } = this.#options;
+    const isTime = now - this.#lookedAt >= LOOK_INTERVAL_MS;
+    if (isTime || this.#roomBytes < LOOK_BELOW_BYTES) this.#roomBytes = devices.room();
+    if (!isTime) return;
     this.#lookedAt = now;
-    this.#roomBytes = devices.room();
     this.#mayBeFreed = garbageBytes() >= worthwhileBytes;
   }
 }

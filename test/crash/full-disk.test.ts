@@ -132,3 +132,30 @@ it.each<[SmallDiskType, string, number]>([
   }
   await stores.close();
 });
+
+it('who overwrites and waits as long as the store asks for never meets the end of the space', async () => {
+  root = mkdtempSync(join(tmpdir(), 'store-full-'));
+  disk = new SmallDisk(join(root, 'disk'), 'ext4', 256 * MIB);
+  const stores = await open(32 * MIB);
+  const store = await stores.create({ ...newDeployment, blocks: BLOCKS });
+  // 120 MiB of blocks, three times as much written to them in random order, on a disk with room for 190.
+  const blocks = (120 * MIB) / 4096;
+  const held = new Map<number, number>();
+  let waitedMs = 0;
+  for (let written = 0; written < 3 * blocks; written += BATCH_BLOCKS) {
+    for (let delay = store.appendDelayMs; delay > 0; delay = store.appendDelayMs) {
+      waitedMs += delay;
+      await sleep(delay);
+    }
+    const first = Math.floor(Math.random() * (blocks - BATCH_BLOCKS));
+    const numbers = Array.from({ length: BATCH_BLOCKS }, (_, i) => first + i);
+    const batch = batchOf(...numbers.map((number) => data(number, written, 4096)));
+    store.append({ epoch: epoch(1), firstSequence: next(store), batch });
+    for (const number of numbers) held.set(number, written);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(waitedMs).toBeGreaterThan(0);
+  expect(store.cleaned.segments).toBeGreaterThan(0);
+  await compare(store, held);
+  await stores.close();
+});

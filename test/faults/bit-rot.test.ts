@@ -14,7 +14,7 @@ const MIB = 1024 * 1024;
 let test: TestCluster;
 
 beforeAll(async () => {
-  test = await TestCluster.start({ settings: { SCRUB_INTERVAL: '5s', SCRUB_BYTES_PER_SECOND: String(64 * MIB) } });
+  test = await TestCluster.start({ settings: { SCRUB_INTERVAL: '2s', SCRUB_BYTES_PER_SECOND: String(64 * MIB) } });
 });
 
 afterAll(async () => {

@@ -64,14 +64,17 @@ describe('writers', () => {
       for (let delay = throttle.delayMs; delay > 0; delay = throttle.delayMs) world.nowMs += delay;
       return world.nowMs - from;
     };
-    expect(hold()).toBe(10_000);
+    expect(hold()).toBe(20_000);
     // He who comes then is told at once that the disk is full.
     expect(hold()).toBe(0);
     world.roomBytes = 100 * MIB;
     world.nowMs += 1000;
     expect(throttle.delayMs).toBe(0);
-    world.roomBytes = MIB;
+    // At once, though somebody else took the room.
+    world.roomBytes = 10 * MIB;
     world.nowMs += 1000;
+    expect(throttle.delayMs).toBe(0);
+    world.roomBytes = MIB;
     expect(throttle.delayMs).toBeGreaterThan(0);
     world.nowMs += 2000;
     world.roomBytes = 50 * MIB;

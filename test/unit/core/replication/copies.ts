@@ -5,7 +5,7 @@ import { entryCount } from '../../../../core/record.js';
 import type { ReplicationSettings } from '../../../../core/replication/replicated-deployment.js';
 import type { DeploymentId, Generation, Incarnation, NodeId, Sequence, SessionNumber } from '../../../../core/types.js';
 import { ORDER_ZERO } from '../../../../core/types.js';
-import { dataBatch } from '../../../sim/blocks.js';
+import { dataBatch, zeroBatch } from '../../../sim/blocks.js';
 import { Lab, NODE, OTHER, OTHER_LIFE, OTHER_NODE, SELF, VOLUME } from './lab.js';
 
 export const THIRD = '00000000-0000-4000-8000-00000000000c' as DeploymentId;
@@ -72,6 +72,8 @@ export async function primaryWithTargets(
   await lab.pass(600);
   const write = (request: number, bytes = 16): void =>
     frontend.send({ type: 'write', session, request, fua: false, batch: dataBatch(request, request % 64, 1, bytes) });
+  const trim = (request: number, block: number): void =>
+    frontend.send({ type: 'write', session, request, fua: false, batch: zeroBatch(block, 1) });
   const written = (request: number): boolean =>
     frontend.got.some((message) => message.type === 'written' && message.request === request);
   /** Until `done`, at most `ms`; returns how long it took. */
@@ -80,5 +82,5 @@ export async function primaryWithTargets(
     while (!done() && lab.scheduler.now - start < ms) await lab.pass(10);
     return lab.scheduler.now - start;
   };
-  return { lab, receive, write, written, until };
+  return { lab, receive, write, trim, written, until };
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { entryCount, KIND_DATA, KIND_ZERO, readEntry } from '../../../../core/record.js';
 import type { Epoch, Generation, Sequence } from '../../../../core/types.js';
 import { ORDER_ZERO } from '../../../../core/types.js';
 import { dataBatch } from '../../../sim/blocks.js';
@@ -83,6 +84,36 @@ describe('two syncs', () => {
     expect(await until(() => written(request - 1))).toBeLessThan(100);
     expect(lab.errors).toEqual([]);
     expect(new Set(lab.record!.inSync)).toEqual(new Set([SELF, OTHER, THIRD, FOURTH]));
+  });
+});
+
+describe('a target without space', () => {
+  it('is sent the zeroes first when it is synced again: they give it some', async () => {
+    let full = true;
+    const { lab, receive, write, trim, written, until } = await primaryWithTargets(
+      (to, message) => full && to === THIRD && message.type === 'backfill',
+    );
+    for (const block of [1, 2, 50, 51]) write(block);
+    await lab.pass(50);
+    trim(60, 50);
+    await until(() => written(60));
+    const kinds = () =>
+      lab.all('backfill').map(({ batch }) => {
+        return Array.from({ length: entryCount(batch) }, (_, i) => readEntry(batch.entries, i).kind);
+      });
+    const refused = lab.deployment.startSync(THIRD, () => {}).done;
+    await until(() => lab.last('backfill') !== undefined);
+    expect(kinds()).toEqual([[KIND_DATA, KIND_DATA, KIND_ZERO, KIND_DATA]]);
+    const header = { epoch: lab.last('backfill')!.epoch, incarnation: lifeOf(THIRD) };
+    receive(THIRD, { type: 'refused', ...header, of: 'backfill', reason: 'no-space', last: ORDER_ZERO });
+    await expect(refused).rejects.toMatchObject({ code: 'target-refused', message: expect.stringMatching(/no-space/) });
+
+    full = false;
+    const again = lab.deployment.startSync(THIRD, () => {});
+    await until(() => lab.swaps.length > 1);
+    expect(kinds().slice(1)).toEqual([[KIND_ZERO], [KIND_DATA, KIND_DATA, KIND_ZERO, KIND_DATA]]);
+    await lab.apply();
+    expect(await again.done).toMatchObject({ blocksTotal: 4, blocksDone: 4 });
   });
 });
 
