@@ -6,12 +6,17 @@ import { DomainError } from '../../core/errors.js';
 import type { LicenceTerms } from '../../core/licence.js';
 import { DEVELOPER_CAPACITY_GIB, DEVELOPER_KIND, issueLicence } from './issue.js';
 import { createSigningKey, loadPrivateKey, loadPublicKeys, writePublicKey } from './keys.js';
-import { openLicence } from './text.js';
+import { MAX_CAPACITY_GIB, openLicence } from './text.js';
 
-function whole(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('not a whole number above 0');
+/** A hundred years. */
+const MAX_DAYS = 36_500;
+
+const wholeUpTo = (most: number) => (text: string) => {
+  if (!/^[1-9]\d{0,8}$/.test(text) || Number(text) > most) {
+    throw new InvalidArgumentError(`not a whole number from 1 to ${most}`);
+  }
   return Number(text);
-}
+};
 
 interface IssueOptions {
   readonly privateKey: string;
@@ -35,8 +40,9 @@ export function licenceProgram(write: (text: string) => void): Command {
     .requiredOption('--private-key <file>', 'where the private key goes; it is never replaced')
     .requiredOption('--public-key <file>', 'where the public key goes')
     .action(async (options: { privateKey: string; publicKey: string }) => {
-      if (!(await createSigningKey(options.privateKey)))
+      if (!(await createSigningKey(options.privateKey))) {
         throw new DomainError('already-exists', `${options.privateKey} exists`);
+      }
       await writePublicKey(await loadPrivateKey(options.privateKey), options.publicKey);
     });
 
@@ -46,9 +52,14 @@ export function licenceProgram(write: (text: string) => void): Command {
     .requiredOption('--private-key <file>', 'the key to sign with')
     .requiredOption('--cluster <id>', 'the cluster that it is for ("storageos get licence" shows its id)')
     .option('--kind <kind>', 'what the licence is called', DEVELOPER_KIND)
-    .option('--capacity-gib <number>', 'sizes of all volumes together', whole, DEVELOPER_CAPACITY_GIB)
+    .option(
+      '--capacity-gib <number>',
+      'sizes of all volumes together',
+      wholeUpTo(MAX_CAPACITY_GIB),
+      DEVELOPER_CAPACITY_GIB,
+    )
     .option('--customer <name>', 'whom it is for', '')
-    .option('--days <number>', 'how long it is valid from now on', whole, 365)
+    .option('--days <number>', 'how long it is valid from now on', wholeUpTo(MAX_DAYS), 365)
     .addOption(
       new Option('--feature <name>', 'a feature that it includes, such as nfs; may be given several times')
         .default([] as readonly string[])

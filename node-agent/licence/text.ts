@@ -22,7 +22,7 @@ import { isUuid } from '../../core/types.js';
 import { MAX_LICENCE_CHARS } from '../state/schemas.js';
 
 /** A capacity of a licence at the most: 2^53 bytes. */
-const MAX_CAPACITY_GIB = 2 ** 23;
+export const MAX_CAPACITY_GIB = 2 ** 23;
 
 const BEGIN = '-----BEGIN LICENCE SIGNATURE-----';
 const END = '-----END LICENCE SIGNATURE-----';

@@ -69,14 +69,18 @@ export const authRoutes: readonly Route[] = [
     body: credentials,
     responses: { 200: sessionBegun },
     errors: [401, 429, 503],
-    handler: async ({ body, remoteAddress, signal }, services) => {
+    handler: async ({ body, remoteAddress, signal, requestId }, services) => {
       const { username, password } = body;
       const attempt = services.logins.admit(username, remoteAddress);
       const user = await verified(services, username, password, signal).catch((error) => {
         attempt.abandoned();
         throw error;
       });
-      if (user === undefined) throw new DomainError('unauthenticated', 'unknown user or wrong password');
+      if (user === undefined) {
+        // Without the name: people type passwords where names belong.
+        services.dependencies.logger.warn({ requestId, address: remoteAddress }, 'login refused');
+        throw new DomainError('unauthenticated', 'unknown user or wrong password');
+      }
       attempt.succeeded();
       return session(services, user);
     },

@@ -225,6 +225,22 @@ describe('the tool', () => {
     });
   });
 
+  it.each([
+    ['--days', '0'],
+    ['--days', '36501'],
+    ['--days', '1.5'],
+    ['--capacity-gib', '8388609'],
+    ['--cluster', 'mine'],
+  ])('refuses %s %s', async (flag, value) => {
+    await run('keygen', ...keys());
+    const words = ['issue', '--private-key', path('licence.key'), '--cluster', randomUUID(), flag, value];
+    const program = licenceProgram(() => {})
+      .exitOverride()
+      .configureOutput({ writeErr: () => {} });
+    for (const command of program.commands) command.exitOverride().configureOutput({ writeErr: () => {} });
+    await expect(program.parseAsync(words, { from: 'user' })).rejects.toThrow(/whole number|id of a cluster/);
+  });
+
   it('uses no key that others can read, and none of another type', async () => {
     await run('keygen', ...keys());
     await chmod(path('licence.key'), 0o644);
