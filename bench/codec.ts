@@ -8,21 +8,18 @@
  * second part runs.
  */
 
-import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { dirname, join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import type { VolumeId } from '../core/types.js';
-import { type CipherEngine, loadCodec } from '../node-agent/codec/index.js';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { compileKernels, instantiateKernels, type Kernels } from '../node-agent/codec/kernels.js';
+import { packageRoot } from '../node-agent/package-root.js';
 import { benchmarkData, DATA_BYTES, DATA_NAMES, type DataName } from './codec-data.js';
+import { measureRequests } from './codec-fused.js';
+import { mb, quick, ROUND_MS, ROUNDS, speedOf, work } from './codec-measure.js';
+import { buildPeer, Peer, WITHOUT_AES_NI } from './codec-peer.js';
+import { median } from './data-path/compare.js';
+import { saveResults } from './results.js';
 
 const SIZES = [4096, 16384, 65536];
-/** OpenSSL's own switch: no AES-NI (bit 57), no PCLMULQDQ (bit 33). */
-const WITHOUT_AES_NI = '~0x200000200000000';
-const MB = 1e6;
 
 type Operation = 'lz4c' | 'lz4d' | 'xxh3' | 'xtse' | 'xtsd';
 interface Goal {
@@ -38,79 +35,6 @@ const GOALS: readonly Goal[] = [
   { operation: 'xtse', title: 'AES-256-XTS encrypt', against: 'OpenSSL without AES-NI', ratio: 1.0 },
   { operation: 'xtsd', title: 'AES-256-XTS decrypt', against: 'OpenSSL without AES-NI', ratio: 0.9 },
 ];
-
-const quick = process.argv.includes('--quick');
-const ROUNDS = quick ? 3 : 5;
-const ROUND_MS = quick ? 40 : 100;
-
-let root = dirname(fileURLToPath(import.meta.url));
-while (!existsSync(join(root, 'package.json'))) root = dirname(root);
-const work = join(root, 'build', 'bench');
-mkdirSync(work, { recursive: true });
-
-/** The native side, one line out, one line back. */
-class Peer {
-  readonly #process: ChildProcessWithoutNullStreams;
-  readonly #lines: AsyncIterator<string>;
-  readonly #reader: Interface;
-
-  constructor(program: string, environment: Readonly<Record<string, string>> = {}) {
-    this.#process = spawn(program, {
-      env: { ...process.env, ...environment },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    }) as never as ChildProcessWithoutNullStreams;
-    this.#reader = createInterface({ input: this.#process.stdout });
-    this.#lines = this.#reader[Symbol.asyncIterator]();
-  }
-
-  async ask(line: string): Promise<string> {
-    this.#process.stdin.write(`${line}\n`);
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error(`codec-peer ended at "${line}"`);
-    return value;
-  }
-
-  async measure(operation: Operation, size: number): Promise<{ speed: number; made: number }> {
-    const [speed = Number.NaN, made = 0] = (await this.ask(`${operation} ${size} ${ROUND_MS}`)).split(' ').map(Number);
-    return { speed, made };
-  }
-
-  close(): void {
-    this.#process.stdin.end();
-  }
-}
-
-function buildPeer(): string | undefined {
-  const program = join(work, 'codec-peer');
-  const source = join(root, 'bench', 'codec-peer.c');
-  const { status, stderr, error } = spawnSync('cc', ['-O2', source, '-o', program, '-llz4', '-lxxhash', '-lcrypto']);
-  if (status === 0) return program;
-  console.log(`No native peer (needs cc, liblz4-dev, libxxhash-dev, libssl-dev): ${error?.message ?? stderr}`);
-  return undefined;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
-}
-
-/** Milliseconds of processor that this process has had: on a shared machine the clock on the wall measures the others. */
-function processorMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
-
-/** MB/s of `turn`, which goes over all the data once. */
-function speedOf(turn: () => void): number {
-  const start = processorMs();
-  let end = start;
-  let turns = 0;
-  do {
-    turn();
-    turns++;
-    end = processorMs();
-  } while (end - start < ROUND_MS);
-  return (turns * DATA_BYTES) / MB / ((end - start) / 1000);
-}
 
 /** One of our kernels over the data, which is at PLAIN; liblz4's streams, for decompression, at STORED. */
 function kernelTurn(kernels: Kernels, operation: Operation, size: number, streams: readonly number[]): () => void {
@@ -162,7 +86,7 @@ async function compareKernels(program: string): Promise<KernelResult[]> {
   kernels.bytes.set(Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 7 + 1) & 0xff)), kernels.at.KEY);
   kernels.call.expandKeys();
   for (const data of DATA_NAMES) {
-    const bytes = benchmarkData(data, root);
+    const bytes = benchmarkData(data, packageRoot());
     const path = join(work, `${data}.data`);
     writeFileSync(path, bytes);
     for (const peer of [native, masked]) await peer.ask(`load ${path}`);
@@ -253,65 +177,6 @@ function printKernel({ operation, data, size, ours, theirs, ratio, withAesNi, co
   }
 }
 
-const mb = (speed: number) => speed.toFixed(0).padStart(6);
-
-interface CodecResult {
-  readonly engine: CipherEngine | 'none';
-  readonly data: DataName;
-  readonly size: number;
-  readonly encode: number;
-  readonly decode: number;
-}
-
-/** The whole path as the frontend calls it, copies in and out included; requests of one block and of 128 KiB. */
-async function measureCodec(): Promise<CodecResult[]> {
-  const results: CodecResult[] = [];
-  const codecs = { wasm: await loadCodec({ engine: 'wasm' }), native: await loadCodec({ engine: 'native' }) };
-  const key = Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 7 + 1) & 0xff));
-  const volume = '00000000-0000-4000-8000-000000000001' as VolumeId;
-  const plainVolume = codecs.wasm.openVolume({ volume, blockSize: 4096, compress: true });
-  const volumes = {
-    none: plainVolume,
-    wasm: codecs.wasm.openVolume({ volume, blockSize: 4096, compress: true, key }),
-    native: codecs.native.openVolume({ volume, blockSize: 4096, compress: true, key }),
-  };
-  for (const data of DATA_NAMES) {
-    const bytes = benchmarkData(data, root);
-    for (const size of [4096, 131072]) {
-      const requests = Array.from({ length: DATA_BYTES / size }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
-      const into = Buffer.alloc(size);
-      const turns = Object.entries(volumes).map(([engine, codec]) => {
-        const batches = requests.map((request, i) => codec.encode(request, i * (size / 4096)));
-        return {
-          engine: engine as CipherEngine | 'none',
-          encode: () => {
-            for (const [i, request] of requests.entries()) codec.encode(request, i * (size / 4096));
-          },
-          decode: () => {
-            for (const [i, batch] of batches.entries()) codec.decode(batch, i * (size / 4096), into);
-          },
-          encoded: [] as number[],
-          decoded: [] as number[],
-        };
-      });
-      for (let round = 0; round < ROUNDS; round++) {
-        for (const turn of turns) {
-          turn.encoded.push(speedOf(turn.encode));
-          turn.decoded.push(speedOf(turn.decode));
-        }
-      }
-      for (const { engine, encoded, decoded } of turns) {
-        results.push({ engine, data, size, encode: median(encoded), decode: median(decoded) });
-        const request = `${String(size / 1024).padStart(3)} KiB requests`;
-        console.log(
-          `codec, cipher ${engine.padEnd(6)} ${data.padEnd(10)} ${request}  encode ${mb(median(encoded))} MB/s  decode ${mb(median(decoded))} MB/s`,
-        );
-      }
-    }
-  }
-  return results;
-}
-
 function summary(results: readonly KernelResult[]): void {
   console.log('\nMedians over data and sizes against the goals:');
   for (const { operation, title, against, ratio } of GOALS) {
@@ -327,19 +192,7 @@ function summary(results: readonly KernelResult[]): void {
 }
 
 const program = buildPeer();
-const kernelResults = program === undefined ? [] : await compareKernels(program);
-const codecResults = await measureCodec();
-if (kernelResults.length > 0) summary(kernelResults);
-const file = join(root, 'bench', 'results', 'codec.json');
-mkdirSync(dirname(file), { recursive: true });
-const about = {
-  node: process.version,
-  v8: process.versions.v8,
-  cpu: cpus()[0]?.model,
-  rounds: ROUNDS,
-  roundMs: ROUND_MS,
-};
-if (!quick) {
-  writeFileSync(file, `${JSON.stringify({ about, kernels: kernelResults, codec: codecResults }, undefined, 2)}\n`);
-  console.log(`\nWritten to ${file}`);
-}
+const kernels = program === undefined ? [] : await compareKernels(program);
+const requests = await measureRequests(program);
+if (kernels.length > 0) summary(kernels);
+if (!quick) saveResults('codec', { rounds: ROUNDS, roundMs: ROUND_MS }, { kernels, requests });
