@@ -4,7 +4,6 @@ import { type Context, confirm } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 import { waitUntil } from '../progress.js';
 import { copyOn, replicaState, syncProgress } from '../volume-output.js';
-import { promoteCopy } from './copies.js';
 
 function copyIfAny(volume: ApiVolume, node: ApiNode): ApiDeployment | undefined {
   return [volume.master, ...(volume.replicas ?? [])].find(({ nodeID }) => nodeID === node.id);
@@ -18,9 +17,8 @@ async function current({ client }: Context, volume: ApiVolume): Promise<ApiVolum
 }
 
 /**
- * One more copy on the destination; when it is in sync it becomes the master if the source's is that; then the
- * volume wants one copy less, and gives up the source's. Every step looks at what is there: given again after an
- * interruption, the command goes on where it was.
+ * One more copy on the destination; when it is in sync, the volume wants one copy less, and gives up the source's.
+ * Every step looks at what is there: given again after an interruption, the command goes on where it was.
  */
 export async function moveVolume(
   context: Context,
@@ -33,9 +31,11 @@ export async function moveVolume(
     client.findNode(destinationName),
   ]);
   const leaving = copyOn(volume, source);
+  if (volume.master.id === leaving.id) {
+    throw new CliError(EXIT.invalidState, `the copy on ${source.name} is the master, which stays while it serves`);
+  }
   await addCopy(context, volume, destination);
-  const settled = await waitForCopy(context, volume, destination);
-  if (settled.master.nodeID === source.id) await handOver(context, settled, destination);
+  await waitForCopy(context, volume, destination);
   await giveUp(context, volume, source, leaving.id);
   const line = `Volume ${volume.name} (${volume.id}) moved from node ${source.name} to node ${destination.name}.`;
   await confirm(context, line, { volumeID: volume.id, sourceNodeID: source.id, destinationNodeID: destination.id });
@@ -49,23 +49,14 @@ async function addCopy({ client }: Context, volume: ApiVolume, destination: ApiN
   });
 }
 
-function waitForCopy(context: Context, volume: ApiVolume, destination: ApiNode): Promise<ApiVolume> {
+function waitForCopy(context: Context, volume: ApiVolume, destination: ApiNode): Promise<true> {
   return waitUntil(context, async () => {
     const now = await current(context, volume);
     const copy = copyIfAny(now, destination);
     const ready = copy?.health === 'ready' || now.master.nodeID === destination.id;
     const how = copy?.health === 'syncing' ? syncProgress(copy, now.sizeBytes) : '';
     const text = `copy on ${destination.name}: ${copy?.health ?? 'not placed yet'} ${how}`.trimEnd();
-    return { text, ...(ready && { result: now }) };
-  });
-}
-
-async function handOver(context: Context, volume: ApiVolume, destination: ApiNode): Promise<void> {
-  await promoteCopy(context.client, volume, destination);
-  await waitUntil(context, async () => {
-    const { master } = await current(context, volume);
-    const done = master.nodeID === destination.id && master.health === 'online';
-    return { text: `master: ${done ? `on ${destination.name}` : 'moving'}`, ...(done && { result: true }) };
+    return { text, ...(ready && { result: true as const }) };
   });
 }
 
@@ -77,13 +68,13 @@ async function giveUp(context: Context, volume: ApiVolume, source: ApiNode, depl
     query: { 'ignore-version': 'false' },
     body: { deploymentIDs: [deployment], version: before.version },
   });
-  const { version, ...now } = await current(context, volume);
+  const now = await current(context, volume);
+  const { wanted } = replicaState(now);
   // A move that was interrupted after this step has lowered the target already.
-  const surplus = (now.replicas ?? []).length > replicaState({ version, ...now }).wanted;
-  if (!surplus) {
+  if ((now.replicas ?? []).length <= wanted) {
     await client.request('PUT', volumePath(volume, '/replicas'), {
       query: { 'ignore-version': 'false' },
-      body: { replicas: replicaState({ version, ...now }).wanted - 1, version },
+      body: { replicas: wanted - 1, version: now.version },
     });
   }
   await waitUntil(context, async () => {

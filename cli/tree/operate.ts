@@ -34,8 +34,10 @@ export function addOperatorCommands(kit: Kit): void {
     program,
     'evict <volume> <node>',
     {
-      summary: "remove a volume's copy from a node",
-      details: ['If the volume then has fewer copies than are wanted, another one is made elsewhere.'],
+      summary: "remove a volume's replica from a node",
+      details: [
+        'If the volume then has fewer copies than are wanted, another one is made, on the same node perhaps unless that is cordoned.',
+      ],
       examples: [{ purpose: 'the copy on node2', line: 'evict data node2' }],
       completes: ['volume', 'node'],
     },
@@ -45,8 +47,11 @@ export function addOperatorCommands(kit: Kit): void {
     program,
     'promote <volume> <node>',
     {
-      summary: "make a volume's copy on a node its master",
-      examples: [{ purpose: 'the copy on node2', line: 'promote data node2' }],
+      summary: 'have a master that does not serve replaced by a replica',
+      details: [
+        'The volume is looked at again; of the replicas in sync the one with the longest log is promoted, which may be another one than this. A master that serves stays.',
+      ],
+      examples: [{ purpose: 'if the master does not come back by itself', line: 'promote data node2' }],
       completes: ['volume', 'node'],
     },
     async () => (await copies()).promote,

@@ -241,9 +241,9 @@ function addVolumeUpdates(kit: Kit, volume: Command): void {
     volume,
     'move <volume> <source-node> <destination-node>',
     {
-      summary: 'move a copy from one node to another',
+      summary: 'move a replica from one node to another',
       details: [
-        'A copy is made on the destination; when it is in sync it takes the place of the one on the source, as the master if that was it, and the one on the source is removed. Until then nothing is lost: the command may be interrupted, and given again.',
+        'A copy is made on the destination; when it is in sync the one on the source is removed. The command may be interrupted, and given again. The master stays where it is while it serves.',
         'It takes as long as the volume is large; the time limit is one hour unless --timeout is given.',
       ],
       examples: [{ purpose: 'off a node', line: 'update volume move data node1 node3 --timeout 4h' }],

@@ -1,0 +1,189 @@
+/** What operators do with copies, sizes, licences and bundles, against the real API. */
+
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
+import { TestEtcd } from '../../setup/etcd.js';
+import { CliHarness } from './harness.js';
+
+const UNDERSTOOD = '--i-understand-that-this-value-will-be-overwritten-by-kubernetes';
+
+let etcd: TestEtcd;
+let harness: CliHarness;
+let cli: CliHarness['cli'];
+let json: CliHarness['json'];
+
+beforeAll(async () => {
+  etcd = await TestEtcd.start();
+});
+
+afterAll(async () => {
+  await harness?.close();
+  await etcd?.destroy();
+});
+
+beforeEach(async () => {
+  await harness?.close();
+  harness = await CliHarness.start(etcd);
+  ({ cli, json } = harness);
+});
+
+/** What the volume's workflow does when it is told to look: copies come and go at once. */
+function actAsWorkflow(): void {
+  const { state, controller } = harness.api;
+  controller.changed = async (id?: VolumeId) => {
+    if (id === undefined) return;
+    const { value } = await state.volumes.require(id);
+    const { nextCopyOn, evictionCandidates = [], evicting = [], ...rest } = value;
+    const surplus = value.placements.length + (nextCopyOn === undefined ? 0 : 1) > value.replicas + 1;
+    const leaving = [...evicting, ...(surplus ? evictionCandidates : [])];
+    const added = nextCopyOn === undefined ? [] : [{ deployment: randomUUID() as DeploymentId, node: nextCopyOn }];
+    const placements = [...value.placements.filter(({ deployment }) => !leaving.includes(deployment)), ...added];
+    await state.memberships.update(id, (record) => ({
+      ...record,
+      inSync: placements.map(({ deployment }) => deployment),
+    }));
+    await state.volumes.update(id, () => ({ ...rest, placements }));
+  };
+}
+
+describe('copies', () => {
+  const nodesOf = async (name: string) => {
+    const { master, replicas } = await json('get', 'volume', name);
+    return [master, ...replicas].map(({ nodeName }: { nodeName: string }) => nodeName);
+  };
+
+  it('a replica moves to another node; the master stays', async () => {
+    await cli('create', 'volume', 'data', '-r', '1');
+    actAsWorkflow();
+    expect(await nodesOf('data')).toEqual(['node-1', 'node-2']);
+    const moved = await cli('update', 'volume', 'move', 'data', 'node-2', 'node-3');
+    expect([moved.code, moved.out]).toEqual([0, expect.stringMatching(/moved from node node-2 to node node-3/)]);
+    expect(moved.err).toContain('copy on node-2: removed');
+    expect(await nodesOf('data')).toEqual(['node-1', 'node-3']);
+    expect((await json('get', 'volume', 'data')).labels['storageos.com/replicas']).toBe('1');
+    expect(await cli('update', 'volume', 'move', 'data', 'node-1', 'node-2')).toMatchObject({
+      code: 11,
+      err: expect.stringContaining('master'),
+    });
+    expect((await cli('update', 'volume', 'move', 'data', 'node-2', 'node-1')).code).toBe(8);
+  });
+
+  it('replicas are evicted, the master is not', async () => {
+    await cli('create', 'volume', 'data', '-r', '1');
+    const { id, replicas } = await json('get', 'volume', 'data');
+    expect((await cli('evict', 'data', 'node-2')).code).toBe(0);
+    expect((await harness.api.state.volumes.require(id)).value.evicting).toEqual([replicas[0].id]);
+    expect((await cli('evict', 'data', 'node-1')).code).toBe(10);
+    expect((await cli('evict', 'data', 'node-3')).code).toBe(8);
+  });
+
+  it('a master that serves is not replaced, one that is away is', async () => {
+    await cli('create', 'volume', 'data', '-r', '1');
+    expect((await cli('promote', 'data', 'node-2')).code).toBe(11);
+    harness.api.offline.add(harness.api.nodes[0] as NodeId);
+    expect((await cli('promote', 'data', 'node-2')).code).toBe(0);
+    expect(harness.api.controller.calls.at(-1)).toBe('changed');
+  });
+
+  it('candidates for eviction and strategies of placement are noted', async () => {
+    await cli('create', 'volume', 'data', '-r', '1');
+    const { id, replicas } = await json('get', 'volume', 'data');
+    const record = async () => (await harness.api.state.volumes.require(id)).value;
+    expect((await cli('update', 'volume', 'eviction-candidates', 'data', 'node-2')).code).toBe(0);
+    expect((await record()).evictionCandidates).toEqual([replicas[0].id]);
+    expect((await cli('update', 'volume', 'eviction-candidates', 'data')).code).toBe(0);
+    expect((await record()).evictionCandidates).toBeUndefined();
+    const strategy = ['update', 'volume', 'placement-strategy', 'data'];
+    expect((await cli(...strategy, 'topology-aware', '--topology-key', 'rack')).code).toBe(0);
+    expect((await record()).placementStrategy).toEqual({ kind: 'topology-aware', topologyKey: 'rack' });
+    expect((await cli(...strategy, 'nonsense')).code).toBe(10);
+  });
+});
+
+describe('what this version refuses', () => {
+  it.each([
+    [['update', 'volume', 'size', 'data', '10GiB'], 11],
+    [['update', 'volume', 'size', 'data', '1GiB'], 10],
+    [['update', 'volume', 'size', 'data', '5GiB'], 0],
+    [['nfs', 'attach', 'data'], 11],
+    [['nfs', 'endpoint', 'data', '10.0.0.1:2049'], 11],
+    [['nfs', 'exports', 'data', '1,/,/,cidr;10.0.0.0/8;0;0;all;rw'], 11],
+    [['nfs', 'exports', 'data', '1,/'], 10],
+    [['nfs', 'exports', 'data', '1,/,/,cidr;10.0.0.0/8'], 10],
+  ])('storageos %j ends with %i', async (args, code) => {
+    await cli('create', 'volume', 'data');
+    expect((await cli(...args)).code).toBe(code);
+  });
+});
+
+describe('settings', () => {
+  it('of the cluster change one by one', async () => {
+    expect((await cli('update', 'cluster', '--log-level', 'debug')).code).toBe(0);
+    const changed = await json('update', 'cluster', '--log-format', 'json', '--telemetry', 'on');
+    expect(changed).toMatchObject({
+      logLevel: 'debug',
+      logFormat: 'json',
+      disableTelemetry: false,
+      disableCrashReporting: true,
+    });
+    expect((await cli('update', 'cluster', '--telemetry', 'perhaps')).code).toBe(10);
+    expect((await cli('update', 'cluster', '--log-level', 'loud')).code).toBe(10);
+  });
+
+  it('of nodes and namespaces', async () => {
+    expect((await cli('update', 'node', 'labels', 'node-1', 'rack=a', '--upsert')).code).toBe(0);
+    expect((await cli('update', 'node', 'compute-only', 'node-1', 'true')).code).toBe(0);
+    expect((await cli('update', 'node', 'labels', 'node-1', 'rack=b', 'zone=1')).code).toBe(0);
+    expect((await json('get', 'node', 'node-1')).labels).toEqual({
+      rack: 'b',
+      zone: '1',
+      'storageos.com/computeonly': 'true',
+    });
+    expect((await cli('update', 'node', 'compute-only', 'node-1', 'perhaps')).code).toBe(10);
+    await cli('create', 'namespace', 'apps', '-l', 'a=1');
+    expect((await cli('update', 'namespace', 'labels', 'apps', 'b=2', '--upsert')).code).toBe(0);
+    expect((await json('get', 'namespace', 'apps')).labels).toEqual({ a: '1', b: '2' });
+  });
+});
+
+describe('a licence', () => {
+  it('is read from a file, and refused by the API if it is none', async () => {
+    const file = join(harness.directory, 'licence.txt');
+    writeFileSync(file, 'no licence');
+    expect((await cli('apply', 'licence', '--from-file', file)).code).toBe(10);
+    expect((await cli('apply', 'licence', '--from-file', join(harness.directory, 'none'))).code).toBe(10);
+    expect((await cli('apply', 'licence')).code).toBe(10);
+    expect((await cli('apply', 'licence', '--from-file', file, '--from-stdin')).code).toBe(10);
+  });
+
+  it('that does not allow a volume is shown with the refusal', async () => {
+    const refused = await cli('create', 'volume', 'large', '-s', '51GiB');
+    expect(refused).toMatchObject({ code: 5, err: expect.stringMatching(/^Error: .*\n\n.*apply licence/) });
+    expect(refused.err).toMatch(/Kind: +unregistered/);
+  });
+});
+
+describe('diagnostics', () => {
+  it('are saved under the name that the API gives, or another one', async () => {
+    const target = join(harness.directory, 'bundle.tar.gz');
+    const saved = await cli('get', 'diagnostics', '--output-file', target);
+    expect([saved.code, saved.err]).toEqual([0, '']);
+    expect(saved.out).toBe(`Diagnostics written to ${target}.\n`);
+    expect(gunzipSync(readFileSync(target)).length).toBeGreaterThan(0);
+    expect(readdirSync(harness.directory).filter((name) => name.startsWith('.bundle'))).toEqual([]);
+    expect((await cli('get', 'diagnostics', '--target', 'node-9')).code).toBe(8);
+    const nowhere = join(harness.directory, 'none', 'x');
+    expect((await cli('get', 'diagnostics', '--output-file', nowhere)).code).toBe(1);
+    expect(existsSync(nowhere)).toBe(false);
+  });
+});
+
+it('replicas are only changed by those who understand', async () => {
+  await cli('create', 'volume', 'data');
+  expect((await cli('update', 'volume', 'replicas', 'data', '1')).code).toBe(10);
+  expect((await cli('update', 'volume', 'replicas', 'data', '1', UNDERSTOOD)).code).toBe(0);
+});
