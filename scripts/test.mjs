@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ensureNodeVersions } from './node-versions.mjs';
 import { ensurePackages } from './packages.mjs';
 import { runMain, SetupError } from './progress.mjs';
 import { setup } from './setup.mjs';
@@ -16,6 +17,7 @@ await runMain(async () => {
   const { ensureBinaries } = await import('../dist/cluster/binaries.js');
   const { step } = await import('./progress.mjs');
   await ensureBinaries({ names: ['etcd', 'temporal'], step });
+  await ensureNodeVersions();
   const vitest = spawn(
     process.execPath,
     [join(root, 'node_modules', 'vitest', 'vitest.mjs'), 'run', ...process.argv.slice(2)],
