@@ -5,22 +5,22 @@
  * For longer: npm run crash -- --kills 200
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterEach, expect, it } from 'vitest';
 import { KIND_DATA, readEntry } from '../../core/record.js';
 import { systemClock, systemRandom } from '../../node-agent/clock.js';
 import { openFileDisk } from '../../node-agent/store/index.js';
+import { startModule } from '../setup/module-process.js';
 import { block, DEPLOYMENT, lookUp, newDeployment, openStores } from '../unit/store/support.js';
 import { contentsAt, KILL_BLOCKS, KILL_SETTINGS } from './kill-9-plan.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 6);
-const CHILD = fileURLToPath(new URL('kill-9-child.ts', import.meta.url));
+const CHILD = new URL('kill-9-child.ts', import.meta.url);
 
 const cleanUps: (() => void)[] = [];
 afterEach(() => {
@@ -28,11 +28,7 @@ afterEach(() => {
 });
 
 function startWriter(root: string): ChildProcess {
-  const load = `import('vite').then(({ runnerImport }) => runnerImport(${JSON.stringify(CHILD)}, { configFile: false }))`;
-  const child = spawn(process.execPath, ['--eval', load], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, KILL_9_ROOT: root },
-  });
+  const child = startModule(CHILD, [], { KILL_9_ROOT: root });
   cleanUps.push(() => child.kill('SIGKILL'));
   return child;
 }
