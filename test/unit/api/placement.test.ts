@@ -1,28 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
-import { TestEtcd } from '../../setup/etcd.js';
-import { type Fixture, startFixture } from './fixture.js';
+import type { Fixture } from './fixture.js';
+import { useApi } from './use-api.js';
 
 const GIB = 2 ** 30;
 const ANY = '?ignore-version=true';
 
-let etcd: TestEtcd;
 let api: Fixture;
 let volumes: string;
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-});
-
-afterAll(async () => {
-  api?.close();
-  await etcd?.destroy();
-});
-
-beforeEach(async () => {
-  api?.close();
-  api = await startFixture(etcd);
+useApi('test', (given) => {
+  api = given;
   volumes = `/namespaces/${api.namespace}/volumes`;
 });
 

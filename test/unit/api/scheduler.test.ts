@@ -1,23 +1,15 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { NodeId, VolumeId } from '../../../core/types.js';
-import { TestEtcd } from '../../setup/etcd.js';
+import type { TestEtcd } from '../../setup/etcd.js';
 import { type Fixture, startFixture } from './fixture.js';
+import { useApi } from './use-api.js';
 
-let etcd: TestEtcd;
 let api: Fixture;
+let etcd: TestEtcd;
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-});
-
-afterAll(async () => {
-  api?.close();
-  await etcd?.destroy();
-});
-
-beforeEach(async () => {
-  api?.close();
-  api = await startFixture(etcd);
+useApi('test', (given, server) => {
+  api = given;
+  etcd = server;
 });
 
 const pod = (...claims: string[]) => ({
