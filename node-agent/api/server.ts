@@ -2,7 +2,7 @@
 
 import { createServer, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { getRequestListener, RequestError } from '@hono/node-server';
 import type { Hono } from 'hono';
@@ -15,6 +15,7 @@ const MAX_CONNECTIONS = 4096;
 const MAX_HEADER_BYTES = 32 << 10;
 /** Requests that are in progress when the server closes have this long to finish, ms. */
 const CLOSE_GRACE_MS = 5000;
+const SWEEP_INTERVAL_MS = 50;
 
 /** Requests that never become any, because Node's parser refuses them. */
 const PARSER_ERRORS: Readonly<Record<string, readonly [status: number, message: string]>> = {
@@ -49,6 +50,7 @@ export async function listen(app: Hono<ApiEnvironment>, options: ListenOptions):
     tls === undefined ? createServer(common, listener) : createTlsServer({ ...common, ...tls.current }, listener);
   if (tls !== undefined) tls.follow((certificate) => (server as TlsServer).setSecureContext(certificate));
   server.on('clientError', refuse);
+  const unused = unusedConnections(server, tls === undefined ? 'connection' : 'secureConnection');
   server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -64,13 +66,28 @@ export async function listen(app: Hono<ApiEnvironment>, options: ListenOptions):
       new Promise<void>((resolve) => {
         tls?.close();
         const cut = setTimeout(() => server.closeAllConnections(), CLOSE_GRACE_MS);
+        // A connection whose last request is answered now would be kept for the next one.
+        const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_INTERVAL_MS);
         server.close(() => {
           clearTimeout(cut);
+          clearInterval(sweep);
           resolve();
         });
         server.closeIdleConnections();
+        for (const socket of unused) socket.destroy();
       }),
   };
+}
+
+/** Connections on which no request has come yet: Node counts them among those that are in use. */
+function unusedConnections(server: Server | TlsServer, event: 'connection' | 'secureConnection'): ReadonlySet<Socket> {
+  const unused = new Set<Socket>();
+  server.on(event, (socket: Socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  server.on('request', ({ socket }) => unused.delete(socket));
+  return unused;
 }
 
 /** The answer to a request whose target or host is none; anything else is a defect. */
@@ -79,9 +96,11 @@ function refusal(error: unknown): Response {
   return Response.json({ error: malformed ? error.message : 'internal error' }, { status: malformed ? 400 : 500 });
 }
 
-/** Answers what could not be parsed, if the client still listens. */
+/**
+ * Answers what could not be parsed, if the client still listens. `_httpMessage` is Node's: the answer that is on its
+ * way, into which a second one must not come; Node's own handler looks at it as well.
+ */
 function refuse(error: NodeJS.ErrnoException, socket: Duplex & { readonly _httpMessage?: ServerResponse }): void {
-  // An answer that is on its way must not get a second one into the middle.
   if (error.code === 'ECONNRESET' || !socket.writable || socket._httpMessage?.headersSent) {
     socket.destroy(error);
     return;

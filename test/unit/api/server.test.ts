@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { Hono } from 'hono';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ApiEnvironment } from '../../../node-agent/api/request.js';
 import { type ApiServer, listen } from '../../../node-agent/api/server.js';
 
@@ -75,6 +75,23 @@ describe('the API server', () => {
     expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(head).toMatch(/content-type: application\/json/i);
     expect(JSON.parse(body)).toEqual({ error: expect.any(String) });
+  });
+
+  it('closes at once although somebody has connected and says nothing', async () => {
+    const server = await start(hello());
+    const [silent, used] = [connect(server.address.port, '127.0.0.1'), connect(server.address.port, '127.0.0.1')];
+    const ended = [silent, used].map((socket) => once(socket, 'close'));
+    await Promise.all([silent, used].map((socket) => once(socket, 'connect')));
+    used.write('GET /hello HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(used, 'data');
+    // Its grace never ends: nothing waits for it.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'setInterval'] });
+    try {
+      await server.close();
+    } finally {
+      vi.useRealTimers();
+    }
+    await Promise.all(ended);
   });
 
   it('outlives garbage and clients that only knock', async () => {
