@@ -122,6 +122,27 @@ describe('activities done twice', () => {
     expect(await codeOf(shared.placeCopy({ volume, deployment: deployment(4) }))).toBe('no-capacity');
   });
 
+  it('a wish for the next copy is heeded once, what was said of a copy goes with it', async () => {
+    const wished = cluster.node('node3');
+    const volume = cluster.createVolume({ replicas: 1, phase: 'ready', nextCopyOn: wished });
+    const placed = await shared.placeCopy({ volume, deployment: deployment(1) });
+    expect(placed.node).toBe(wished);
+    expect(cluster.volumes.value(volume)).not.toHaveProperty('nextCopyOn');
+    const other = await shared.placeCopy({ volume, deployment: deployment(2) });
+    const ids = [placed.deployment, other.deployment];
+    await cluster.volumes.update(volume, (current) => ({ ...current, evictionCandidates: ids, evicting: ids }));
+    await shared.dropPlacements({ volume, deployments: [placed.deployment] });
+    expect(cluster.volumes.value(volume)).toMatchObject({
+      placements: [other],
+      evictionCandidates: [other.deployment],
+      evicting: [other.deployment],
+    });
+    await shared.dropPlacements({ volume, deployments: [other.deployment] });
+    for (const field of ['evictionCandidates', 'evicting']) {
+      expect(cluster.volumes.value(volume)).not.toHaveProperty(field);
+    }
+  });
+
   it('the first membership', async () => {
     const volume = await aServingVolume();
     const before = cluster.record(volume);
