@@ -74,6 +74,11 @@ export class Leases {
     return Object.assign(lease, { bytes });
   }
 
+  /** Payloads that somebody holds. */
+  get held(): number {
+    return this.#open.size;
+  }
+
   /** Payloads of living processes that somebody has kept. */
   get kept(): number {
     let kept = 0;

@@ -28,6 +28,7 @@ import type {
   VolumeId,
 } from '../../../../core/types.js';
 import { verify } from '../../../sim/blocks.js';
+import { Leases } from '../../../sim/leases.js';
 import { Scheduler, SeededRandom, SimClock, SimProcess } from '../../../sim/scheduler.js';
 import { StoreDisk } from '../../../sim/store-disk.js';
 
@@ -53,6 +54,8 @@ export class Lab {
     etcdClusterId: 'e',
   });
   readonly clock = new SimClock(this.scheduler, this.process, 1, 0);
+  /** Leases of what frontends write and read here. */
+  readonly leases = new Leases(() => this.scheduler.now);
   readonly sent: PeerMessage[] = [];
   readonly attentions: string[] = [];
   readonly errors: unknown[] = [];
@@ -102,6 +105,7 @@ export class Lab {
         },
       },
       verify,
+      lend: (bytes) => lab.leases.lendBytes(bytes, lab.process),
     });
     lab.deployment.onVolume({
       replicas: 1,

@@ -1,0 +1,132 @@
+/** Payloads in leased memory: held by the primary as long as it needs them, and not a moment longer. */
+
+import { describe, expect, it } from 'vitest';
+import type { Batch } from '../../../../core/record.js';
+import type { BlockNumber, Epoch, Sequence, SessionNumber } from '../../../../core/types.js';
+import { dataBatch, verify } from '../../../sim/blocks.js';
+import { Lab, OTHER, OTHER_LIFE, OTHER_NODE } from './lab.js';
+
+const session = 1 as SessionNumber;
+
+async function primary(settings: Parameters<typeof Lab.open>[0] = {}) {
+  const lab = await Lab.open(settings);
+  await lab.makePrimary();
+  const frontend = await lab.session();
+  const write = (request: number, bytes = 16): { readonly batch: Batch; readonly leave: () => void } => {
+    const lent = lab.leases.lend(dataBatch(request, request, 1, bytes), lab.process);
+    frontend.send({ type: 'write', session, request, fua: false, batch: lent.batch });
+    return lent;
+  };
+  return { lab, frontend, write };
+}
+
+describe('a write', () => {
+  it('is held from its arrival until all members have it', async () => {
+    const { lab, write } = await primary();
+    const { leave } = write(1);
+    leave();
+    await lab.pass(5);
+    expect(lab.leases.held).toBe(1);
+    lab.confirm();
+    await lab.pass(5);
+    expect(lab.leases.held).toBe(0);
+  });
+
+  it('that its frontend gave up is intact when a member gets it later', async () => {
+    const { lab, write } = await primary({ memberGraceMs: 60_000, memberTimeoutMs: 60_000 });
+    lab.linkUp = false;
+    lab.deployment.onPeerDown(OTHER_NODE);
+    const { leave } = write(1);
+    await lab.pass(5);
+    leave();
+    lab.linkUp = true;
+    const before = lab.all('append').length;
+    lab.deployment.onPeerUp(OTHER_NODE);
+    lab.promise({ epoch: lab.record!.epoch, sequence: (lab.store.last.sequence - 1) as Sequence });
+    await lab.pass(5);
+    const appends = lab.all('append').slice(before);
+    expect(appends.length).toBe(1);
+    expect(verify(appends[0]!.batch)).toBe(true);
+    lab.grantLease();
+    lab.confirm();
+    await lab.pass(5);
+    expect(lab.leases.held).toBe(0);
+  });
+
+  it('that waits for its turn is given back with its session', async () => {
+    const { lab, frontend, write } = await primary({ maxInFlightWrites: 1 });
+    for (const request of [1, 2, 3]) write(request).leave();
+    await lab.pass(5);
+    expect(lab.leases.held).toBe(3);
+    Object.assign(frontend.link, { closed: true });
+    lab.deployment.onSessionClosed(frontend.link);
+    lab.confirm();
+    await lab.pass(5);
+    lab.confirm();
+    await lab.pass(5);
+    expect(lab.leases.held).toBe(0);
+  });
+
+  it('is given back when the primary is deposed, ordered or not', async () => {
+    const { lab, write } = await primary({ maxInFlightWrites: 1 });
+    for (const request of [1, 2, 3]) write(request).leave();
+    await lab.pass(5);
+    expect(lab.leases.held).toBe(3);
+    const record = lab.record!;
+    lab.observe({
+      ...record,
+      epoch: (record.epoch + 1) as Epoch,
+      primary: { deployment: OTHER, node: OTHER_NODE, incarnation: OTHER_LIFE },
+    });
+    expect(lab.leases.held).toBe(0);
+  });
+
+  it.each(['invalid', 'io-error'] as const)('that is refused (%s) is not held', async (status) => {
+    const { lab, frontend } = await primary();
+    const batch = dataBatch(1, status === 'invalid' ? 1_000 : 1, 1, 16);
+    if (status === 'io-error') batch.payload[5]! ^= 1;
+    const { batch: lent, leave } = lab.leases.lend(batch, lab.process);
+    frontend.send({ type: 'write', session, request: 1, fua: false, batch: lent });
+    await lab.pass(5);
+    expect(frontend.got.at(-1)).toMatchObject({ type: 'written', status });
+    leave();
+    expect(lab.leases.held).toBe(0);
+  });
+});
+
+describe('a read', () => {
+  const read = (request: number) => ({ type: 'read', session, request, block: 1 as BlockNumber, blocks: 1 }) as const;
+
+  it('is held until it was sent', async () => {
+    const { lab, frontend, write } = await primary();
+    write(1).leave();
+    await lab.pass(5);
+    lab.confirm();
+    await lab.pass(5);
+    let intact = false;
+    frontend.link.send = (message) => {
+      if (message.type === 'data') intact = verify(message.batch);
+    };
+    frontend.send(read(2));
+    await lab.pass(20);
+    expect(intact).toBe(true);
+    expect(lab.leases.held).toBe(0);
+  });
+
+  it('that waits for a confirmation is held, and given back when the primary is deposed', async () => {
+    const { lab, frontend, write } = await primary();
+    write(1).leave();
+    await lab.pass(5);
+    // Of a write that the member has not confirmed.
+    frontend.send(read(2));
+    await lab.pass(20);
+    expect(lab.leases.held).toBe(2);
+    const record = lab.record!;
+    lab.observe({
+      ...record,
+      epoch: (record.epoch + 1) as Epoch,
+      primary: { deployment: OTHER, node: OTHER_NODE, incarnation: OTHER_LIFE },
+    });
+    expect(lab.leases.held).toBe(0);
+  });
+});
