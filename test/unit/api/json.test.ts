@@ -20,6 +20,15 @@ describe('JSON with whole numbers of 64 bits', () => {
     expect(parseJson(formatJson(value))).toEqual(value);
   });
 
+  it('finds them behind any string, and never in one', () => {
+    const strings = ['"', '\\', '\\"', 'x\\\\', '12345678901234567890', '"12345678901234567890"', '\n\u0000é'];
+    for (const string of strings) {
+      const quoted = JSON.stringify(string);
+      const text = `{${quoted}: [12345678901234567890, ${quoted}, -1,-9007199254740993]}`;
+      expect(parseJson(text)).toEqual({ [string]: [12345678901234567890n, string, -1, -9007199254740993n] });
+    }
+  });
+
   it('writes digits, not strings', () => {
     expect(formatJson({ id: 2n ** 64n - 1n, exact: '1' })).toBe('{"id":18446744073709551615,"exact":"1"}');
   });
