@@ -5,6 +5,7 @@ import type { SimEtcd } from './etcd.js';
 import type { Network } from './network.js';
 import type { SimNode } from './node.js';
 import type { Scheduler, SeededRandom } from './scheduler.js';
+import { frontendOn } from './workload.js';
 
 export interface FaultyWorld {
   readonly scheduler: Scheduler;
@@ -52,6 +53,7 @@ export class Faults {
       rot: () => this.#rot(),
       reattach: () => this.#reattach(),
       suspicion: () => this.#suspicion(),
+      frontendCut: () => this.#frontendCut(),
     };
   }
 
@@ -161,8 +163,9 @@ export class Faults {
   }
 
   /** The primary and whoever uses the volume on its node go on alone, while it is attached elsewhere. */
-  #split(): string {
+  #split(): string | undefined {
     const { network, nodes } = this.#world;
+    if (nodes.length < 2) return undefined;
     const primary = this.#primary();
     const others = nodes.filter((node) => node !== primary);
     const from = [...others.map((node) => node.name), 'controller'];
@@ -183,8 +186,9 @@ export class Faults {
   }
 
   /** Controller and one member lose the primary, the other member does not. */
-  #triangle(): string {
+  #triangle(): string | undefined {
     const { network, nodes } = this.#world;
+    if (nodes.length < 2) return undefined;
     const primary = this.#primary();
     const member = this.#random.pick(nodes.filter((node) => node !== primary));
     if (primary.up && this.#random.chance(0.5)) this.#world.attach(primary);
@@ -196,6 +200,20 @@ export class Faults {
       this.#later(500, 5_000, () => network.heal());
     });
     return `primary ${primary.name} is lost to ${member.name} and the controller`;
+  }
+
+  /** Frontends of a node lose the primary, in one direction or both; everybody who might help them sees it well. */
+  #frontendCut(): string | undefined {
+    const { network, nodes } = this.#world;
+    const primary = this.#primary();
+    const others = nodes.filter((node) => node !== primary);
+    if (others.length === 0) return undefined;
+    const frontend = frontendOn(this.#random.pick(others).name);
+    const directions = this.#random.pick(['to', 'from', 'both']);
+    if (directions !== 'from') network.block(frontend, primary.name);
+    if (directions !== 'to') network.block(primary.name, frontend);
+    this.#later(200, 6_000, () => network.heal());
+    return `${frontend} is cut off from primary ${primary.name} (${directions})`;
   }
 
   #blackout(): string {

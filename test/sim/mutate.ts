@@ -41,7 +41,7 @@ async function tryOut(mutation: Mutation, seeds: string): Promise<Outcome> {
         source.replace(edit.find, () => edit.replace),
       );
     }
-    const output = await run(join(tree, 'test/sim/main.js'), ['--seeds', seeds, '--failures', '1']);
+    const output = await run(join(tree, 'test/sim/main.js'), ['--seeds', seeds, '--failures', '1', '--jobs', '1']);
     const found = /^seed (\d+) FAILED[^\n]*\n {2}([^\n]*)/m.exec(output);
     if (found !== null) return { mutation: mutation.name, seeds: Number(found[1]), problem: found[2]!.slice(0, 90) };
     // A mistake may also show as a crash of the whole simulation.

@@ -43,8 +43,13 @@ export class Network {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
+  /** What is blocked for a node is blocked for the processes on it, `node/process`, too. */
   isBlocked(from: string, to: string): boolean {
-    return this.#blocked.has(`${from}>${to}`);
+    if (this.#blocked.size === 0) return false;
+    for (const a of new Set([from, nodeOf(from)])) {
+      for (const b of new Set([to, nodeOf(to)])) if (this.#blocked.has(`${a}>${b}`)) return true;
+    }
+    return false;
   }
 
   delay(): number {
@@ -57,6 +62,10 @@ export class Network {
   onHeal(wake: () => void): void {
     this.#waiting.push(wake);
   }
+}
+
+function nodeOf(name: string): string {
+  return name.split('/')[0]!;
 }
 
 export interface End {
@@ -92,7 +101,7 @@ export class Connection {
     this.#network.messages++;
     const at = Math.max(this.#lastArrival[to], this.#network.scheduler.now + this.#network.delay());
     this.#lastArrival[to] = at;
-    const within = this.#ends[0].name === this.#ends[1].name;
+    const within = nodeOf(this.#ends[0].name) === nodeOf(this.#ends[1].name);
     const sent = within ? hold(message) : { message: copied(message), arrived: () => {} };
     this.#deliverAt(at, from, to, sent);
   }

@@ -40,13 +40,16 @@ export interface SimulationResult {
   readonly seed: number;
   readonly problems: readonly string[];
   readonly virtualMs: number;
+  /** Of the volume. */
+  readonly copies: number;
   readonly counts: Readonly<Record<string, number>>;
 }
 
 const VOLUME_BLOCKS = 256;
 const ALL_BLOCKS = Array.from({ length: VOLUME_BLOCKS }, (_, block) => block as BlockNumber);
 const HEAL_TIMEOUT_MS = 120_000;
-const NODES = 3;
+/** Copies of the volume, the primary's among them. Three are the most instructive. */
+const COPIES = [1, 2, 3, 3, 3, 3, 4, 6];
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const simulation = new Simulation(options);
@@ -106,14 +109,14 @@ class Simulation implements World {
     this.etcd = new SimEtcd(this.network);
     this.volume = random.uuid() as VolumeId;
     const placements = Array.from(
-      { length: NODES },
+      { length: random.pick(COPIES) },
       (_, i): Placement => ({ deployment: random.uuid() as DeploymentId, node: `n${i + 1}` as NodeId }),
     );
     const durability: Durability = random.chance(0.25) ? 'writethrough' : 'writeback';
     const failureMode: FailureMode = random.chance(0.6)
       ? { kind: 'alwayson' }
       : random.pick<FailureMode>([{ kind: 'hard' }, { kind: 'soft' }, { kind: 'threshold', threshold: 1 }]);
-    this.spec = { replicas: NODES - 1, failureMode, durability, placements };
+    this.spec = { replicas: placements.length - 1, failureMode, durability, placements };
     const etcdClusterId = 'sim';
     for (const placement of placements) {
       const { deployment } = placement;
@@ -244,6 +247,7 @@ class Simulation implements World {
       seed: this.#options.seed,
       problems: this.#problems,
       virtualMs: scheduler.now,
+      copies: nodes.length,
       counts: {
         ...this.#counts,
         ...this.#faults.counts,
@@ -288,7 +292,7 @@ class Simulation implements World {
     };
     pump();
     const whole = (): boolean =>
-      this.etcd.record!.inSync.length === NODES &&
+      this.etcd.record!.inSync.length === nodes.length &&
       this.etcd.record!.active &&
       !this.etcd.record!.readOnly &&
       nodes.every((node) => node.deployment !== undefined) &&

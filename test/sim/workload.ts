@@ -23,6 +23,10 @@ export interface WorkloadSettings {
   readonly flushes: number;
 }
 
+export function frontendOn(node: string): string {
+  return `${node}/frontend`;
+}
+
 /** One attachment: a frontend process on a node. Dies with the node. */
 export class SimClient {
   readonly number: number;
@@ -84,6 +88,11 @@ export class SimClient {
     this.#loop();
   }
 
+  /** In the network: sessions may fail where the connections between the nodes do not. */
+  get #address(): string {
+    return frontendOn(this.node.name);
+  }
+
   get alive(): boolean {
     return this.#process.alive && !this.fenced;
   }
@@ -103,15 +112,15 @@ export class SimClient {
       target.up &&
       target.deployment !== undefined &&
       !target.process.paused &&
-      !network.isBlocked(this.node.name, target.name) &&
-      !network.isBlocked(target.name, this.node.name);
+      !network.isBlocked(this.#address, target.name) &&
+      !network.isBlocked(target.name, this.#address);
     if (!reachable) {
       scheduler.after(random.between(1, 50), () => this.#process.run(() => events.closed('unreachable')));
       return { send: () => {}, close: () => {} };
     }
     let closed = false;
     const end: End = {
-      name: this.node.name,
+      name: this.#address,
       process: this.#process,
       message: (message) => events.message(message as SessionMessage),
       down: () => events.closed('connection lost'),

@@ -1,0 +1,44 @@
+/** What many simulated clusters went through, in a table. */
+
+import type { SimulationResult } from './simulation.js';
+
+/** Counts by what they tell of; what no group has comes at the end. */
+const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  work: ['operations', 'operations done', 'messages', 'events'],
+  crashes: ['kill', 'killPrimary', 'killAll', 'power', 'powerPrimary', 'powerOfMost', 'blackout', 'pause'],
+  networks: ['partition', 'oneWay', 'isolate', 'split', 'triangle', 'frontendCut'],
+  etcd: ['etcdDown', 'etcdTrouble', 'unknown swaps', 'membership changes'],
+  disks: ['fullDisk', 'syncFailure', 'store failures', 'rot', 'blocks healed', 'blocks lost'],
+  control: ['promotions', 'syncs', 'suspicion', 'reattach', 'losses', 'aftershocks'],
+};
+
+export class Summary {
+  readonly failed: number[] = [];
+  readonly #totals: Record<string, number> = {};
+  readonly #clusters: Record<number, number> = {};
+  #virtualMs = 0;
+
+  /** A failed seed is told at once, with the command that replays it. */
+  add(result: SimulationResult): void {
+    for (const [what, count] of Object.entries(result.counts)) this.#totals[what] = (this.#totals[what] ?? 0) + count;
+    this.#clusters[result.copies] = (this.#clusters[result.copies] ?? 0) + 1;
+    this.#virtualMs += result.virtualMs;
+    if (result.problems.length === 0) return;
+    this.failed.push(result.seed);
+    console.log(`seed ${result.seed} FAILED after ${Math.round(result.virtualMs)} ms:`);
+    for (const problem of result.problems.slice(0, 5)) console.log(`  ${problem}`);
+    console.log(`  replay: npm run sim -- --from ${result.seed} --seeds 1 --trace`);
+  }
+
+  print(seeds: number, from: number, seconds: number): void {
+    const grouped = new Set(Object.values(GROUPS).flat());
+    const rest = Object.keys(this.#totals).filter((what) => !grouped.has(what));
+    for (const [group, names] of Object.entries({ ...GROUPS, other: rest })) {
+      const counts = names.map((name) => `${name} ${(this.#totals[name] ?? 0).toLocaleString('en-US')}`);
+      if (counts.length > 0) console.log(`${group.padEnd(9)} ${counts.join(', ')}`);
+    }
+    const clusters = Object.entries(this.#clusters).map(([copies, count]) => `${count} of ${copies}`);
+    console.log(`clusters  ${clusters.join(', ')} copies; ${Math.round(this.#virtualMs / 1000)} s of virtual time`);
+    console.log(`${seeds} seeds from ${from}, ${this.failed.length} failed, ${seconds.toFixed(1)} s`);
+  }
+}
