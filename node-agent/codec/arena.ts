@@ -5,7 +5,7 @@
  *
  * Invariants, checked in production: a region that was given back is neither held nor released again; regions in use
  * never overlap. The arena never grows and nobody waits for it: where it has no room, its users copy instead
- * (docs/decisions/0010-buffers-with-holders.md).
+ * (docs/decisions/0013-buffers-with-holders.md).
  */
 
 import { invariant } from '../../core/ports.js';

@@ -16,7 +16,9 @@ import { registerGauge, registerSampled } from './sampled.js';
 import { registerStoreMetrics, type StoreSources } from './store.js';
 
 interface CodecSources {
-  readonly codec: Pick<Codec, 'engine' | 'offloadBytes'>;
+  readonly codec: Pick<Codec, 'engine' | 'offloadBytes'> & {
+    readonly memory: { readonly totalBytes: number; readonly freeBytes: number };
+  };
 }
 
 export interface MetricSources
@@ -49,6 +51,18 @@ function registerNodeMetrics(registry: Registry, { codec, copies, attached }: Me
     'storageos_codec_offload_bytes',
     'length from which requests are encoded in worker threads; +Inf if none are',
     () => codec.offloadBytes,
+  );
+  registerGauge(
+    registry,
+    'storageos_codec_memory_bytes',
+    'memory for long payloads that codec, sockets and files share',
+    () => codec.memory.totalBytes,
+  );
+  registerGauge(
+    registry,
+    'storageos_codec_memory_free_bytes',
+    'of it, what no request holds; where none is left, payloads are copied',
+    () => codec.memory.freeBytes,
   );
 }
 

@@ -58,9 +58,12 @@ describe('metrics', () => {
     const text = await scrape();
     expect(text).toContain('storageos_codec_info{engine="wasm"} 1');
     expect(text).toContain('storageos_codec_offload_bytes 32768');
-    const without = await scrape({ codec: { engine: 'native', offloadBytes: Number.POSITIVE_INFINITY } });
+    const memory = { totalBytes: 1, freeBytes: 1 };
+    const without = await scrape({ codec: { engine: 'native', offloadBytes: Number.POSITIVE_INFINITY, memory } });
     expect(without).toContain('storageos_codec_info{engine="native"} 1');
     expect(without).toContain('storageos_codec_offload_bytes +Inf');
+    expect(text).toContain('storageos_codec_memory_bytes 65536');
+    expect(text).toContain('storageos_codec_memory_free_bytes 49152');
   });
 
   it.each([

@@ -55,7 +55,7 @@ export function metricSources(patch: Partial<MetricSources> = {}): MetricSources
     devices: () => [{ path: 'data/dev1', freeBytes: 400, segmentBytes: 77 }],
     throttled: () => false,
     statistics: () => [{ volume: volume.id, statistics }],
-    codec: { engine: 'wasm', offloadBytes: 32_768 },
+    codec: { engine: 'wasm', offloadBytes: 32_768, memory: { totalBytes: 65_536, freeBytes: 49_152 } },
     stateReachable: () => true,
     gossip: {
       members: () => [{ status: 'alive' }, { status: 'alive' }, { status: 'dead' }],
