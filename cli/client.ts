@@ -2,6 +2,7 @@
 
 import { ApiClient, volumePath } from '../client/api.js';
 import { ApiError } from '../client/errors.js';
+import type { HttpAnswer } from '../client/http.js';
 import { readAnswer } from '../client/transport.js';
 import type { ApiNamespace, ApiNode, ApiPolicyGroup, ApiUser, ApiVolume } from '../client/types.js';
 import { CliError, EXIT } from './errors.js';
@@ -48,11 +49,11 @@ export class Client extends ApiClient {
   }
 
   /** A bundle of diagnostics, perhaps without what some nodes would have given. Errors: ApiError. */
-  async bundle(path: string): Promise<{ readonly response: Response; readonly partial: boolean }> {
+  async bundle(path: string): Promise<{ readonly response: HttpAnswer; readonly partial: boolean }> {
     const accept = 'application/octet-stream, application/gzip, application/json';
     const response = await this.transport.send('GET', path, { accept });
-    const partial = response.status === 502 && BUNDLE_TYPES.has(response.headers.get('content-type') ?? '');
-    if (!response.ok && !partial) await readAnswer(response, `GET ${path}`);
+    const partial = response.status === 502 && BUNDLE_TYPES.has(response.header('content-type') ?? '');
+    if (response.status !== 200 && !partial) await readAnswer(response, `GET ${path}`);
     return { response, partial };
   }
 

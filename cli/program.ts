@@ -58,7 +58,14 @@ export function createProgram(runtime: Runtime): Command {
   addDebugCommands(program, { ...runtime, settings: () => kit.settings() });
   addCompletionCommands(kit);
   addHelp(kit);
+  withoutHelpCommands(program);
   return program;
+}
+
+/** `storageos help get volumes` is the one way beside `--help`. */
+function withoutHelpCommands(command: Command): void {
+  command.helpCommand(false);
+  for (const each of command.commands) withoutHelpCommands(each);
 }
 
 function addHelp({ program, runtime: { streams } }: Kit): void {

@@ -1,6 +1,7 @@
 /** Requests to the HTTP API of any node of a cluster: one login when it is needed, one more when a token is refused. */
 
 import { ApiError } from './errors.js';
+import { exchange, type HttpAnswer, readText } from './http.js';
 
 /** Bytes of a JSON answer at the most. */
 const MAX_ANSWER_BYTES = 256 << 20;
@@ -11,7 +12,6 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
   'ENETUNREACH',
   'ENOTFOUND',
   'EAI_AGAIN',
-  'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
 /** Where a token is kept between logins. */
@@ -64,11 +64,11 @@ export class ApiTransport {
   }
 
   /** The answer itself, whatever its status. Errors: ApiError if there is none. */
-  async send(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+  async send(method: string, path: string, options: RequestOptions = {}): Promise<HttpAnswer> {
     this.#token ??= this.#options.sessions?.load() ?? (await this.#login());
     const response = await this.#try(method, path, options, this.#token);
     if (response.status !== 401) return response;
-    await response.body?.cancel();
+    response.body.resume();
     this.#options.sessions?.forget();
     this.#token = undefined;
     this.#token = await this.#login();
@@ -82,7 +82,7 @@ export class ApiTransport {
     const body = (await readAnswer(response, `POST ${path}`)) as
       | { readonly session?: { readonly token?: unknown; readonly expiresInSeconds?: unknown } }
       | undefined;
-    const token = body?.session?.token ?? response.headers.get('authorization')?.replace(/^Bearer /, '');
+    const token = body?.session?.token ?? response.header('authorization')?.replace(/^Bearer /, '');
     if (typeof token !== 'string') throw new ApiError('malformed', `POST ${path}`, 'the answer has no token');
     const seconds = Number(body?.session?.expiresInSeconds ?? 0);
     if (seconds > 0) this.#options.sessions?.save(token, Date.now() + seconds * 1000);
@@ -93,7 +93,7 @@ export class ApiTransport {
    * Asks one endpoint after the other. A request that may have had an effect is not sent again: only one that reads,
    * and one that could not even be sent, go on to the next.
    */
-  async #try(method: string, path: string, options: RequestOptions, token: string | undefined): Promise<Response> {
+  async #try(method: string, path: string, options: RequestOptions, token: string | undefined): Promise<HttpAnswer> {
     const { userAgent } = this.#options;
     const parameters = Object.entries(options.query ?? {}).flatMap(([key, value]) =>
       value === undefined ? [] : [[key, value] as [string, string]],
@@ -103,7 +103,7 @@ export class ApiTransport {
     for (const endpoint of this.#inOrder()) {
       const timeoutMs = Math.max(1, Math.ceil(options.timeoutMs ?? this.#options.timeoutMs(method)));
       try {
-        return await fetch(`${withScheme(endpoint)}/v2${path}${query}`, {
+        return await exchange(`${withScheme(endpoint)}/v2${path}${query}`, {
           method,
           headers: {
             ...(userAgent !== undefined && { 'user-agent': userAgent }),
@@ -112,7 +112,7 @@ export class ApiTransport {
             ...(token !== undefined && { authorization: `Bearer ${token}` }),
           },
           ...(options.body !== undefined && { body: JSON.stringify(options.body) }),
-          signal: AbortSignal.timeout(timeoutMs),
+          timeoutMs,
         });
       } catch (cause) {
         this.#failedAt.set(endpoint, performance.now());
@@ -134,14 +134,13 @@ function withScheme(endpoint: string): string {
   return endpoint.includes('://') ? endpoint : `http://${endpoint}`;
 }
 
-/** The system's code of a failed `fetch`, '' if it has none. */
+/** The system's code of a failed exchange, '' if it has none. */
 function codeOf(error: unknown): string {
-  const inner = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return inner instanceof Error && 'code' in inner ? String(inner.code) : '';
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
 function noAnswer(request: string, endpoint: string, cause: unknown): ApiError {
-  if (cause instanceof Error && cause.name === 'TimeoutError') {
+  if (cause instanceof Error && (cause.name === 'TimeoutError' || cause.name === 'AbortError')) {
     return new ApiError('timeout', request, `${endpoint} did not answer in time`, { cause });
   }
   const code = codeOf(cause);
@@ -152,18 +151,14 @@ function noAnswer(request: string, endpoint: string, cause: unknown): ApiError {
 }
 
 /** The JSON of a good answer. Errors: ApiError. */
-export async function readAnswer(response: Response, request: string, creating = false): Promise<unknown> {
-  const { status } = response;
-  const length = Number(response.headers.get('content-length') ?? 0);
-  if (length > MAX_ANSWER_BYTES) {
-    await response.body?.cancel();
-    throw new ApiError('malformed', request, `the answer has ${length} bytes`, { status });
-  }
+export async function readAnswer(answer: HttpAnswer, request: string, creating = false): Promise<unknown> {
+  const { status } = answer;
   let text: string;
   try {
-    text = await response.text();
+    text = await readText(answer, MAX_ANSWER_BYTES);
   } catch (cause) {
-    throw noAnswer(request, new URL(response.url).origin, cause);
+    if (cause instanceof RangeError) throw new ApiError('malformed', request, cause.message, { status, cause });
+    throw noAnswer(request, 'the node', cause);
   }
   let body: unknown;
   try {
@@ -171,7 +166,7 @@ export async function readAnswer(response: Response, request: string, creating =
   } catch (cause) {
     throw new ApiError('malformed', request, 'the answer is something other than JSON', { status, cause });
   }
-  if (response.ok) return body;
+  if (status >= 200 && status < 300) return body;
   const said = (body as { error?: unknown } | null | undefined)?.error;
   const reason = typeof said === 'string' && said !== '' ? said : `status ${status}`;
   throw new ApiError('refused', request, reason, { status, creating });

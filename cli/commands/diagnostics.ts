@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { createWriteStream, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { HttpAnswer } from '../../client/http.js';
 import { type Context, confirm } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 
@@ -16,8 +16,8 @@ export interface DiagnosticsFlags {
 }
 
 /** The last part of the name that the API gives, as it must not choose the directory. */
-function fileName(response: Response): string {
-  const given = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1];
+function fileName(response: HttpAnswer): string {
+  const given = /filename="([^"]+)"/.exec(response.header('content-disposition') ?? '')?.[1];
   const name = given === undefined ? '' : basename(given);
   return name === '' || name === '.' || name === '..' ? DEFAULT_NAME : name;
 }
@@ -34,13 +34,10 @@ export async function getDiagnostics(context: Context, _: string[], flags: Diagn
 }
 
 /** Under its name only when it is complete. Errors: CliError. */
-async function save({ body }: Response, target: string): Promise<void> {
+async function save({ body }: HttpAnswer, target: string): Promise<void> {
   const temporary = join(dirname(target), `.${basename(target)}.${randomUUID()}`);
   try {
-    // Two declarations of the same class: that of fetch and that of Node.
-    const content =
-      body === null ? Readable.from([]) : Readable.fromWeb(body as Parameters<typeof Readable.fromWeb>[0]);
-    await pipeline(content, createWriteStream(temporary, { flags: 'wx', mode: 0o600 }));
+    await pipeline(body, createWriteStream(temporary, { flags: 'wx', mode: 0o600 }));
     renameSync(temporary, target);
   } catch (cause) {
     rmSync(temporary, { force: true });

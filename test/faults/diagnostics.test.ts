@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ApiVolume } from '../../client/types.js';
@@ -24,7 +25,7 @@ afterAll(async () => {
 
 async function bundle(path = '/diagnostics') {
   const response = await test.cluster.api.transport.send('GET', path);
-  const content = gunzipSync(Buffer.from(await response.arrayBuffer()));
+  const content = gunzipSync(await buffer(response.body));
   return { response, content, has: (name: string) => content.includes(`${name}\0`) };
 }
 
@@ -75,7 +76,7 @@ it('of one node comes from any node, and is incomplete while it is away', async 
   await test.cluster.killNode(second.name);
   const { response, content, has } = await bundle();
   expect(response.status).toBe(502);
-  expect(response.headers.get('content-type')).toBe('application/octet-stream');
+  expect(response.header('content-type')).toBe('application/octet-stream');
   expect([has(`nodes/${first.id}/log.jsonl`), has(`nodes/${second.id}/log.jsonl`)]).toEqual([true, false]);
   expect(content.toString('latin1')).toMatch(new RegExp(`node "${second.name}"[^\n]*ECONNREFUSED`));
   expect((await api.nodes()).length).toBe(2);
