@@ -158,7 +158,8 @@ try {
   );
   closing.unshift(() => bare.close());
   const bareUrl = `http://127.0.0.1:${bare.address.port}`;
-  const client = new Etcd3({ hosts: [etcd.endpoint] });
+  // 10,000 volumes are more than the 4 MiB that gRPC takes by default.
+  const client = new Etcd3({ hosts: [etcd.endpoint], grpcOptions: { 'grpc.max_receive_message_length': -1 } });
   closing.unshift(() => client.close());
   const prefix = `${api.etcdPrefix}/volumes/`;
   const hasher = new PasswordHasher();

@@ -2,11 +2,12 @@
 
 import type { NodeRecord } from '../../core/domain.js';
 import type { NodeId } from '../../core/types.js';
-import { type Collected, jsonFile } from '../diagnostics/local.js';
+import { jsonFile } from '../diagnostics/local.js';
+import type { NodePart } from '../diagnostics/peer.js';
 import { type ArchiveFile, archiveEnd, archivePart } from '../diagnostics/tar.js';
 import type { Versioned } from '../state/cluster-state.js';
 import type { ApiServices } from './context.js';
-import { namespaceView, nodeView, userView } from './views.js';
+import { clusterView, namespaceView, nodeView, userView } from './views.js';
 
 /** Nodes asked at a time. */
 const MAX_CONCURRENT = 4;
@@ -20,7 +21,7 @@ export interface Bundle {
   readonly problems: readonly string[];
 }
 
-/** As the API shows things where it shows them: without password hashes and keys. */
+/** As the API shows things where it shows them: without password hashes, keys and the text of the licence. */
 async function clusterFiles({ dependencies: { state }, views }: ApiServices): Promise<ArchiveFile[]> {
   const values = async <T>(list: Promise<readonly Versioned<T>[]>) => (await list).map(({ value }) => value);
   const [cluster, nodes, users, namespaces] = await Promise.all([
@@ -31,7 +32,7 @@ async function clusterFiles({ dependencies: { state }, views }: ApiServices): Pr
   ]);
   return [
     jsonFile('cluster/cluster.json', {
-      ...cluster.value,
+      ...clusterView(cluster),
       etcdClusterId: state.etcdClusterId,
       reachable: state.reachable,
     }),
@@ -40,6 +41,7 @@ async function clusterFiles({ dependencies: { state }, views }: ApiServices): Pr
       nodes.map((node) => nodeView(node, views.health(node.value.id))),
     ),
     jsonFile('cluster/users.json', users.map(userView)),
+    jsonFile('cluster/policies.json', await values(state.policies.listOrLastSeen())),
     jsonFile('cluster/namespaces.json', namespaces.map(namespaceView)),
     jsonFile('cluster/volumes.json', await values(state.volumes.listOrLastSeen())),
     jsonFile('cluster/memberships.json', await values(state.memberships.listOrLastSeen())),
@@ -49,12 +51,20 @@ async function clusterFiles({ dependencies: { state }, views }: ApiServices): Pr
   ];
 }
 
+function problemsFile(path: string, problems: readonly string[]): ArchiveFile {
+  return { path, content: Buffer.from(problems.map((problem) => `${problem}\n`).join('')) };
+}
+
+function nodeProblemsPath(node: NodeId): string {
+  return `nodes/${node}/problems.txt`;
+}
+
 /** This node's own part of a bundle, for another node or for the bundle that is made here. */
-export async function localPart(
-  services: ApiServices,
-): Promise<{ readonly part: Buffer; readonly problems: Collected['problems'] }> {
-  const { files, problems } = await services.dependencies.diagnostics.local();
-  return { part: await archivePart(files, services.now()), problems };
+export async function localPart(services: ApiServices): Promise<NodePart> {
+  const { diagnostics, self } = services.dependencies;
+  const { files, problems } = await diagnostics.local();
+  const report = problemsFile(nodeProblemsPath(self.node), problems);
+  return { part: await archivePart([...files, report], services.now()), complete: problems.length === 0 };
 }
 
 /** Of all nodes, or of one. `authorization`: the caller's, for the other nodes. */
@@ -80,11 +90,11 @@ export async function collectBundle(services: ApiServices, authorization: string
   };
   const ofNode = async ({ value: node }: Versioned<NodeRecord>) => {
     const what = `node "${node.name}"`;
-    if (node.id !== self.node) return attempt(what, () => diagnostics.remote(node, authorization));
     await attempt(what, async () => {
-      const own = await localPart(services);
-      problems.push(...own.problems);
-      return own.part;
+      const { part, complete } =
+        node.id === self.node ? await localPart(services) : await diagnostics.remote(node, authorization);
+      if (!complete) problems.push(`${what}: incomplete, see ${nodeProblemsPath(node.id)}`);
+      return part;
     });
   };
 
@@ -93,8 +103,7 @@ export async function collectBundle(services: ApiServices, authorization: string
   for (let i = 0; i < nodes.length; i += MAX_CONCURRENT) {
     await Promise.all(nodes.slice(i, i + MAX_CONCURRENT).map(ofNode));
   }
-  const report = problems.map((problem) => `${problem}\n`).join('');
-  parts.push(await archivePart([{ path: 'problems.txt', content: Buffer.from(report) }], services.now()));
+  parts.push(await archivePart([problemsFile('problems.txt', problems)], services.now()));
   parts.push(await archiveEnd());
   return { parts, problems };
 }

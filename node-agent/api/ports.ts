@@ -10,6 +10,7 @@ import type { Clock, Random } from '../../core/ports.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
 import type { Codec } from '../codec/index.js';
 import type { Collected } from '../diagnostics/local.js';
+import type { NodePart } from '../diagnostics/peer.js';
 import type { Logger } from '../log.js';
 import type { Tally } from '../metrics/tally.js';
 import type { ClusterState } from '../state/cluster-state.js';
@@ -43,7 +44,7 @@ export interface ApiDependencies {
     /** What this node tells of itself. */
     readonly local: () => Promise<Collected>;
     /** The part of another node, which checks `authorization`. Errors: 'node-unavailable'. */
-    readonly remote: (node: NodeRecord, authorization: string) => Promise<Buffer>;
+    readonly remote: (node: NodeRecord, authorization: string) => Promise<NodePart>;
   };
   readonly metrics: Registry;
   /** Counts requests. */

@@ -147,7 +147,7 @@ export async function collectLocal(sources: LocalSources): Promise<Collected> {
     try {
       files.push({ path: `${folder}/${name}`, content: await make() });
     } catch (error) {
-      problems.push(`node ${node}: ${name}: ${(error as Error).message}`);
+      problems.push(`${name}: ${(error as Error).message}`);
     }
   }
   for (const path of KERNEL_FILES) {

@@ -12,23 +12,31 @@ import { parseEndpoint } from '../config.js';
 const TIMEOUT_MS = 20_000;
 /** Of one node's part, compressed. */
 const MAX_PART_BYTES = 8 << 20;
+const COMPLETE = 200;
+const INCOMPLETE = 502;
 
 export interface PeerOptions {
   /** PEM files that this node's API speaks TLS with; the others then do, too. */
   readonly apiTls: { readonly cert: string } | undefined;
 }
 
+export interface NodePart {
+  readonly part: Buffer;
+  /** False: the node could not collect all; its `problems.txt` says why. */
+  readonly complete: boolean;
+}
+
 /**
  * The node's part of the bundle. `authorization` is that of the caller, whom the node asks what he may do, as this
  * one did. Errors: 'node-unavailable'.
  */
-export async function fetchPart(options: PeerOptions, node: NodeRecord, authorization: string): Promise<Buffer> {
+export async function fetchPart(options: PeerOptions, node: NodeRecord, authorization: string): Promise<NodePart> {
   const { host, port } = parseEndpoint(node.apiEndpoint);
   const path = `/v2/diagnostics/${node.id}/local`;
   const { apiTls } = options;
   const common = { host, port, path, headers: { authorization }, timeout: TIMEOUT_MS };
   const ca = apiTls === undefined ? [] : [...rootCertificates, await readFile(apiTls.cert, 'utf8')];
-  return new Promise<Buffer>((resolve, reject) => {
+  return new Promise<NodePart>((resolve, reject) => {
     const fail = (why: string) => {
       clearTimeout(timer);
       request.destroy();
@@ -38,9 +46,10 @@ export async function fetchPart(options: PeerOptions, node: NodeRecord, authoriz
     const timer = setTimeout(() => fail(`did not answer within ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
     request.on('error', (error) => fail(error.message));
     request.on('response', (response) => {
-      if (response.statusCode !== 200) {
+      const { statusCode } = response;
+      if (statusCode !== COMPLETE && statusCode !== INCOMPLETE) {
         response.resume();
-        fail(`answered with status ${response.statusCode}`);
+        fail(`answered with status ${statusCode}`);
         return;
       }
       const chunks: Buffer[] = [];
@@ -53,7 +62,7 @@ export async function fetchPart(options: PeerOptions, node: NodeRecord, authoriz
       });
       response.on('end', () => {
         clearTimeout(timer);
-        resolve(Buffer.concat(chunks));
+        resolve({ part: Buffer.concat(chunks), complete: statusCode === COMPLETE });
       });
     });
     request.end();

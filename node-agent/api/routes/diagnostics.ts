@@ -74,12 +74,16 @@ export const diagnosticsRoutes: readonly Route[] = [
     access,
     params,
     maxConcurrent: MAX_BUNDLES,
-    responses: { 200: { description: 'Compressed entries of a tar archive, without its end.', media: MEDIA } },
+    responses: {
+      200: { description: 'Compressed entries of a tar archive, without its end.', media: MEDIA },
+      502: { description: 'The same without what could not be had; a problems.txt says what and why.', media: MEDIA },
+    },
     handler: async ({ params }, services) => {
       if (params.id !== services.dependencies.self.node) {
         throw new DomainError('not-found', `this is not node ${params.id}`);
       }
-      return { status: 200, raw: new Uint8Array((await localPart(services)).part) };
+      const { part, complete } = await localPart(services);
+      return { status: complete ? 200 : 502, raw: new Uint8Array(part) };
     },
   }),
 ];

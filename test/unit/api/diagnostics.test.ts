@@ -17,6 +17,8 @@ let api: Fixture;
 let directory: string;
 /** Names of nodes that do not answer. */
 const away = new Set<string>();
+/** That could not collect all. */
+const damaged = new Set<string>();
 let localProblems: string[] = [];
 
 beforeAll(async () => {
@@ -30,7 +32,8 @@ beforeAll(async () => {
       }),
       remote: async ({ name }, authorization) => {
         if (away.has(name)) throw new DomainError('node-unavailable', `node "${name}" does not answer`);
-        return archivePart([{ path: `nodes/${name}/log.jsonl`, content: Buffer.from(authorization) }], TIME);
+        const log = { path: `nodes/${name}/log.jsonl`, content: Buffer.from(authorization) };
+        return { part: await archivePart([log], TIME), complete: !damaged.has(name) };
       },
     },
   });
@@ -54,6 +57,7 @@ async function bundle(path: string) {
 }
 
 it('has the state of the cluster and the part of every node', async () => {
+  await api.state.updateCluster((cluster) => ({ ...cluster, licence: 'signed by somebody' }));
   const { response, names, text, authorization } = await bundle('/diagnostics');
   expect(response.status).toBe(200);
   expect(response.headers.get('content-type')).toBe('application/octet-stream');
@@ -70,6 +74,7 @@ it('has the state of the cluster and the part of every node', async () => {
   expect(await text('nodes/node-2/log.jsonl')).toBe(authorization);
   expect(await text('problems.txt')).toBe('');
   expect(JSON.parse(await text('cluster/nodes.json'))).toHaveLength(3);
+  expect(Object.keys(JSON.parse(await text('cluster/cluster.json')))).not.toContain('licence');
   const users = await text('cluster/users.json');
   expect(users).toContain('storageos');
   expect(users).not.toContain('argon2');
@@ -77,20 +82,26 @@ it('has the state of the cluster and the part of every node', async () => {
 
 it('is incomplete, with its own status, when a node is away', async () => {
   away.add('node-3');
-  localProblems = ['node node-1: deployments.json: no disk'];
+  damaged.add('node-2');
+  localProblems = ['deployments.json: no disk'];
   try {
     const { response, names, text } = await bundle('/diagnostics');
     expect(response.status).toBe(502);
     expect(response.headers.get('content-type')).toBe('application/octet-stream');
     expect(names).toContain('nodes/node-2/log.jsonl');
     expect(names).not.toContain('nodes/node-3/log.jsonl');
-    expect((await text('problems.txt')).split('\n').sort()).toEqual([
-      '',
-      'node "node-3": node "node-3" does not answer',
-      'node node-1: deployments.json: no disk',
-    ]);
+    expect((await text('problems.txt')).split('\n').sort()).toEqual(
+      [
+        '',
+        'node "node-3": node "node-3" does not answer',
+        `node "node-1": incomplete, see nodes/${api.nodes[0]}/problems.txt`,
+        `node "node-2": incomplete, see nodes/${api.nodes[1]}/problems.txt`,
+      ].sort(),
+    );
+    expect(await text(`nodes/${api.nodes[0]}/problems.txt`)).toBe('deployments.json: no disk\n');
   } finally {
     away.clear();
+    damaged.clear();
     localProblems = [];
   }
 });

@@ -188,7 +188,7 @@ export async function startFixture(
     schedulerExtender: true,
     diagnostics: {
       local: async () => ({ files: [], problems: [] }),
-      remote: async () => archivePart([], systemClock.timestamp()),
+      remote: async () => ({ part: await archivePart([], systemClock.timestamp()), complete: true }),
     },
     metrics: new Registry(),
     requests: new Tally('operation', 'status'),

@@ -141,7 +141,7 @@ describe("a node's part", () => {
         },
       }),
     );
-    expect(problems).toEqual([`node ${NODE}: deployments.json: no disk`]);
+    expect(problems).toEqual(['deployments.json: no disk']);
     expect(files.length).toBeGreaterThan(8);
   });
 });
@@ -167,8 +167,15 @@ describe('the part of another node', () => {
   it('is asked for with the right of the caller', async () => {
     const part = randomBytes(100_000);
     await answering(200, part, async (endpoint, seen) => {
-      expect(await fetchFrom(endpoint)).toEqual(part);
+      expect(await fetchFrom(endpoint)).toEqual({ part, complete: true });
       expect(seen).toEqual([`GET /v2/diagnostics/${NODE}/local Bearer token`]);
+    });
+  });
+
+  it('may be incomplete', async () => {
+    const part = randomBytes(100);
+    await answering(502, part, async (endpoint) => {
+      expect(await fetchFrom(endpoint)).toEqual({ part, complete: false });
     });
   });
 
