@@ -46,6 +46,11 @@ export class SimController {
     scheduler.after(20, () => void this.#look());
   }
 
+  /** Looks at once, and names another primary whatever it sees. */
+  promote(): void {
+    void this.#look(true);
+  }
+
   #ask(node: SimNode): Promise<Answer> {
     const { scheduler, network } = this.#world;
     return new Promise((resolve) => {
@@ -59,7 +64,7 @@ export class SimController {
     });
   }
 
-  async #look(): Promise<void> {
+  async #look(always = false): Promise<void> {
     if (!this.running) return;
     const { etcd, nodes, scheduler, random, spec } = this.#world;
     const record = await etcd.read('controller', this.#process).catch(() => undefined);
@@ -70,7 +75,7 @@ export class SimController {
     });
     await Promise.all(asked);
     const health = primaryHealth(record, answers.get(record.primary.deployment));
-    const suspected = random.chance(this.falseSuspicion);
+    const suspected = always || random.chance(this.falseSuspicion);
     if (health === 'serving' && !suspected) {
       this.#unwell = undefined;
       this.#syncOthers(record.primary.deployment, new Set(record.inSync), answers);

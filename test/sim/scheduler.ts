@@ -77,6 +77,8 @@ interface Event {
 export class Scheduler {
   now = 0;
   events = 0;
+  /** Called behind every event. */
+  onEvent: () => void = () => {};
   readonly #heap: Event[] = [];
   #number = 0;
 
@@ -107,6 +109,7 @@ export class Scheduler {
       event.run();
       // All promises that the event settled run before the next event.
       await settled();
+      this.onEvent();
     }
     if (!done()) this.now = Math.max(this.now, until);
   }

@@ -33,8 +33,29 @@ export interface SimulationOptions {
     etcdClusterId: string;
   }) => NodeDisk;
   readonly trace?: (line: string) => void;
+  /** Instead of a mixture by chance: this and nothing else happens. */
+  readonly scope?: Scope;
   readonly settings?: Partial<ReplicationSettings>;
 }
+
+/**
+ * A small scope: three copies, two writes that overlap, and faults at certain moments, counted in events behind the
+ * first write. Nodes: 0 is the primary, 1 and 2 are the others.
+ */
+export interface Scope {
+  /** Where the volume is attached. */
+  readonly attached: number;
+  readonly crash?: { readonly node: number; readonly power: boolean; readonly at: number };
+  /** From the other nodes; etcd and the controller are still reached. */
+  readonly cut?: { readonly node: number; readonly at: number };
+  /** Another primary is named, whatever the present one says. */
+  readonly promotion?: { readonly at: number };
+}
+
+const SCOPE_SETTLING_MS = 400;
+/** Crashed nodes are back, and networks whole, after so long. */
+const SCOPE_FAULT_MS = 700;
+const SCOPE_MS = 3_000;
 
 export interface SimulationResult {
   readonly seed: number;
@@ -109,7 +130,7 @@ class Simulation implements World {
     this.etcd = new SimEtcd(this.network);
     this.volume = random.uuid() as VolumeId;
     const placements = Array.from(
-      { length: random.pick(COPIES) },
+      { length: options.scope === undefined ? random.pick(COPIES) : 3 },
       (_, i): Placement => ({ deployment: random.uuid() as DeploymentId, node: `n${i + 1}` as NodeId }),
     );
     const durability: Durability = random.chance(0.25) ? 'writethrough' : 'writeback';
@@ -133,7 +154,7 @@ class Simulation implements World {
     this.#workload = {
       blocks: random.pick([4, 12, 40, 200]),
       volumeBlocks: VOLUME_BLOCKS,
-      pauseMs: random.pick([2, 8, 25, 60]),
+      pauseMs: options.scope === undefined ? random.pick([2, 8, 25, 60]) : Number.MAX_SAFE_INTEGER,
       maxPending: random.pick([4, 32, 64]),
       flushes: random.pick([0.005, 0.02, 0.1]),
       writethrough: durability === 'writethrough',
@@ -237,11 +258,9 @@ class Simulation implements World {
       }),
     );
     for (const node of nodes) node.deployment?.onMembership(this.etcd.record);
-    this.attach(random.pick(nodes));
-    const chaosUntil = scheduler.now + random.between(4_000, 18_000);
-    this.#faults.begin(chaosUntil);
     this.#watchForTwoPrimaries();
-    await scheduler.run(chaosUntil, () => this.#problems.length > 0);
+    if (this.#options.scope === undefined) await this.#chaos();
+    else await this.#runScope(this.#options.scope, first);
     if (this.#problems.length === 0) await this.#healAndCheck();
     return {
       seed: this.#options.seed,
@@ -262,6 +281,47 @@ class Simulation implements World {
         losses: this.#history.losses.length,
       },
     };
+  }
+
+  async #chaos(): Promise<void> {
+    const { scheduler, nodes, random } = this;
+    this.attach(random.pick(nodes));
+    const chaosUntil = scheduler.now + random.between(4_000, 18_000);
+    this.#faults.begin(chaosUntil);
+    await scheduler.run(chaosUntil, () => this.#problems.length > 0);
+  }
+
+  async #runScope({ attached, crash, cut, promotion }: Scope, primary: SimNode): Promise<void> {
+    const { scheduler, network } = this;
+    const nodes = [primary, ...this.nodes.filter((node) => node !== primary)];
+    this.attach(nodes[attached]!);
+    await scheduler.run(scheduler.now + 10_000, () => primary.deployment?.status().serving === true);
+    await scheduler.run(scheduler.now + SCOPE_SETTLING_MS);
+    const client = this.clients[0]!;
+    const begin = scheduler.events;
+    scheduler.onEvent = () => {
+      const event = scheduler.events - begin;
+      if (crash?.at === event) {
+        nodes[crash.node]!.crash(crash.power);
+        scheduler.after(SCOPE_FAULT_MS, () => nodes[crash.node]!.start());
+      }
+      if (cut?.at === event) {
+        for (const other of nodes) {
+          if (other === nodes[cut.node]) continue;
+          network.block(nodes[cut.node]!.name, other.name);
+          network.block(other.name, nodes[cut.node]!.name);
+        }
+        scheduler.after(SCOPE_FAULT_MS, () => network.heal());
+      }
+      if (promotion?.at === event) this.#controller.promote();
+    };
+    client.write(0, 2, false, false);
+    client.write(1, 1, false, false);
+    await scheduler.run(scheduler.now + SCOPE_MS, () => client.pending === 0);
+    this.count('scope events', scheduler.events - begin);
+    // Faults whose moment comes behind the acknowledgements.
+    await scheduler.run(scheduler.now + SCOPE_FAULT_MS);
+    scheduler.onEvent = () => {};
   }
 
   /** While one primary serves, no other does: leases. */
