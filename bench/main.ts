@@ -2,9 +2,11 @@
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<unknown>>> = {
   api: () => import('./api.js'),
+  cli: () => import('./cli.js'),
   codec: () => import('./codec.js'),
   'codec-timing': () => import('./codec-timing.js'),
   'many-volumes': () => import('./many-volumes.js'),
+  metrics: () => import('./metrics.js'),
   nbd: () => import('./nbd.js'),
   replication: () => import('./replication.js'),
   'slow-disk': () => import('./slow-disk.js'),

@@ -2,6 +2,7 @@
 
 import { Hono } from 'hono';
 import { DomainError } from '../../core/errors.js';
+import { exposition } from '../metrics/exposition.js';
 import { withContext } from '../operation-context.js';
 import { ApiServices } from './context.js';
 import { failed, serveRoutes } from './dispatch.js';
@@ -49,7 +50,7 @@ export function createApi(dependencies: ApiDependencies): Hono<ApiEnvironment> {
     const status = etcd ? 'ok' : 'degraded';
     return c.json({ status, node: self.node, etcd: reached, codec: { engine: codec.engine, offloadBytes } }, 200);
   });
-  app.get('/metrics', async (c) => c.body(await metrics.metrics(), 200, { 'Content-Type': metrics.contentType }));
+  app.get('/metrics', async (c) => c.body(await exposition(metrics), 200, { 'Content-Type': metrics.contentType }));
 
   const v2 = new Hono<ApiEnvironment>();
   serveRoutes(v2, services, ROUTES);

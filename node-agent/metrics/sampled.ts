@@ -32,6 +32,8 @@ export interface SampledHistogram {
 interface Line {
   readonly metricName?: string;
   readonly labels: Labels;
+  /** Further labels, the same object in several lines: the library formats it once. */
+  readonly sharedLabels?: Labels;
   readonly value: number;
 }
 
@@ -71,12 +73,13 @@ function histogramLines(name: string, labels: Labels, { buckets, sumSeconds }: L
     count += inBucket;
     lines.push({
       metricName: `${name}_bucket`,
-      labels: { ...labels, le: LATENCY_BOUNDS_S[i] ?? '+Inf' },
+      labels: { le: LATENCY_BOUNDS_S[i] ?? '+Inf' },
+      sharedLabels: labels,
       value: count,
     });
   });
-  lines.push({ metricName: `${name}_sum`, labels, value: sumSeconds });
-  lines.push({ metricName: `${name}_count`, labels, value: count });
+  lines.push({ metricName: `${name}_sum`, labels: {}, sharedLabels: labels, value: sumSeconds });
+  lines.push({ metricName: `${name}_count`, labels: {}, sharedLabels: labels, value: count });
   return lines;
 }
 

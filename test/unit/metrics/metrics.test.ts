@@ -22,8 +22,8 @@ async function scrape(patch: Partial<MetricSources> = {}): Promise<string> {
   return registry.metrics();
 }
 
-const labels = (type: string, more = '') =>
-  `{namespace="default",pool="default",type="${type}",volume_id="${volume.id}",volume_name="data"${more}}`;
+const labels = (type: string, first = '') =>
+  `{${first}namespace="default",pool="default",type="${type}",volume_id="${volume.id}",volume_name="data"}`;
 
 describe('metrics', () => {
   it('follow the counters of the frontends and forget volumes that were detached', async () => {
@@ -41,7 +41,7 @@ describe('metrics', () => {
     expect(first).toContain(`storageos_volume_frontend_write_bytes_total${labels('presentation')} 4096`);
     expect(first).toContain(`storageos_volume_frontend_write_error_total${labels('presentation')} 1`);
     const bucket = (le: string) =>
-      `storageos_volume_frontend_write_seconds_bucket${labels('presentation', `,le="${le}"`)}`;
+      `storageos_volume_frontend_write_seconds_bucket${labels('presentation', `le="${le}",`)}`;
     expect(first).toContain(`${bucket('0.0005')} 0\n`);
     expect(first).toContain(`${bucket('0.001')} 1\n`);
     expect(first).toContain(`${bucket('30')} 1\n`);
@@ -109,7 +109,7 @@ describe('metrics', () => {
     const text = await scrape({ requests });
     expect(text).toContain('storageos_api_request_seconds_count{operation="listNodes",status="200"} 2\n');
     expect(text).toContain('storageos_api_request_seconds_count{operation="listNodes",status="401"} 1\n');
-    expect(text).toContain('storageos_api_request_seconds_bucket{operation="listNodes",status="200",le="0.025"} 1\n');
+    expect(text).toContain('storageos_api_request_seconds_bucket{le="0.025",operation="listNodes",status="200"} 1\n');
   });
 
   it('are bounded in number', async () => {
