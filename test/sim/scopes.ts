@@ -7,7 +7,8 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { type Scope, type SimulationResult, simulate } from './simulation.js';
+import type { Scope } from './scope.js';
+import { type SimulationResult, simulate } from './simulation.js';
 import { StoreDisk } from './store-disk.js';
 
 /** The one schedule that is disturbed: its delays and the nodes' clocks. */

@@ -19,6 +19,7 @@ import { Leases } from './leases.js';
 import { Network } from './network.js';
 import { type NodeDisk, SimNode, type World } from './node.js';
 import { Scheduler, SeededRandom } from './scheduler.js';
+import { disturb, type Scope } from './scope.js';
 import { SimClient, type WorkloadSettings } from './workload.js';
 
 export interface SimulationOptions {
@@ -37,25 +38,6 @@ export interface SimulationOptions {
   readonly scope?: Scope;
   readonly settings?: Partial<ReplicationSettings>;
 }
-
-/**
- * A small scope: three copies, two writes that overlap, and faults at certain moments, counted in events behind the
- * first write. Nodes: 0 is the primary, 1 and 2 are the others.
- */
-export interface Scope {
-  /** Where the volume is attached. */
-  readonly attached: number;
-  readonly crash?: { readonly node: number; readonly power: boolean; readonly at: number };
-  /** From the other nodes; etcd and the controller are still reached. */
-  readonly cut?: { readonly node: number; readonly at: number };
-  /** Another primary is named, whatever the present one says. */
-  readonly promotion?: { readonly at: number };
-}
-
-const SCOPE_SETTLING_MS = 400;
-/** Crashed nodes are back, and networks whole, after so long. */
-const SCOPE_FAULT_MS = 700;
-const SCOPE_MS = 3_000;
 
 export interface SimulationResult {
   readonly seed: number;
@@ -291,37 +273,13 @@ class Simulation implements World {
     await scheduler.run(chaosUntil, () => this.#problems.length > 0);
   }
 
-  async #runScope({ attached, crash, cut, promotion }: Scope, primary: SimNode): Promise<void> {
-    const { scheduler, network } = this;
+  async #runScope(scope: Scope, primary: SimNode): Promise<void> {
     const nodes = [primary, ...this.nodes.filter((node) => node !== primary)];
-    this.attach(nodes[attached]!);
-    await scheduler.run(scheduler.now + 10_000, () => primary.deployment?.status().serving === true);
-    await scheduler.run(scheduler.now + SCOPE_SETTLING_MS);
-    const client = this.clients[0]!;
-    const begin = scheduler.events;
-    scheduler.onEvent = () => {
-      const event = scheduler.events - begin;
-      if (crash?.at === event) {
-        nodes[crash.node]!.crash(crash.power);
-        scheduler.after(SCOPE_FAULT_MS, () => nodes[crash.node]!.start());
-      }
-      if (cut?.at === event) {
-        for (const other of nodes) {
-          if (other === nodes[cut.node]) continue;
-          network.block(nodes[cut.node]!.name, other.name);
-          network.block(other.name, nodes[cut.node]!.name);
-        }
-        scheduler.after(SCOPE_FAULT_MS, () => network.heal());
-      }
-      if (promotion?.at === event) this.#controller.promote();
-    };
-    client.write(0, 2, false, false);
-    client.write(1, 1, false, false);
-    await scheduler.run(scheduler.now + SCOPE_MS, () => client.pending === 0);
-    this.count('scope events', scheduler.events - begin);
-    // Faults whose moment comes behind the acknowledgements.
-    await scheduler.run(scheduler.now + SCOPE_FAULT_MS);
-    scheduler.onEvent = () => {};
+    this.attach(nodes[scope.attached]!);
+    const { scheduler, network } = this;
+    const promote = (): void => this.#controller.promote();
+    const events = await disturb(scope, { scheduler, network, nodes, promote, client: () => this.clients[0]! });
+    this.count('scope events', events);
   }
 
   /** While one primary serves, no other does: leases. */
