@@ -1,7 +1,7 @@
 /** Sets the codec up and chooses who does AES. */
 
 import { randomBytes } from 'node:crypto';
-import { MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
+import { MAX_BATCH_PAYLOAD_BYTES, release } from '../../core/record.js';
 import type { VolumeId } from '../../core/types.js';
 import { KernelChecksums } from './checksums.js';
 import {
@@ -89,7 +89,7 @@ async function measureOffload(workspace: Workspace, engine: CipherEngine, pool: 
     let there = Number.POSITIVE_INFINITY;
     for (let round = 0; round < OFFLOAD_ROUNDS; round++) {
       const start = performance.now();
-      codec.encode(sample, 0);
+      release(codec.encode(sample, 0));
       const encoded = performance.now();
       await pool.encode(volume, sample.subarray(0, TRIAL_BLOCK_BYTES), 0);
       const returned = performance.now();
@@ -124,7 +124,9 @@ function requireEngine(workspace: Workspace, engine: CipherEngine): void {
   try {
     const plain = randomBytes(TRIAL_BLOCK_BYTES);
     const back = Buffer.alloc(TRIAL_BLOCK_BYTES);
-    codec.decode(codec.encode(plain, 1), 1, back);
+    const batch = codec.encode(plain, 1);
+    codec.decode(batch, 1, back);
+    release(batch);
     if (!plain.equals(back)) throw new Error('decoding does not give back what was encoded');
   } catch (cause) {
     throw new CodecSetupError(`the cipher engine "${engine}" does not work here`, { cause });
@@ -145,7 +147,7 @@ function fasterEngine(workspace: Workspace): CipherEngine {
     const data = randomBytes(TRIAL_BYTES);
     const time = (codec: SyncVolumeCodec) => {
       const start = process.hrtime.bigint();
-      codec.encode(data, 0);
+      release(codec.encode(data, 0));
       return Number(process.hrtime.bigint() - start);
     };
     const warm = performance.now() + WARM_UP_MS;

@@ -4,7 +4,13 @@ import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Batch, release, retain } from '../../../core/record.js';
 import type { VolumeId } from '../../../core/types.js';
-import { type CipherEngine, CodecError, type SyncVolumeCodec } from '../../../node-agent/codec/index.js';
+import {
+  type CipherEngine,
+  CodecError,
+  DEFAULT_IO_MEMORY_BYTES,
+  loadCodec,
+  type SyncVolumeCodec,
+} from '../../../node-agent/codec/index.js';
 import { compileKernels } from '../../../node-agent/codec/kernels.js';
 import { openVolumeCodec } from '../../../node-agent/codec/volume-codec.js';
 import { Workspace } from '../../../node-agent/codec/workspace.js';
@@ -24,6 +30,16 @@ function mixture(blocks: number, seed: number): Buffer {
     Array.from({ length: blocks }, (_, i) => makeData(DATA_KINDS[(i + seed) % DATA_KINDS.length]!, BLOCK, seed + i)),
   );
 }
+
+test.each(['auto', 'wasm', 'native'] as const)(
+  'choosing the engine (%s) gives back what it measured with',
+  async (engine) => {
+    const { memory, close } = await loadCodec({ engine });
+    expect(memory.totalBytes).toBe(DEFAULT_IO_MEMORY_BYTES);
+    expect(memory.freeBytes).toBe(memory.totalBytes);
+    await close();
+  },
+);
 
 describe.each<{ engine: CipherEngine; encrypted: boolean }>([
   { engine: 'wasm', encrypted: true },
