@@ -5,11 +5,11 @@ import { StoreDisk } from './store-disk.js';
 const SEEDS = Number(process.env.SIM_SEEDS ?? 1_000);
 const CHUNK = 50;
 
-/** Seeds that once found a bug, each with what it was. */
-const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [
-  { seed: 1577, found: 'a block that no copy could read stopped every sync' },
-  { seed: 2353, found: 'a block that no copy could read stopped every sync, for nobody overwrote it' },
-];
+/**
+ * Seeds that found a bug, each with what it was. A change of the simulator itself gives all seeds other clusters: what
+ * they found has to have a test of its own by then.
+ */
+const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [];
 
 function run(seed: number) {
   return simulate({ seed, disk: (options) => new StoreDisk(options) });
