@@ -38,7 +38,8 @@ export function receiveDirectly(accepted: Socket, receiver: Receiver): Socket {
   return new Socket(options as ConstructorParameters<typeof Socket>[0]);
 }
 
-function receiveByCopy(socket: Socket, receiver: Receiver): Socket {
+/** The same without what is undocumented: each chunk is copied to the targets. */
+export function receiveByCopy(socket: Socket, receiver: Receiver): Socket {
   socket.on('data', (chunk: Buffer) => {
     for (let at = 0; at < chunk.length; ) {
       const target = receiver.target();
@@ -50,5 +51,6 @@ function receiveByCopy(socket: Socket, receiver: Receiver): Socket {
       return;
     }
   });
+  socket.resume();
   return socket;
 }
