@@ -57,5 +57,5 @@ export async function tellController({ dependencies }: ApiServices, id: VolumeId
 
 /** The volume as it is now. */
 export async function answerVolume({ dependencies, views }: ApiServices, id: VolumeId) {
-  return { status: 200, body: await views.one(await dependencies.state.volumes.require(id)) } as const;
+  return { status: 200, body: await views.one(id, dependencies.state.volumes.require(id)) } as const;
 }

@@ -29,11 +29,13 @@ export class VolumeViews {
     return state.liveness.cached.get(node) === undefined ? 'offline' : 'online';
   }
 
-  async one(volume: Versioned<Volume>): Promise<VolumeView> {
+  /** `found`: the record, which may still be on its way; the others are asked for meanwhile. Rejects as it does. */
+  async one(id: VolumeId, found: Versioned<Volume> | Promise<Versioned<Volume>>): Promise<VolumeView> {
     const { state } = this.#dependencies;
-    const [attachment, membership] = await Promise.all([
-      state.attachments.getOrLastSeen(volume.value.id),
-      state.memberships.getOrLastSeen(volume.value.id),
+    const [volume, attachment, membership] = await Promise.all([
+      found,
+      state.attachments.getOrLastSeen(id),
+      state.memberships.getOrLastSeen(id),
     ]);
     return this.#view(
       volume,

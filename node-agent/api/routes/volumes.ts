@@ -51,7 +51,7 @@ export const volumeRoutes: readonly Route[] = [
         (waitMs) => provision(dependencies, id, { waitMs, removeFailed: execution.waits }),
         async () => {
           const made = await state.volumes.require(id);
-          return made.value.phase === 'provisioning' ? services.accepted() : created(await views.one(made));
+          return made.value.phase === 'provisioning' ? services.accepted() : created(await views.one(id, made));
         },
       );
     },
@@ -79,7 +79,7 @@ export const volumeRoutes: readonly Route[] = [
     access: READ,
     params: itemParams,
     responses: { 200: volumeResponse },
-    handler: async (call, services) => ok(await services.views.one(await volumeOf(call, services))),
+    handler: async (call, services) => ok(await services.views.one(call.params.id, volumeOf(call, services))),
   }),
 
   route({
