@@ -1,6 +1,7 @@
 import type { Lease } from '../../core/record.js';
 import type { IoMemory, Region } from '../codec/index.js';
 import { CMD, MAGIC_REQUEST, NbdProtocolError, REQUEST_BYTES } from './nbd-protocol.js';
+import { Slab } from './slab.js';
 
 export interface NbdRequestHeader {
   readonly flags: number;
@@ -44,6 +45,8 @@ const LONG_PAYLOAD_BYTES = 32 * 1024;
  */
 export class NbdRequestParser {
   readonly #memory: IoMemory;
+  /** For short payloads that come in two pieces: clients send a request's header by itself. */
+  readonly #slab = new Slab();
   #input: Buffer = EMPTY;
   #at = 0;
   #header: NbdRequestHeader | undefined;
@@ -132,7 +135,7 @@ export class NbdRequestParser {
         return this.#complete(header, whole);
       }
       this.#region = this.#memory.take(bytes, 'plain');
-      this.#payload = this.#region?.bytes ?? Buffer.allocUnsafe(bytes);
+      this.#payload = this.#region?.bytes ?? this.#slab.take(bytes);
       this.#filled = 0;
     }
     const copied = Math.min(available, bytes - this.#filled);
