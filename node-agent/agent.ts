@@ -113,6 +113,7 @@ async function start(
     clock,
     random,
     ...(config.bootstrap !== undefined && { user: config.bootstrap }),
+    log: config.logGiven,
   });
   await establishIdentity(config.rootDir, {
     nodeId: self,

@@ -67,6 +67,7 @@ const GROUPS = {
     { package: 'nftables', there: () => onPath('nft') },
     { package: 'lz4', there: () => onPath('lz4') },
     { package: 'xfsprogs', there: () => onPath('mkfs.xfs') },
+    { package: 'prometheus', there: () => onPath('prometheus') && onPath('promtool') },
     { package: 'python3-venv', there: () => pythonHas('ensurepip') },
   ],
   /** The model checker of the protocol's specification, and what fetches it. */

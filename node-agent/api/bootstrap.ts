@@ -14,6 +14,8 @@ export interface BootstrapOptions {
   readonly random: Random;
   /** The first administrator; made only while there are no users at all. */
   readonly user?: { readonly username: string; readonly password: string };
+  /** How the node that makes the cluster logs. */
+  readonly log?: { readonly level?: Cluster['logLevel']; readonly format?: Cluster['logFormat'] };
 }
 
 /** Another node was faster, or it was done long ago. */
@@ -28,15 +30,15 @@ async function unlessThere(made: Promise<unknown>): Promise<void> {
 
 /** Any number of nodes may do it at the same time. Returns the cluster's settings. Errors: 'store-unavailable'. */
 export async function bootstrapCluster(options: BootstrapOptions): Promise<Versioned<Cluster>> {
-  const { state, clock, random, user } = options;
+  const { state, clock, random, user, log } = options;
   const now = clock.timestamp();
   const cluster = await state.ensureCluster({
     id: random.uuid(),
     disableTelemetry: true,
     disableCrashReporting: true,
     disableVersionCheck: true,
-    logLevel: 'info',
-    logFormat: 'default',
+    logLevel: log?.level ?? 'info',
+    logFormat: log?.format ?? 'default',
     createdAt: now,
     updatedAt: now,
   });
