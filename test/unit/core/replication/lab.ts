@@ -28,7 +28,7 @@ import type {
   VolumeId,
 } from '../../../../core/types.js';
 import { verify } from '../../../sim/blocks.js';
-import { Leases } from '../../../sim/leases.js';
+import { copied, Leases } from '../../../sim/leases.js';
 import { Scheduler, SeededRandom, SimClock, SimProcess } from '../../../sim/scheduler.js';
 import { StoreDisk } from '../../../sim/store-disk.js';
 
@@ -214,7 +214,8 @@ export class Lab {
 
   frontend(): { link: SessionLink; got: SessionMessage[]; send: (message: FrontendMessage) => void } {
     const got: SessionMessage[] = [];
-    const link: SessionLink = { send: (message) => got.push(message), closed: false };
+    // What is kept beyond the call has to be copied.
+    const link: SessionLink = { send: (message) => got.push(copied(message)), closed: false };
     return {
       link,
       got,
