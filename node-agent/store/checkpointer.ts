@@ -87,6 +87,8 @@ export class Checkpointer {
   #entriesBehind = 0;
   /** There are TRIMs or zeroes among them: they may have freed something. */
   #zeroesBehind = false;
+  /** Of the checkpoint that is being made: how much log it covers, and whether that has TRIMs or zeroes. */
+  #merging = { bytes: 0, zeroes: false };
   /** Bytes of segments that the cleaner has copied away since the last checkpoint began. */
   #emptiedBytes = 0;
   #memoryShort = false;
@@ -127,6 +129,12 @@ export class Checkpointer {
   /** Of segments that a checkpoint will give back. */
   get reclaimableBytes(): number {
     return this.#options.log.deadBytes + this.#emptiedBytes;
+  }
+
+  /** The most that may be garbage without being counted so yet: a checkpoint finds what the log behind the last one has replaced. */
+  get unknownGarbageBytes(): number {
+    if (this.#zeroesBehind || this.#merging.zeroes) return this.#options.log.usedBytes;
+    return this.#bytesBehind + this.#merging.bytes;
   }
 
   /** The indexes of the node take too much memory, this one the most. */
@@ -206,6 +214,7 @@ export class Checkpointer {
     do await this.#piece(frozen);
     while (frozen.done < Number.POSITIVE_INFINITY);
     this.#frozen = undefined;
+    this.#merging = { bytes: 0, zeroes: false };
     for (const { resolve } of frozen.wanted) resolve();
     this.done.checkpoints++;
     this.done.seconds += (this.#options.clock.now() - began) / 1000;
@@ -228,6 +237,7 @@ export class Checkpointer {
       done: 0,
     };
     this.#wanted = [];
+    this.#merging = { bytes: this.#bytesBehind, zeroes: this.#zeroesBehind };
     this.#batchesBehind = this.#bytesBehind = this.#entriesBehind = this.#emptiedBytes = 0;
     this.#memoryShort = this.#zeroesBehind = false;
     return frozen;

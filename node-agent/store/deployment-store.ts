@@ -529,6 +529,13 @@ export class LocalDeploymentStore implements DeploymentStore {
     return { part: position.next / this.#superblock.blocks, passes: position.passes, readBytes, badBlocks };
   }
 
+  /** What may be given back, as far as that is known; more than there is rather than less. */
+  get garbageBytes(): number {
+    const { usedBytes } = this.#log;
+    const known = Math.max(0, usedBytes - this.liveBytes);
+    return Math.min(usedBytes, known + this.#checkpointer.unknownGarbageBytes);
+  }
+
   /** Bytes of payload that the index refers to. */
   get liveBytes(): number {
     let bytes = 0;

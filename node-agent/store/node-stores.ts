@@ -146,10 +146,10 @@ export class NodeStores {
     }
   }
 
-  /** Of all open deployments: what they take beyond what is live. */
+  /** Of all open deployments: what may be given back. */
   get garbageBytes(): number {
     let bytes = 0;
-    for (const store of this.#openStores()) bytes += store.usedBytes - store.liveBytes;
+    for (const store of this.#openStores()) bytes += store.garbageBytes;
     return bytes;
   }
 

@@ -64,11 +64,12 @@ it('on a full disk writes end with ENOSPC, reads and trims go on, and what was t
   await runFio({ uri, size: '16m', seed: 1, mode: 'write' });
   for (let round = 1; round <= 3; round++) {
     const written = Number(await nbd(uri, fill(16)));
-    expect(written).toBeGreaterThan(64);
+    expect(written).toBeGreaterThan(48);
     expect(await freeBytes(holder)).toBeLessThan(4 * MIB);
     await runFio({ uri, size: '16m', seed: 1, mode: 'verify' });
     await nbd(uri, `h.trim(${written} << 20, 16 << 20)\nh.flush()`);
-    await waitFor('the space to come back', async () => (await freeBytes(holder)) > 90 * MIB || undefined, {
+    // A segment at the least; the rest when it is needed.
+    await waitFor('the space to come back', async () => (await freeBytes(holder)) > 40 * MIB || undefined, {
       timeoutMs: 60_000,
     });
   }

@@ -1,6 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { Throttle } from '../../../node-agent/store/throttle.js';
-import { instantClock } from './support.js';
+import { SimDisk } from '../../sim/sim-disk.js';
+import {
+  batchOf,
+  DEPLOYMENT,
+  data,
+  epoch,
+  instantClock,
+  newDeployment,
+  openStores,
+  seeded,
+  sequence,
+} from './support.js';
 
 const MIB = 1024 * 1024;
 const ZONE = 1024 * MIB;
@@ -80,4 +91,26 @@ describe('writers', () => {
     world.roomBytes = 50 * MIB;
     expect(hold()).toBe(0);
   });
+});
+
+it('what was overwritten or trimmed counts as garbage before a checkpoint has found it', async () => {
+  const sim = new SimDisk({ random: seeded(1) });
+  const stores = await openStores(sim.mount(), { settings: { segmentBytes: 8_192 } });
+  const store = await stores.create(newDeployment);
+  for (let number = 0; number < 20; number++) {
+    store.append({ epoch: epoch(1), firstSequence: sequence(number + 1), batch: batchOf(data(number, 1, 1000)) });
+  }
+  await stores.close();
+  const again = await openStores(sim.mount(), { settings: { segmentBytes: 8_192 } });
+  const opened = await again.open(DEPLOYMENT);
+  expect(again.garbageBytes).toBeLessThan(6_000);
+  for (let number = 0; number < 5; number++) {
+    const batch = batchOf(data(number, 2, 1000));
+    opened.append({ epoch: epoch(1), firstSequence: sequence(opened.last.sequence + 1), batch });
+  }
+  expect(again.garbageBytes).toBeGreaterThan(5_000);
+  const batch = batchOf({ block: 0, zero: 20 });
+  opened.append({ epoch: epoch(1), firstSequence: sequence(opened.last.sequence + 1), batch });
+  expect(again.garbageBytes).toBe(opened.usedBytes);
+  await again.close();
 });
