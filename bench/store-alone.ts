@@ -9,9 +9,8 @@
  */
 
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { type Clock, type Disk, DiskError } from '../core/ports.js';
 import { type Batch, ENTRY_BYTES } from '../core/record.js';
@@ -21,6 +20,7 @@ import { loadCodec } from '../node-agent/codec/index.js';
 import type { LocalDeploymentStore } from '../node-agent/store/deployment-store.js';
 import { openFileDisk } from '../node-agent/store/file-disk.js';
 import { NodeStores, type NodeStoresOptions } from '../node-agent/store/node-stores.js';
+import { options } from './options.js';
 
 const MIB = 1024 * 1024;
 const BLOCK_BYTES = 4096;
@@ -28,10 +28,9 @@ const VOLUME = '11111111-1111-4111-8111-111111111111' as VolumeId;
 const DEPLOYMENT = '22222222-2222-4222-8222-222222222222' as DeploymentId;
 const ALL_BLOCKS = 512;
 
-const words = process.argv.slice(2);
-const quick = words.includes('--quick');
-const place = words.find((word) => !word.startsWith('--')) ?? tmpdir();
-const ROUNDS = quick ? 3 : 5;
+const { place, effort, has } = options({ sizeBytes: 0 });
+const quick = has('--quick');
+const ROUNDS = effort.rounds;
 /** Written per round and side. */
 const ROUND_BYTES = (quick ? 16 : 48) * MIB;
 /** The disk of the cleaner's part; of this, the reserve is not for volumes. */
@@ -259,7 +258,7 @@ interface CleanerRow {
   readonly 'write amplification': string;
   readonly 'space amplification': string;
   readonly 'append p50 / p99.9 / max': string;
-  readonly 'event loop, worst': string;
+  readonly 'event loop p99.9 / worst': string;
   readonly 'waited for room': string;
 }
 
@@ -282,12 +281,12 @@ async function cleaning(directory: string, part: number): Promise<CleanerRow> {
   const operations = DISK_BYTES / (4 * BLOCK_BYTES);
   const latencies = new Float64Array(operations);
   let waited = 0;
-  let worst = 0;
   let user = 0;
   let most = 0;
   let done = 0;
   const since = performance.now();
-  let last = since;
+  const loop = monitorEventLoopDelay({ resolution: 1 });
+  loop.enable();
   for (; done < operations && seconds(since) < CLEANING_S; done++) {
     const batch = encode(Math.floor((Math.random() * blocks) / 4) * 4, 4);
     for (;;) {
@@ -301,18 +300,14 @@ async function cleaning(directory: string, part: number): Promise<CleanerRow> {
         await sleep(WAIT_MS);
         if (seconds(since) >= CLEANING_S) break;
         waited += performance.now() - begin;
-        last = performance.now();
       }
     }
     user += batch.payload.length;
     most = Math.max(most, store.usedBytes);
-    if (done % 8 !== 7) continue;
-    await turn();
-    const now = performance.now();
-    worst = Math.max(worst, now - last);
-    last = now;
+    if (done % 8 === 7) await turn();
   }
   await store.flush();
+  loop.disable();
   const took = seconds(since);
   const amplification = (written() - from) / user;
   await stores.close();
@@ -324,7 +319,7 @@ async function cleaning(directory: string, part: number): Promise<CleanerRow> {
     'write amplification': amplification.toFixed(2),
     'space amplification': (most / (blocks * BLOCK_BYTES)).toFixed(2),
     'append p50 / p99.9 / max': `${us(0.5)} / ${us(0.999)} / ${us(1)} µs`,
-    'event loop, worst': `${worst.toFixed(0)} ms`,
+    'event loop p99.9 / worst': `${[loop.percentile(99.9), loop.max].map((ns) => (ns / 1e6).toFixed(0)).join(' / ')} ms`,
     'waited for room': `${(waited / 1000).toFixed(1)} of ${took.toFixed(1)} s`,
   };
 }
