@@ -325,6 +325,7 @@ async function start(
     statistics: () => stores.statistics(),
     codec,
     stateReachable: () => state.reachable,
+    queries: state.queries,
     gossip: {
       members: () => gossip.members(),
       healthScore: () => gossip.healthScore,

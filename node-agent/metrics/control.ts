@@ -19,6 +19,8 @@ export interface ControlSources {
       readonly deaths: number;
     };
   };
+  /** Calls of etcd. */
+  readonly queries: Tally<'operation' | 'result'>;
   /** By operation and status. */
   readonly requests: Tally<'operation' | 'status'>;
   /** By activity and result. */
@@ -38,6 +40,7 @@ const DATAGRAMS = {
 export function registerControlMetrics(registry: Registry, sources: ControlSources): void {
   const { gossip } = sources;
   registerGauge(registry, 'storageos_store_reachable', '1 if etcd answers', () => Number(sources.stateReachable()));
+  registerTally(registry, 'storageos_store_query_seconds', 'time of calls of etcd', sources.queries);
   registerSampled(registry, {
     name: 'storageos_gossip_members',
     help: 'nodes that this one knows, by what gossip says of them',

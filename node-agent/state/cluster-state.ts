@@ -172,6 +172,11 @@ export class ClusterState {
     return this.#feed.reachable;
   }
 
+  /** Calls of etcd, for the metrics. */
+  get queries(): EtcdConnection['queries'] {
+    return this.#etcd.queries;
+  }
+
   close(): void {
     this.#watch.stop();
     this.#feed.close();

@@ -21,6 +21,7 @@ import {
   type ITxnResponse,
 } from 'etcd3';
 import { DomainError } from '../../core/errors.js';
+import { Tally } from '../metrics/tally.js';
 import { HostHealth } from './host-health.js';
 import { prefixEnd } from './keys.js';
 
@@ -103,6 +104,8 @@ export function toDomainError(error: unknown, what: string): DomainError {
 export class EtcdConnection {
   readonly prefix: string;
   readonly client: Etcd3;
+  /** Calls of etcd, each attempt by itself. */
+  readonly queries = new Tally('operation', 'result');
   readonly #health: HostHealth | undefined;
 
   constructor(options: EtcdOptions) {
@@ -203,11 +206,13 @@ export class EtcdConnection {
     operations: readonly Operation[],
     otherwise: readonly string[] = [],
   ): Promise<{ succeeded: boolean; revision: string; clusterId: string; found: (KeyValue | undefined)[] }> {
-    const answer: ITxnResponse = await this.client.kv.txn({
-      compare: conditions.map((condition) => this.#compare(condition)),
-      success: operations.map((operation) => this.#operation(operation)),
-      failure: otherwise.map((key) => ({ request_range: { key: this.#key(key) } })),
-    });
+    const answer: ITxnResponse = await this.#counted('transaction', () =>
+      this.client.kv.txn({
+        compare: conditions.map((condition) => this.#compare(condition)),
+        success: operations.map((operation) => this.#operation(operation)),
+        failure: otherwise.map((key) => ({ request_range: { key: this.#key(key) } })),
+      }),
+    );
     const found = answer.succeeded
       ? []
       : answer.responses.map((response) => {
@@ -257,10 +262,24 @@ export class EtcdConnection {
     };
   }
 
+  async #counted<R>(operation: 'read' | 'transaction', call: () => Promise<R>): Promise<R> {
+    const startedMs = performance.now();
+    const ended = (result: 'ok' | 'failed') =>
+      this.queries.observe((performance.now() - startedMs) / 1000, { operation, result });
+    try {
+      const answer = await call();
+      ended('ok');
+      return answer;
+    } catch (error) {
+      ended('failed');
+      throw error;
+    }
+  }
+
   async #read<R>(what: string, attempt: () => Promise<R>): Promise<R> {
     for (let tried = 1; ; tried++) {
       try {
-        return await attempt();
+        return await this.#counted('read', attempt);
       } catch (error) {
         const again = error instanceof GRPCUnavailableError || error instanceof GRPCCancelledError;
         if (!again || tried === READ_ATTEMPTS) throw toDomainError(error, what);

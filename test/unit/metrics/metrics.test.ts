@@ -101,7 +101,7 @@ describe('metrics', () => {
     expect(text).toMatch(/^storageos_nodejs_eventloop_lag_p99_seconds /m);
   });
 
-  it('count requests and activities by what they were and how they ended', async () => {
+  it('count requests, activities and calls of etcd by what they were and how they ended', async () => {
     const requests = new Tally('operation', 'status');
     requests.observe(0.02, { operation: 'listNodes', status: '200' });
     requests.observe(0.03, { operation: 'listNodes', status: '200' });

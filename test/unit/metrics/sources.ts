@@ -62,6 +62,7 @@ export function metricSources(patch: Partial<MetricSources> = {}): MetricSources
       healthScore: () => 0,
       counters: () => ({ sent: 5, received: 6, refused: 0, failed: 0, deaths: 1 }),
     },
+    queries: new Tally('operation', 'result'),
     requests: new Tally('operation', 'status'),
     activities: new Tally('activity', 'result'),
     workflows: new Tally('workflow', 'result'),
