@@ -79,7 +79,17 @@ export async function check(
     copyFileSync(specification, join(folder, 'VolumeReplication.tla'));
     writeFileSync(join(folder, 'run.cfg'), configuration(run));
     const args = [
-      ...[HEAP, '-XX:+UseParallelGC', '-cp', jar, 'tlc2.TLC', '-workers', String(availableParallelism()), '-metadir', folder],
+      ...[
+        HEAP,
+        '-XX:+UseParallelGC',
+        '-cp',
+        jar,
+        'tlc2.TLC',
+        '-workers',
+        String(availableParallelism()),
+        '-metadir',
+        folder,
+      ],
       ...(run.deadlocks ? [] : ['-deadlock']),
       ...(run.walk === undefined ? [] : ['-simulate', '-depth', String(run.walk)]),
       ...['-config', 'run.cfg', 'VolumeReplication.tla'],

@@ -304,7 +304,7 @@ describe('the host', () => {
     expect(second.stores.deployments()).toEqual([]);
     const target = { deployment, node: id };
     await expect(second.host.remoteStatus(target)).rejects.toMatchObject({ code: 'not-found' });
-    expect(() => second.host.startSync(deployment, deployment, () => {})).toThrow(/holds no deployment/);
+    await expect(second.host.startSync(deployment, deployment, () => {}).done).rejects.toThrow(/holds no deployment/);
   });
 
   it('tells other nodes that it holds no such deployment, and refuses malformed requests', async () => {
