@@ -5,6 +5,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<unknown>>> = {
   cli: () => import('./cli.js'),
   codec: () => import('./codec.js'),
   'codec-timing': () => import('./codec-timing.js'),
+  index: () => import('./index.js'),
   'many-volumes': () => import('./many-volumes.js'),
   metrics: () => import('./metrics.js'),
   nbd: () => import('./nbd.js'),

@@ -639,6 +639,9 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   #update(patch: Partial<Superblock>): Promise<void> {
+    const { promised } = this.#patch;
+    const known = Math.max(promised ?? 0, this.#state.promised);
+    invariant((patch.promised ?? known) >= known, 'a promise never falls', () => `${patch.promised} after ${known}`);
     Object.assign(this.#patch, patch);
     return this.#updates.request();
   }

@@ -28,6 +28,7 @@ import { type ScannedBatch, SegmentScanner } from './log-scanner.js';
 import { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
 import type { Superblock } from './superblock.js';
+import { UnsyncedTail } from './unsynced-tail.js';
 
 export interface RecoveryOptions {
   readonly disk: Disk;
@@ -95,10 +96,12 @@ class Recovery {
   /** Of the last batch: they never fall. */
   #opening = 0;
   #replayed = 0;
+  readonly #unsynced: UnsyncedTail;
   #cutBytes = 0;
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
+    this.#unsynced = new UnsyncedTail(options.superblock.durableBatch);
   }
 
   async run(): Promise<RecoveryReport> {
@@ -113,6 +116,7 @@ class Recovery {
       if (segment.number < state.start.segment && !log.segments.has(segment.number)) await this.#unlink(segment);
     }
     await this.#replay(behind, loaded);
+    await this.#unsynced.rewrite(this.#options.disk);
     log.countDead();
     log.durableBatch = Math.min(log.lastBatch, superblock.durableBatch);
     const [damages, replayedBatches, cutBytes] = [this.#damages, this.#replayed, this.#cutBytes];
@@ -298,6 +302,7 @@ class Recovery {
     this.#opening = header.opening;
     log.lastBatch = header.number;
     log.grow(segment, end);
+    this.#unsynced.found(header.number, header.durable, segment, header.offset);
     this.#replayed++;
   }
 

@@ -26,7 +26,6 @@ export class Faults {
   readonly #kinds: Record<string, Fault>;
   #over = false;
   #aftershocks = 0;
-  #mayCutPower = true;
 
   constructor(world: FaultyWorld, controller: SimController, random: SeededRandom) {
     this.#world = world;
@@ -61,12 +60,8 @@ export class Faults {
   begin(until: number): void {
     const { scheduler } = this.#world;
     const random = this.#random;
-    let kinds = Object.keys(this.#kinds).filter(() => random.chance(0.55));
-    // What a failed sync left out is missing after a power cut, and the store then refuses to open: the copy
-    // has to be replaced by a new one, and this cluster has the same three for ever.
-    if (kinds.includes('syncFailure')) kinds = kinds.filter((kind) => !kind.startsWith('power') && kind !== 'blackout');
+    const kinds = Object.keys(this.#kinds).filter(() => random.chance(0.55));
     if (kinds.length === 0) kinds.push('kill');
-    this.#mayCutPower = !kinds.includes('syncFailure');
     this.#aftershocks = random.pick([0, 0.2, 0.5]);
     const pause = random.pick([80, 300, 1_000, 2_500]);
     const next = (): void => {
@@ -91,7 +86,7 @@ export class Faults {
     if (this.#over || !this.#random.chance(this.#aftershocks)) return;
     this.#later(0, this.#random.pick([5, 60, 400]), () => {
       const kinds = ['killPrimary', 'kill', 'split', 'triangle', 'isolate', 'etcdTrouble', 'pause', 'suspicion'];
-      if (this.#mayCutPower) kinds.push('powerPrimary', 'power', 'power', 'powerOfMost');
+      kinds.push('powerPrimary', 'power', 'power', 'powerOfMost');
       const kind = this.#random.pick(kinds);
       const what = this.#kinds[kind]!(this.#random);
       if (what === undefined) return;

@@ -59,7 +59,8 @@ export class PageFile {
     let pooled: PooledFile | undefined;
     try {
       pooled = this.#options.pool.acquire(this.path);
-      const count = await pooled.file.readAsync(bytes, offset);
+      const { file } = pooled;
+      const count = file.readCached(bytes, offset) ? bytes.length : await file.readAsync(bytes, offset);
       const page = decodePage(bytes.subarray(0, count), this.#options.identity, pointer);
       if (typeof page !== 'string') return page;
       throw new IndexDamageError(this.#damage(offset, page));

@@ -14,7 +14,7 @@ import { TreeWriter } from './tree-writer.js';
 /** Leaves that are read ahead. */
 const READ_AHEAD = 16;
 /** Extents that are gone through between two turns of the event loop: about a millisecond. */
-const TURN_EXTENTS = 2048;
+const TURN_EXTENTS = 1024;
 /** What opening a leaf counts as. */
 const LEAF_EXTENTS = 128;
 
