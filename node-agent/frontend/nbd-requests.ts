@@ -32,6 +32,8 @@ export interface NbdRequest {
 export type Verdict = 'take' | 'discard' | 'wait';
 
 const EMPTY = Buffer.alloc(0);
+/** The garbage collector's memory needs no holders: whoever may hold it just keeps it. */
+const COLLECTED: Lease = { exclusive: false, retain: () => {}, release: () => {} };
 /** From this length on a read of its own costs less than moving half of a payload. */
 const LONG_PAYLOAD_BYTES = 32 * 1024;
 
@@ -146,7 +148,7 @@ export class NbdRequestParser {
   }
 
   #complete(header: NbdRequestHeader, payload: Buffer | undefined): NbdRequest {
-    const lease = this.#region;
+    const lease = this.#region ?? (this.#payload && COLLECTED);
     this.#header = undefined;
     this.#payload = undefined;
     this.#region = undefined;

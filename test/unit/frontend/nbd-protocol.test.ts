@@ -223,6 +223,29 @@ describe('the request parser', () => {
     );
   });
 
+  it('lends a payload that is in memory of its own, so that nobody has to copy it', () => {
+    const memory = new TestMemory();
+    const parser = new NbdRequestParser(memory);
+    const long = 20 << 10;
+    for (const { length, cut, leased } of [
+      { length: 4096, cut: 0, leased: false },
+      { length: 4096, cut: 100, leased: true },
+      { length: long, cut: 0, leased: false },
+      { length: long, cut: 100, leased: true },
+    ]) {
+      const bytes = Buffer.concat([request(CMD.write, { offset: 0, length, cookie: 1 }), Buffer.alloc(length, 7)]);
+      parser.push(bytes.subarray(0, bytes.length - cut));
+      const first = parser.next(() => 'take');
+      if (cut > 0) parser.push(bytes.subarray(bytes.length - cut));
+      const found = first ?? parser.next(() => 'take');
+      expect(found?.payload?.equals(Buffer.alloc(length, 7))).toBe(true);
+      expect(found?.lease !== undefined).toBe(leased);
+      expect(memory.held).toBe(leased && length === long ? 1 : 0);
+      found?.lease?.release();
+      expect(memory.held).toBe(0);
+    }
+  });
+
   it('gives the memory of an unfinished payload back when the client is gone', () => {
     const memory = new TestMemory();
     const parser = new NbdRequestParser(memory);
