@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ApiVolume } from '../../client/types.js';
 import type { NodeFacts } from '../../cluster/facts.js';
-import { mountVolume, waitForDevice } from '../../cluster/volumes.js';
+import { mountsBelow, mountVolume, waitForDevice } from '../../cluster/volumes.js';
 import { unmountPath } from '../../node-agent/attach/filesystem.js';
 import { TOOL_PATH } from '../../node-agent/attach/run.js';
 import type { TestCluster } from './test-cluster.js';
@@ -40,8 +40,9 @@ export class MountedVolume {
     await unmountPath(this.mountPoint);
   }
 
-  /** Whatever uses it: its device is gone. */
+  /** Whatever uses it: its device is gone. An agent that comes back does the same. */
   async abandon(): Promise<void> {
+    if (!mountsBelow(this.mountPoint).includes(this.mountPoint)) return;
     await run('umount', ['--lazy', this.mountPoint], { timeout: COMMAND_TIMEOUT_MS });
   }
 
