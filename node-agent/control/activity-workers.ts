@@ -36,7 +36,7 @@ export interface ActivityWorkersOptions {
 /** Returns at once; the workers connect when Temporal answers. */
 export function startActivityWorkers(options: ActivityWorkersOptions): { stop(): Promise<void> } {
   const { address, namespace, deps, logger, tallies, tracer } = options;
-  const observer = activityObserver(tallies.activities);
+  const observer = activityObserver(tallies.activities, logger);
   installTemporalRuntime(logger);
   const start = (
     name: string,

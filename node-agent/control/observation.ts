@@ -3,6 +3,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import type { ActivityInboundCallsInterceptor } from '@temporalio/worker';
+import type { Logger } from '../log.js';
 import { Tally } from '../metrics/tally.js';
 
 export class ControlTallies {
@@ -15,13 +16,17 @@ function resultOf(error: unknown): string {
   return error instanceof ApplicationFailure && error.type ? error.type : 'internal';
 }
 
-/** Counts every activity of a worker. */
-export function activityObserver(tally: ControlTallies['activities']): ActivityInboundCallsInterceptor {
+/** Counts every activity of a worker, and tells the log of it. */
+export function activityObserver(tally: ControlTallies['activities'], logger: Logger): ActivityInboundCallsInterceptor {
   return {
     async execute(input, next) {
       const startedMs = performance.now();
       const activity = activityInfo().activityType;
-      const ended = (result: string) => tally.observe((performance.now() - startedMs) / 1000, { activity, result });
+      const ended = (result: string) => {
+        const ms = performance.now() - startedMs;
+        tally.observe(ms / 1000, { activity, result });
+        logger.debug({ activity, result, ms: Math.round(ms) }, 'activity');
+      };
       try {
         const answer = await next(input);
         ended('completed');
