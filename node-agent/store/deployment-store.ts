@@ -45,7 +45,7 @@ import { emptyRecord, type IndexRecord } from './paged/extents.js';
 import { PageFile } from './paged/page-file.js';
 import { type Interesting, PageTree } from './paged/page-tree.js';
 import { PagedIndex } from './paged/paged-index.js';
-import { type RecoveryReport, recover } from './recovery.js';
+import { type RecoveryReport, recover, removeSegment } from './recovery.js';
 import { Scrubber } from './scrubber.js';
 import type { Segment } from './segment.js';
 import { SegmentLog } from './segment-log.js';
@@ -278,6 +278,7 @@ export class LocalDeploymentStore implements DeploymentStore {
         durableBatch: log.durableBatch,
       };
       await superblockFile.write(superblock);
+      for (const segment of report.stale) await removeSegment(disk, segment);
       const parts = { checksums, identity, log, image, superblockFile, superblock, report };
       store = new LocalDeploymentStore(environment, options, parts);
       await store.#checkpointer.removeStale();

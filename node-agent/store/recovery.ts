@@ -53,6 +53,12 @@ export interface RecoveryReport {
   readonly snapshots: readonly Snapshot[];
   /** The index was in an older format and is in pages now, which no checkpoint names yet. */
   readonly upgraded: boolean;
+  /**
+   * Segments that a crash left behind the checkpoint that the superblock names. To be removed once the superblock is
+   * known to be durable: what was read of it may be in the page cache only, and a power cut brings the one before
+   * back, whose log begins earlier.
+   */
+  readonly stale: readonly Segment[];
 }
 
 type LoadedSegment = Omit<SegmentRow, 'device'>;
@@ -112,15 +118,15 @@ class Recovery {
     const { state, snapshots, upgraded } = loaded;
     log.lastBatch = state.batch;
     const behind = [...files.values()].filter(({ segment }) => segment.number >= state.start.segment);
-    for (const { segment } of files.values()) {
-      if (segment.number < state.start.segment && !log.segments.has(segment.number)) await this.#unlink(segment);
-    }
+    const stale = [...files.values()]
+      .map(({ segment }) => segment)
+      .filter(({ number }) => number < state.start.segment && !log.segments.has(number));
     await this.#replay(behind, loaded);
     await this.#unsynced.rewrite(this.#options.disk);
     log.countDead();
     log.durableBatch = Math.min(log.lastBatch, superblock.durableBatch);
     const [damages, replayedBatches, cutBytes] = [this.#damages, this.#replayed, this.#cutBytes];
-    return { damages, replayedBatches, cutBytes, state, snapshots, upgraded };
+    return { damages, replayedBatches, cutBytes, state, snapshots, upgraded, stale };
   }
 
   #fail(damage: Damage): never {
@@ -330,7 +336,7 @@ class Recovery {
     if (this.#options.sameBoot) await this.#refuseUntornTail(file, rest);
     for (const later of [...rest].reverse()) {
       this.#cutBytes += later.size;
-      await this.#unlink(later.segment);
+      await removeSegment(disk, later.segment);
     }
     if (file === undefined) return;
     if (file.size > end) {
@@ -395,14 +401,14 @@ class Recovery {
     const file = disk.open(segment.path, { create: false });
     return { reader: new SegmentScanner(file, identity, segment.number, size), close: () => file.close() };
   }
+}
 
-  async #unlink(segment: Segment): Promise<void> {
-    const { disk } = this.#options;
-    try {
-      await disk.unlinkAsync(segment.path);
-    } catch (error) {
-      if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
-    }
-    await disk.syncDirectory(segment.device.path);
+/** Removes what is left of a segment, durably. */
+export async function removeSegment(disk: Disk, segment: Segment): Promise<void> {
+  try {
+    await disk.unlinkAsync(segment.path);
+  } catch (error) {
+    if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
   }
+  await disk.syncDirectory(segment.device.path);
 }

@@ -373,6 +373,38 @@ describe('faults', () => {
     for (const number of [1, 2, 3]) expect(await text(store, number)).toBe(content(number, 1).toString());
   });
 
+  it('an opening removes nothing on the word of a superblock that may be in the page cache only', async () => {
+    const first = await bench(undefined, { segmentBytes: 16_384, checkpointBytes: 1_000_000 });
+    for (let version = 1; version <= 4; version++) {
+      for (let number = 0; number < 8; number++) write(first.store, data(number, version, 4096));
+    }
+    await first.store.flush();
+    // Everything at the moment when the superblock that names the first checkpoint is to be synced.
+    let killed: SimDisk | undefined;
+    first.sim.onOperation = (operation, path) => {
+      const checkpointed = first.sim.files().some((name) => name.includes('/checkpoint.'));
+      if (operation === 'sync' && path.endsWith('super.0') && checkpointed) killed ??= first.sim.clone(seeded(1));
+    };
+    await first.stores.close();
+    killed!.crash({ power: false });
+
+    const cuts: SimDisk[] = [];
+    killed!.onOperation = () => {
+      for (let seed = 0; seed < 8; seed++) cuts.push(killed!.clone(seeded(seed)));
+    };
+    const again = await openStores(killed!.mount());
+    await again.open(DEPLOYMENT);
+    expect(cuts.length).toBeGreaterThan(0);
+    for (const cut of cuts) {
+      cut.crash({ power: true });
+      const stores = await openStores(cut.mount(), { bootId: 'boot-2' });
+      const store = await stores.open(DEPLOYMENT);
+      for (let number = 0; number < 8; number++) {
+        expect(await text(store, number)).toBe(content(number, 4, 4096).toString());
+      }
+    }
+  });
+
   it('a flipped bit of a payload is told, with the block, and healed by a backfill', async () => {
     const { sim, store } = await bench();
     write(store, data(1, 1), data(2, 1), data(3, 1));
