@@ -137,10 +137,14 @@ export class Checkpointer {
     return this.#bytesBehind + this.#merging.bytes;
   }
 
-  /** The indexes of the node take too much memory, this one the most. */
+  /**
+   * The indexes of the node take too much memory, this one the most. Who says so may be in the middle of bringing a
+   * batch into this very index, of which a checkpoint has to have all or nothing: it begins when that is done.
+   */
   shrink(): void {
+    if (this.#memoryShort) return;
     this.#memoryShort = true;
-    this.look();
+    queueMicrotask(() => this.look());
   }
 
   /** How long who writes should wait: checkpoints don't keep up. Milliseconds. */
