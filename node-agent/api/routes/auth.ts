@@ -95,7 +95,10 @@ export const authRoutes: readonly Route[] = [
     responses: { 200: sessionBegun },
     handler: async ({ user }, services) => {
       const found = await services.dependencies.state.users.getOrLastSeen(user.id);
-      if (found === undefined) throw new DomainError('unauthenticated', 'authentication required');
+      // Sessions that ended since the token was looked at must not live on in a new one.
+      if (found?.value.sessionGeneration !== user.sessionGeneration) {
+        throw new DomainError('unauthenticated', 'authentication required');
+      }
       return session(services, found);
     },
   }),

@@ -1,5 +1,5 @@
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { LoginGuard, NAME_LIMITS } from '../../../node-agent/api/login-guard.js';
 import { KEY_SECONDS, SESSION_SECONDS, TokenService } from '../../../node-agent/api/tokens.js';
 import { systemRandom } from '../../../node-agent/clock.js';
@@ -92,6 +92,23 @@ describe('sessions', () => {
     const [method, path, body] = call(made.id, made.version);
     expect((await api.request(method, path, body)).status).toBe(200);
     for (const token of tokens) expect([await self(token), await refresh(token)]).toEqual([401, 401]);
+  });
+
+  it('that end while one of them is being refreshed do not live on in the new token', async () => {
+    const made = (await api.request('POST', '/users', { username: 'eva', password: 'long enough' })).body;
+    const token = await api.tokenOf(made.id);
+    const { users } = api.state;
+    const read = users.getOrLastSeen.bind(users);
+    const reading = vi.spyOn(users, 'getOrLastSeen').mockImplementationOnce(async (id) => {
+      const seen = await read(id);
+      await api.state.accounts.update(made.id, (user) => ({ ...user, sessionGeneration: user.sessionGeneration + 1 }));
+      return seen;
+    });
+    try {
+      expect(await refresh(token)).toBe(401);
+    } finally {
+      reading.mockRestore();
+    }
   });
 
   it('begin with an answer that nobody keeps; without one, the client is told how to ask', async () => {
