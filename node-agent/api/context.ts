@@ -11,8 +11,8 @@ import { VolumeViews } from './volume-views.js';
 
 /** A client without `async-max` waits this long for an operation; then it is told that the operation goes on. */
 const SYNCHRONOUS_WAIT_MS = 120_000;
-/** Operations that go on for clients that do not wait, at the most. */
-const MAX_BACKGROUND = 1024;
+/** Operations that go on for clients that do not wait; with so many, no further one begins. */
+export const MAX_BACKGROUND = 1024;
 
 /** An operation that the client waits for or, with `async-max`, that goes on behind its back. */
 export interface Execution {
@@ -50,7 +50,7 @@ export class ApiServices {
   /**
    * How the client of this request wants its operation. What a client asked for that does not wait, or that goes away
    * while it waits, goes on all the same: who comes back finds it done, or under way, or undone as a whole.
-   * Errors: 'controller-unavailable' if too many go on like that.
+   * Errors: 'controller-unavailable' if too many go on like that: every client may go away.
    */
   execution(call: {
     readonly requestId: string;
@@ -58,8 +58,11 @@ export class ApiServices {
     readonly signal: AbortSignal;
   }): Execution {
     const { requestId, asyncMs, signal } = call;
-    if (asyncMs !== undefined && this.#background >= MAX_BACKGROUND) {
-      throw new DomainError('controller-unavailable', 'too many asynchronous operations are in progress; try again');
+    if (this.#background >= MAX_BACKGROUND) {
+      throw new DomainError(
+        'controller-unavailable',
+        'too many operations go on for clients that do not wait; try again',
+      );
     }
     const { logger } = this.dependencies;
     const goOn = (what: string, work: Promise<void>) => {
