@@ -27,8 +27,13 @@ const MAX_ASYNC_MS = 24 * 3_600_000;
 /** Clients leave out what is zero, false or empty, or send null for it. */
 export const optional = <S extends z.ZodType>(schema: S) => schema.nullish().transform((value) => value ?? undefined);
 
-/** A whole number that JSON carried without loss. */
-export const wholeNumber = z.number().int('must be a whole number below 2^53').min(0);
+const NOT_SAFE = 'must be a whole number below 2^53';
+
+/** A whole number that a double holds; larger ones come as bigints. */
+export const wholeNumber = z
+  .number({ error: ({ input }) => (typeof input === 'bigint' ? NOT_SAFE : undefined) })
+  .int(NOT_SAFE)
+  .min(0);
 
 /** The id of an object in a path or in a body: an RFC 4122 UUID. */
 export const id = <T extends string>(description: string) =>

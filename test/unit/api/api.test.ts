@@ -307,6 +307,14 @@ describe('creating volumes', () => {
     expect(api.controller.calls).toEqual([]);
   });
 
+  it.each(['9007199254740993', '18446744073709551615'])('says of size %s how large a number may be', async (size) => {
+    const body = `{"name":"data","fsType":"ext4","sizeBytes":${size}}`;
+    expect(await api.request('POST', volumes(), body)).toMatchObject({
+      status: 400,
+      body: { error: 'sizeBytes: must be a whole number below 2^53' },
+    });
+  });
+
   it('tolerates null and missing members, and rounds the size up to whole blocks', async () => {
     const volume = await makeVolume({ labels: null, description: null, namespaceID: undefined, sizeBytes: GIB + 1 });
     expect(volume).toMatchObject({ sizeBytes: GIB + 4096, labels: {}, description: '' });
