@@ -66,6 +66,11 @@ class NodeFile implements DiskFile {
   readonly path: string;
   readonly #fd: number;
   readonly #lane: IoLane;
+  /**
+   * The kernel tells an open file of an error in writing back once, whoever asks first. So what is written out is
+   * asked for through another one: `sync` has to hear of every error itself.
+   */
+  #writeOutFd: number | undefined;
 
   constructor(path: string, fd: number, lane: IoLane) {
     this.path = path;
@@ -137,10 +142,12 @@ class NodeFile implements DiskFile {
     return this.#lane.run(this.path, (settle) => fdatasync(this.#fd, settle));
   }
 
-  writeOut(position: number, length: number): Promise<void> {
-    const start = startWriteOut;
-    if (start === undefined) return this.sync();
-    return this.#lane.run(this.path, (settle) => start(this.#fd, position, length, settle));
+  async writeOut(position: number, length: number): Promise<void> {
+    const fd = attempt(this.path, () => (this.#writeOutFd ??= openSync(`/proc/self/fd/${this.#fd}`, 'r')));
+    return this.#lane.run(this.path, (settle) => {
+      if (startWriteOut === undefined) fdatasync(fd, settle);
+      else startWriteOut(fd, position, length, settle);
+    });
   }
 
   truncate(size: number): void {
@@ -152,7 +159,10 @@ class NodeFile implements DiskFile {
   }
 
   close(): void {
-    attempt(this.path, () => closeSync(this.#fd));
+    attempt(this.path, () => {
+      if (this.#writeOutFd !== undefined) closeSync(this.#writeOutFd);
+      closeSync(this.#fd);
+    });
   }
 }
 

@@ -46,6 +46,8 @@ export class SegmentLog {
   #activeFile: PooledFile | undefined;
   /** What of the active segment is before this offset has been handed to the disk. */
   #writtenOut = 0;
+  /** Of a piece that could not be written. */
+  #lost: { readonly error: unknown } | undefined;
 
   constructor(options: LogOptions) {
     this.#options = options;
@@ -180,7 +182,7 @@ export class SegmentLog {
   }
 
   #writeOut(segment: Segment): void {
-    const { pool, lost } = this.#options;
+    const { pool } = this.#options;
     const { device } = segment;
     const from = this.#writtenOut;
     const length = segment.size - from;
@@ -189,7 +191,10 @@ export class SegmentLog {
     device.writingBytes += length;
     device
       .answered(held.file.writeOut(from, length))
-      .catch(lost)
+      .catch((error: unknown) => {
+        this.#lost ??= { error };
+        this.#options.lost(error);
+      })
       .finally(() => {
         device.writingBytes -= length;
         pool.release(held);
@@ -219,6 +224,7 @@ export class SegmentLog {
     }
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
+    if (this.#lost !== undefined) throw this.#lost.error;
     this.durableBatch = batch;
   }
 

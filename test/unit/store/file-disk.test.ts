@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -112,6 +112,29 @@ describe('what the real disk has in memory', () => {
     expect(await file.readAsync(small, 0)).toBe(small.length);
     expect(small.equals(content.subarray(0, small.length))).toBe(true);
     file.close();
+  });
+});
+
+describe('what the real disk writes out', () => {
+  const descriptors = (path: string): number =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`) === path;
+      } catch {
+        return false;
+      }
+    }).length;
+
+  it('goes through an open file of its own: an error that it is told of is news for the next sync, too', async () => {
+    const file = openFileDisk(root).open('f', { create: true });
+    file.write([Buffer.alloc(8192, 1)], 0);
+    expect(descriptors(join(root, 'f'))).toBe(1);
+    await file.writeOut(0, 4096);
+    await file.writeOut(4096, 4096);
+    expect(descriptors(join(root, 'f'))).toBe(2);
+    await file.sync();
+    file.close();
+    expect(descriptors(join(root, 'f'))).toBe(0);
   });
 });
 

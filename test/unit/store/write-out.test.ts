@@ -87,4 +87,13 @@ describe('what is appended', () => {
     expect(again.state.unclean).toBe(true);
     await stores.close();
   });
+
+  it('and could not be written is not durable by a sync that heard nothing of it', async () => {
+    const { store, stores, pieces, append } = await open();
+    for (let i = 0; i < 4; i++) append(3_000);
+    pieces[0]!.failed(new DiskError('io', pieces[0]!.path, 'input/output error'));
+    await expect(store.flush()).rejects.toThrow('input/output error');
+    expect(store.durable).toBe(0);
+    await stores.close().catch(() => {});
+  });
 });
