@@ -45,10 +45,11 @@ export class VolumeViews {
     );
   }
 
-  /** With attachments and memberships as the watch last saw them. */
+  /** All nodes show the same, also at once after a change. */
   async many(volumes: readonly Versioned<Volume>[]): Promise<VolumeView[]> {
     const { state } = this.#dependencies;
-    const membershipOf = (id: VolumeId) => state.memberships.cached.get(id)?.value;
+    const [attachments, memberships] = await Promise.all([state.attachments.lookup(), state.memberships.lookup()]);
+    const membershipOf = (id: VolumeId) => memberships.get(id)?.value;
     const asked = volumes.filter(({ value }) => this.#mayBeSyncing(value, membershipOf(value.id)));
     const syncs = new Map<VolumeId, ReadonlyMap<string, SyncProgressView>>(
       await Promise.all(
@@ -59,7 +60,7 @@ export class VolumeViews {
     );
     return volumes.map((volume) => {
       const { id } = volume.value;
-      return this.#view(volume, state.attachments.cached.get(id)?.value, membershipOf(id), syncs.get(id) ?? new Map());
+      return this.#view(volume, attachments.get(id)?.value, membershipOf(id), syncs.get(id) ?? new Map());
     });
   }
 

@@ -88,15 +88,8 @@ export class Repository<T extends object, Id extends string> {
 
   /** Linearizable; all at one revision, by id. Read from etcd only if the watch is behind. */
   async list(): Promise<Versioned<T>[]> {
-    const { etcd, kind, cache, reachable } = this.#options;
-    const below = `${kind}/`;
-    if (cache.synced && reachable()) {
-      const { count, revision } = await etcd.newest(below);
-      // Without a newer write, only a deletion can be missing, and that would show in the number.
-      if (revision <= cache.newestRevision && count === cache.size) return this.#seen();
-    }
-    const { items } = await etcd.list(below);
-    return items.map((item) => this.#known(item) ?? this.decode(item));
+    if (await this.#hasSeenAll()) return this.#seen();
+    return (await this.#items()).map((item) => this.#known(item) ?? this.decode(item));
   }
 
   /** Like `get`; what was last seen of it while etcd does not answer. */
@@ -112,6 +105,22 @@ export class Repository<T extends object, Id extends string> {
     return this.#orLastSeen(
       () => this.list(),
       () => this.#seen(),
+    );
+  }
+
+  /**
+   * To look objects up at once: they are no older than what `list` would give. What was last seen of those that are
+   * malformed in etcd, and of all while it does not answer.
+   */
+  async lookup(): Promise<Pick<Cache<T, Id>, 'get'>> {
+    const { cache } = this.#options;
+    return this.#orLastSeen<Pick<Cache<T, Id>, 'get'>>(
+      async () => {
+        if (await this.#hasSeenAll()) return cache;
+        const found = (await this.#items()).flatMap((item) => this.#sound(item) ?? []);
+        return new Map(found.map((object) => [this.#options.idOf(object.value), object]));
+      },
+      () => cache,
     );
   }
 
@@ -231,6 +240,20 @@ export class Repository<T extends object, Id extends string> {
     return this.get(decodeValue(found.key, found.value, z.string()) as Id);
   }
 
+  /** Whether the watch has brought all that etcd holds at this moment. */
+  async #hasSeenAll(): Promise<boolean> {
+    const { etcd, kind, cache, reachable } = this.#options;
+    if (!cache.synced || !reachable()) return false;
+    const { count, revision } = await etcd.newest(`${kind}/`);
+    // Without a newer write, only a deletion can be missing, and that would show in the number.
+    return revision <= cache.newestRevision && count === cache.size;
+  }
+
+  async #items(): Promise<readonly KeyValue[]> {
+    const { etcd, kind } = this.#options;
+    return (await etcd.list(`${kind}/`)).items;
+  }
+
   /** All that the watch has seen, in the order of etcd's keys. */
   #seen(): Versioned<T>[] {
     const { cache, idOf } = this.#options;
@@ -243,6 +266,19 @@ export class Repository<T extends object, Id extends string> {
     const id = parseKey(item.key)?.id as Id | undefined;
     const known = id === undefined ? undefined : this.#options.cache.get(id);
     return known?.version === versionOf(item.revision) ? known : undefined;
+  }
+
+  /** The value; if it is malformed, what was last seen of it. */
+  #sound(item: KeyValue): Versioned<T> | undefined {
+    const known = this.#known(item);
+    if (known !== undefined) return known;
+    try {
+      return this.decode(item);
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error;
+      const id = parseKey(item.key)?.id as Id | undefined;
+      return id === undefined ? undefined : this.#options.cache.get(id);
+    }
   }
 
   #encode(value: T) {

@@ -139,6 +139,25 @@ describe('objects', () => {
     }
   });
 
+  it('are looked up as etcd has them at once after a write, and as last seen where they are malformed', async () => {
+    const [one, other] = [aNamespace(), aNamespace()];
+    await state.namespaces.create(other);
+    for (let round = 0; round < 20; round++) {
+      await state.namespaces.create(one);
+      expect((await state.namespaces.lookup()).get(one.id)?.value).toEqual(one);
+      const labels = { round: `${round}` };
+      await state.namespaces.update(one.id, (current) => ({ ...current, labels }));
+      expect((await state.namespaces.lookup()).get(one.id)?.value.labels).toEqual(labels);
+      await state.namespaces.remove(one.id);
+      expect((await state.namespaces.lookup()).get(one.id)).toBeUndefined();
+    }
+    await raw.put(`${namespace}/namespaces/${other.id}`).value('{}');
+    await until('trouble is told', () => troubles.length > 0);
+    await state.namespaces.create(one);
+    const found = await state.namespaces.lookup();
+    expect([one, other].map(({ id }) => found.get(id)?.value)).toEqual([one, other]);
+  });
+
   it('that are malformed fail a list also when sound ones have been written since', async () => {
     const [damaged, sound] = [aNamespace(), aNamespace()];
     for (const each of [damaged, sound]) await state.namespaces.create(each);
