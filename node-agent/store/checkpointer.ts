@@ -74,6 +74,14 @@ interface WantedSnapshot {
   readonly reject: (error: unknown) => void;
 }
 
+/** A checkpoint counts, or may count, and the index in memory is not that one: no other may be built on it. */
+class HalfPublishedError extends Error {
+  constructor(options: { readonly cause: unknown }) {
+    super('a checkpoint was published and could not be put to use', options);
+    this.name = 'HalfPublishedError';
+  }
+}
+
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   #published: Superblock['checkpoint'];
@@ -276,12 +284,16 @@ export class Checkpointer {
       await this.#unlink(path);
       throw error;
     }
-    await publish({ number, bytes });
-    if (this.#published !== null) await this.#unlink(this.#path(this.#published.number));
-    this.#published = { number, bytes };
-    frozen.done = end;
-    this.done.writtenBytes += bytes + merged.written.length * PAGE_BYTES;
-    await this.#adopt(next, merged, end === Number.POSITIVE_INFINITY);
+    try {
+      await publish({ number, bytes });
+      if (this.#published !== null) await this.#unlink(this.#path(this.#published.number));
+      this.#published = { number, bytes };
+      frozen.done = end;
+      this.done.writtenBytes += bytes + merged.written.length * PAGE_BYTES;
+      await this.#adopt(next, merged, end === Number.POSITIVE_INFINITY);
+    } catch (error) {
+      throw new HalfPublishedError({ cause: error });
+    }
   }
 
   /** The pages are the durable index: what only the former ones needed is free. */
@@ -373,13 +385,23 @@ export class Checkpointer {
 
   /** The one at the end of a clean shutdown, or of an opening, if there is anything new. A full disk forgoes it. */
   async last(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
     if (this.#batchesBehind === 0 && this.#frozen === undefined) return;
+    // `shrink` begins no other beside it.
+    this.#running = this.#runTwice();
     try {
-      await this.#run();
-      if (this.#batchesBehind > 0) await this.#run();
+      await this.#running;
     } catch (error) {
       if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
+    } finally {
+      this.#running = undefined;
     }
+  }
+
+  /** The second one has what the first one, which may have been begun long ago, has not. */
+  async #runTwice(): Promise<void> {
+    await this.#run();
+    if (this.#batchesBehind > 0) await this.#run();
   }
 }
 
