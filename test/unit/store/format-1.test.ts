@@ -80,6 +80,17 @@ describe('a store with a checkpoint of format 1', () => {
     expect((await again.read(block(5), 1)).batch.payload.toString()).toContain('block 5 version 9');
   });
 
+  it('is not damaged because a full disk has no room for its pages', async () => {
+    const sim = await oldDisk();
+    sim.capacityBytes = sim.usedBytes() + 8_192;
+    // So many pages that they are written while the file is still being read.
+    const stores = await openStores(sim.mount(), { settings: { indexPageRows: 4 } });
+    await expect(stores.open(DEPLOYMENT)).rejects.toMatchObject({ code: 'no-space' });
+    sim.capacityBytes = Number.MAX_SAFE_INTEGER;
+    await expectContents(await stores.open(DEPLOYMENT));
+    await stores.close();
+  });
+
   it('is the same whenever its first opening is interrupted', async () => {
     const original = await oldDisk();
     for (let operations = 1; ; operations++) {
