@@ -421,13 +421,18 @@ export class LocalDeploymentStore implements DeploymentStore {
     );
   }
 
-  /** What the index can't answer is final: a page of it is damaged, and can't be told from the others' absence. */
+  /** What the index can't answer is final for this opening; if a page of it is damaged, for the next ones, too. */
   async #ask<T>(question: () => Promise<T>): Promise<T> {
     this.#check();
     try {
       return await question();
     } catch (error) {
-      if (error instanceof IndexDamageError) this.#fail(error);
+      if (
+        error instanceof IndexDamageError ||
+        (error instanceof DiskError && error.path === this.#image.index.file.path)
+      ) {
+        this.#fail(error);
+      }
       throw error;
     }
   }

@@ -29,6 +29,8 @@ export class PageFile {
   #run: Buffer[] = [];
   #runSlot = 0;
   #exists = false;
+  /** Held from the first write to the sync: a file that was closed and opened again might not tell of an error between. */
+  #unsynced: PooledFile | undefined;
 
   constructor(options: PageFileOptions) {
     this.#options = options;
@@ -52,14 +54,16 @@ export class PageFile {
     return page;
   }
 
-  /** Reads the page from the file. Errors: IndexDamageError. */
+  /**
+   * Reads the page from the file. Errors: IndexDamageError, which is for good; DiskError if the file can't even be
+   * opened, for want of descriptors perhaps, which says nothing of the page.
+   */
   async read(pointer: PagePointer): Promise<Page> {
     const offset = pointer.slot * PAGE_BYTES;
     const bytes = Buffer.allocUnsafeSlow(PAGE_BYTES);
-    let pooled: PooledFile | undefined;
+    const pooled = this.#open();
+    const { file } = pooled;
     try {
-      pooled = this.#options.pool.acquire(this.path);
-      const { file } = pooled;
       const count = file.readCached(bytes, offset) ? bytes.length : await file.readAsync(bytes, offset);
       const page = decodePage(bytes.subarray(0, count), this.#options.identity, pointer);
       if (typeof page !== 'string') return page;
@@ -68,7 +72,18 @@ export class PageFile {
       if (error instanceof DiskError) throw new IndexDamageError(this.#damage(offset, error.message));
       throw error;
     } finally {
-      if (pooled !== undefined) this.#options.pool.release(pooled);
+      this.#options.pool.release(pooled);
+    }
+  }
+
+  /** A file that is gone is as bad as one of which all pages are. */
+  #open(): PooledFile {
+    try {
+      return this.#options.pool.acquire(this.path);
+    } catch (error) {
+      if (error instanceof DiskError && error.code === 'not-found')
+        throw new IndexDamageError(this.#damage(0, error.message));
+      throw error;
     }
   }
 
@@ -92,19 +107,16 @@ export class PageFile {
     const run = this.#run;
     if (run.length === 0) return;
     this.#run = [];
-    const pooled = this.#options.pool.acquire(this.path, { create: true });
-    try {
-      pooled.file.write(run, this.#runSlot * PAGE_BYTES);
-    } finally {
-      this.#options.pool.release(pooled);
-    }
+    this.#unsynced ??= this.#options.pool.acquire(this.path, { create: true });
+    this.#unsynced.file.write(run, this.#runSlot * PAGE_BYTES);
   }
 
   /** What was written is durable when it resolves. */
   async sync(): Promise<void> {
     this.flush();
     const { disk, pool, directory } = this.#options;
-    const pooled = pool.acquire(this.path, { create: true });
+    const pooled = this.#unsynced ?? pool.acquire(this.path, { create: true });
+    this.#unsynced = undefined;
     try {
       await pooled.file.sync();
       if (!this.#exists) await disk.syncDirectory(directory);
@@ -117,11 +129,18 @@ export class PageFile {
   /** What a failed checkpoint was about to write is not wanted any more. */
   discard(): void {
     this.#run = [];
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    if (this.#unsynced !== undefined) this.#options.pool.release(this.#unsynced);
+    this.#unsynced = undefined;
   }
 
   /** Begins anew: nothing of the file is wanted. */
   reset(): void {
     const { disk, pool } = this.#options;
+    this.#letGo();
     pool.forget(this.path);
     try {
       disk.unlink(this.path);
@@ -142,6 +161,7 @@ export class PageFile {
   }
 
   close(): void {
+    this.#letGo();
     this.#options.pool.forget(this.path);
     this.#options.cache.clear();
   }
