@@ -30,6 +30,8 @@ import {
 
 /** Extents that a search goes through between two turns of the event loop. */
 const SEARCH_STEPS = 2048;
+/** Leaves that it goes through. */
+const SEARCH_LEAVES = 8;
 
 export type Get = (block: number, into: IndexRecord) => boolean;
 
@@ -151,6 +153,7 @@ export class PagedIndex implements MemtableOwner {
       for (let block = start; block < end && found.length < limit; block++) found.push(block);
       return found.length < limit;
     };
+    let leaves = 0;
     for (let at = from; found.length < limit; ) {
       const version = this.#version;
       const leaf = await this.#tree.leafFrom(at, interesting).catch((error: unknown) => ({ error }));
@@ -161,7 +164,9 @@ export class PagedIndex implements MemtableOwner {
       cursors.push(new LeafCursor(leaf.page));
       at = overlay(cursors, at, leaf.end, SEARCH_STEPS, emit);
       if (at === Number.POSITIVE_INFINITY) break;
-      if (at < leaf.end && found.length < limit) await this.#options.pause();
+      // Pages that are in memory, or in the page cache, are there without the event loop having run.
+      const turn = at < leaf.end || ++leaves % SEARCH_LEAVES === 0;
+      if (turn && found.length < limit) await this.#options.pause();
     }
     return found;
   }

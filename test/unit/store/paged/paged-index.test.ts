@@ -147,6 +147,27 @@ describe('an index in pages', () => {
     }
   });
 
+  it('lets others have their turn while it searches, though all pages are in memory', async () => {
+    let pauses = 0;
+    const { index, merge } = indexLab({
+      maxRows: 4,
+      paused: () => {
+        pauses++;
+      },
+    });
+    for (let block = 0; block < 400; block++) index.put(block, 1, dataRecord(1, block + 1));
+    await merge();
+    pauses = 0;
+    const found = await index.select(
+      0,
+      10,
+      () => true,
+      (_epoch, sequence) => sequence === 400,
+    );
+    expect(found).toEqual([399]);
+    expect(pauses).toBeGreaterThan(10);
+  });
+
   it('says which page is damaged', async () => {
     const lab = indexLab({ maxRows: 4, cacheBytes: 0 });
     for (let block = 0; block < 100; block++) lab.index.put(block, 1, dataRecord(1, block + 1));

@@ -20,7 +20,14 @@ export interface IndexLab {
   merge(from?: number, end?: number): Promise<MergeResult>;
 }
 
-export function indexLab(options: { readonly cacheBytes?: number; readonly maxRows?: number } = {}): IndexLab {
+export interface IndexLabOptions {
+  readonly cacheBytes?: number;
+  readonly maxRows?: number;
+  /** Called when the index lets others have their turn. */
+  readonly paused?: () => void;
+}
+
+export function indexLab(options: IndexLabOptions = {}): IndexLab {
   const sim = new SimDisk({ random: seeded(1) });
   const disk = sim.mount();
   const memory = new IndexMemory(options.cacheBytes ?? 1 << 20);
@@ -29,7 +36,7 @@ export function indexLab(options: { readonly cacheBytes?: number; readonly maxRo
   const { maxRows = 512 } = options;
   disk.makeDirectory('db');
   const file = new PageFile({ disk, pool, directory: 'db', identity, cache: memory.part(), maxRows });
-  const pause = async (): Promise<void> => {};
+  const pause = async (): Promise<void> => options.paused?.();
   const index = new PagedIndex({ memory, file, shrink: () => {}, refer: () => {}, pause });
   let checkpoint = 0;
   const merge = async (from = 0, end = Number.POSITIVE_INFINITY): Promise<MergeResult> => {
