@@ -92,14 +92,24 @@ export class BlockReader {
     return this.#finish(this.#begin(blocks.length, (i) => blocks[i]!, find)!);
   }
 
-  async #finish({ batch, orders, lost, outcomes }: Begun): Promise<StoredBlocks> {
+  /** Whatever goes wrong, the payload's memory is given back, but not before the last read into it has ended. */
+  async #finish(begun: Begun): Promise<StoredBlocks> {
+    try {
+      return await this.#verified(begun);
+    } catch (error) {
+      await Promise.allSettled(begun.outcomes);
+      begun.batch.lease?.release();
+      throw error;
+    }
+  }
+
+  async #verified({ batch, orders, lost, outcomes }: Begun): Promise<StoredBlocks> {
     const { deployment, known } = this.#options;
     const missing = (await Promise.all(outcomes)).includes(false);
     const bad = missing || batch.payload.length > 0 ? [...lost, ...this.#bad(batch)] : lost;
     if (bad.length > 0) {
       const blocks = bad.map((i) => describe(batch.entries, i, orders[i]!));
       known.found(blocks);
-      batch.lease?.release();
       throw new BadBlockError(deployment, blocks);
     }
     if (known.count > 0) known.replaced(batch);
