@@ -136,10 +136,13 @@ export class Arena {
     this.#next = firstPage;
   }
 
-  /** These bytes of the arena hold plain text from now on. */
+  /** These bytes of the arena hold plain text from now on. What is left there of a closed volume stays condemned. */
   markPlain({ byteOffset, length }: Uint8Array): void {
     const at = byteOffset - this.#memory.byteOffset;
-    this.#contents.fill(PLAIN_TEXT, Math.floor(at / PAGE_BYTES), Math.ceil((at + length) / PAGE_BYTES));
+    const end = Math.ceil((at + length) / PAGE_BYTES);
+    for (let page = Math.floor(at / PAGE_BYTES); page < end; page++) {
+      if (this.#contents[page] === NO_PLAIN_TEXT) this.#contents[page] = PLAIN_TEXT;
+    }
   }
 
   /** A volume was closed: zeroes all plain text, that of regions in use when they are given back. */

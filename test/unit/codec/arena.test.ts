@@ -92,4 +92,16 @@ describe('the arena of shared buffers', () => {
     expect(memory.includes(0xaa)).toBe(true);
     expect(stored.bytes.every((byte) => byte === 0xaa)).toBe(true);
   });
+
+  test('what was condemned stays it, whatever the region is used for until it is given back', () => {
+    const { arena, memory } = makeArena(1);
+    const first = arena.take(PAGE, 'plain')!;
+    first.bytes.fill(0xaa);
+    first.release();
+    const next = arena.take(PAGE, 'stored')!;
+    arena.forgetPlain();
+    arena.markPlain(next.bytes.subarray(0, 100));
+    next.release();
+    expect(memory.every((byte) => byte === 0)).toBe(true);
+  });
 });
