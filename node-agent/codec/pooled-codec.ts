@@ -1,6 +1,6 @@
 /** A volume's codec whose large requests may go to worker threads. */
 
-import { type Batch, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
+import { type Batch, MAX_BATCH_PAYLOAD_BYTES, release } from '../../core/record.js';
 import { type CipherEngine, CodecClosedError, type SyncVolumeCodec, type VolumeCodec } from './codec.js';
 import { type CodecPool, WorkerFailure } from './pool.js';
 
@@ -40,7 +40,7 @@ export class PooledVolumeCodec implements VolumeCodec {
   encodeAsync(plain: Uint8Array, firstBlock: number): Promise<Batch> {
     const here = () => this.#codec.encode(plain, firstBlock);
     const pool = this.#poolFor(plain);
-    return this.#inOrder(here, pool && (() => pool.workers.encode(pool.volume, plain, firstBlock)));
+    return this.#inOrder(here, pool && (() => pool.workers.encode(pool.volume, plain, firstBlock)), release);
   }
 
   decodeAsync(batch: Batch, firstBlock: number, into: Uint8Array): Promise<void> {
@@ -63,8 +63,15 @@ export class PooledVolumeCodec implements VolumeCodec {
     return this.#pool?.workers.available ? this.#pool : undefined;
   }
 
-  /** Runs `elsewhere`, or `here` if there is no elsewhere or it fails; resolves after all earlier calls. */
-  async #inOrder<T>(here: () => T, elsewhere: (() => Promise<T>) | undefined): Promise<T> {
+  /**
+   * Runs `elsewhere`, or `here` if there is no elsewhere or it fails; resolves after all earlier calls. A result that
+   * nobody gets, as the volume was closed, is handed to `drop`.
+   */
+  async #inOrder<T>(
+    here: () => T,
+    elsewhere: (() => Promise<T>) | undefined,
+    drop: (result: T) => void = () => {},
+  ): Promise<T> {
     if (elsewhere === undefined && this.#pending === 0) return here();
     const earlier = this.#last;
     const result = elsewhere === undefined ? attempt(here) : this.#orHere(elsewhere, here);
@@ -76,7 +83,10 @@ export class PooledVolumeCodec implements VolumeCodec {
     } finally {
       this.#pending--;
     }
-    if (!this.#open) throw new CodecClosedError();
+    if (!this.#open) {
+      await result.then(drop, () => {});
+      throw new CodecClosedError();
+    }
     return await result;
   }
 

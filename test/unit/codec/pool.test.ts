@@ -34,9 +34,9 @@ describe.each<CipherEngine>(['wasm', 'native'])('worker threads, engine %s', (en
   });
   afterAll(() => pool.end());
 
-  function open(workers = pool): VolumeCodec {
+  function open(workers = pool, here = workspace): VolumeCodec {
     const options = { volume: VOLUME, blockSize: BLOCK, compress: true, key: randomBytes(64) };
-    const codec = openVolumeCodec(workspace, engine, options);
+    const codec = openVolumeCodec(here, engine, options);
     return new PooledVolumeCodec(codec, { workers, volume: workers.open(options) }, OFFLOAD, () => undefined);
   }
 
@@ -108,6 +108,20 @@ describe.each<CipherEngine>(['wasm', 'native'])('worker threads, engine %s', (en
     const outcomes = await Promise.allSettled(unfinished);
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
     await expect(volume.encodeAsync(request(64, 1), 0)).rejects.toThrow('closed');
+  });
+
+  test('closing gives back what was encoded here and nobody gets', async () => {
+    const module = await compileKernels();
+    const mortal = new CodecPool(module, engine, 1);
+    const shared = new Workspace(module, 4 << 20);
+    const volume = open(mortal, shared);
+    const unfinished = [volume.encodeAsync(request(256, 1), 0), volume.encodeAsync(makeData('noise', 8 * BLOCK, 1), 0)];
+    expect(shared.freeBytes).toBeLessThan(shared.totalBytes);
+    volume.close();
+    const outcomes = await Promise.allSettled(unfinished);
+    await mortal.end();
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    expect(shared.freeBytes).toBe(shared.totalBytes);
   });
 
   test('without its workers the caller does the work', async () => {
