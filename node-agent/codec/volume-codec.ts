@@ -81,10 +81,19 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
     const region = this.workspace.take(plain.length, 'stored');
     const stored = region?.bytes.byteOffset ?? at.STORED;
     const high = Math.floor(firstBlock / 2 ** 32);
-    const entries = call.encode(from, at.ENTRIES, stored, firstBlock, high, count, this.#blockSize, this.options);
+    let entries: number;
+    let storedBytes: number;
+    try {
+      entries = call.encode(from, at.ENTRIES, stored, firstBlock, high, count, this.#blockSize, this.options);
+      storedBytes = view.getUint32(at.RESULT, true);
+      this.encryptStored(entries, stored);
+    } catch (error) {
+      // What was not encrypted any more is plain text.
+      if (region !== undefined) this.workspace.arena.markPlain(region.bytes);
+      region?.release();
+      throw error;
+    }
     const tableBytes = entries * ENTRY_BYTES;
-    const storedBytes = view.getUint32(at.RESULT, true);
-    this.encryptStored(entries, stored);
     const source = bytes.subarray(at.ENTRIES, at.ENTRIES + tableBytes);
     if (region !== undefined) {
       if (storedBytes >= SHORTEST_LEASE) {

@@ -1,9 +1,10 @@
 /** The codec on memory that sockets and files use, too: same bytes, no copy, and everything is given back. */
 
 import { randomBytes } from 'node:crypto';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Batch, release, retain } from '../../../core/record.js';
 import type { VolumeId } from '../../../core/types.js';
+import { NativeAes } from '../../../node-agent/codec/cipher.js';
 import {
   type CipherEngine,
   CodecError,
@@ -25,6 +26,10 @@ beforeAll(async () => {
   module = await compileKernels();
 });
 
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
 function mixture(blocks: number, seed: number): Buffer {
   return Buffer.concat(
     Array.from({ length: blocks }, (_, i) => makeData(DATA_KINDS[(i + seed) % DATA_KINDS.length]!, BLOCK, seed + i)),
@@ -40,6 +45,20 @@ test.each(['auto', 'wasm', 'native'] as const)(
     await close();
   },
 );
+
+test('an encryption that fails gives back its memory, and leaves no plain text behind the volume', () => {
+  const workspace = new Workspace(module, MEMORY_BYTES);
+  const key = randomBytes(64);
+  const codec = openVolumeCodec(workspace, 'native', { volume: VOLUME, blockSize: BLOCK, compress: true, key });
+  vi.spyOn(NativeAes.prototype, 'transform').mockImplementation(() => {
+    throw new Error('no cipher');
+  });
+  const plain = randomBytes(8 * BLOCK);
+  expect(() => codec.encode(plain, 0)).toThrow('no cipher');
+  expect(workspace.freeBytes).toBe(workspace.totalBytes);
+  codec.close();
+  expect(Buffer.from(workspace.kernels.bytes.buffer).includes(plain.subarray(100, 164))).toBe(false);
+});
 
 describe.each<{ engine: CipherEngine; encrypted: boolean }>([
   { engine: 'wasm', encrypted: true },
@@ -171,5 +190,28 @@ describe.each<{ engine: CipherEngine; encrypted: boolean }>([
     codec.close();
     if (encrypted)
       for (let at = 0; at < plain.length; at += BLOCK) expect(memory.includes(plain.subarray(at, at + 64))).toBe(false);
+  });
+
+  test('neighbours are not touched, on either side of what a call is given', () => {
+    const workspace = new Workspace(module, MEMORY_BYTES);
+    const codec = open(workspace);
+    const all = workspace.arena.take(workspace.arena.totalBytes, 'stored')!;
+    for (const blocks of [1, 5, 33]) {
+      for (const gap of [0, 1, 16, 40]) {
+        const plain = mixture(blocks, blocks + gap);
+        const { entries, payload } = reference(plain, 5);
+        all.bytes.fill(0xee);
+        const stored = all.bytes.subarray(64 + gap, 64 + gap + payload.length);
+        const at = (1 << 20) + gap;
+        const into = all.bytes.subarray(at, at + plain.length);
+        payload.copy(stored);
+        codec.decode({ entries, payload: stored, lease: all }, 5, into);
+        expect(into.equals(plain)).toBe(true);
+        stored.fill(0xee);
+        into.fill(0xee);
+        expect(all.bytes.every((byte) => byte === 0xee)).toBe(true);
+      }
+    }
+    all.release();
   });
 });
