@@ -121,8 +121,9 @@ export class PageCache {
     return entry.page;
   }
 
-  has(slot: number): boolean {
-    return this.#pages.has(slot);
+  /** Like `get`, but nobody uses it by that. */
+  has(slot: number, checkpoint: number): boolean {
+    return this.#pages.get(slot)?.page.checkpoint === checkpoint;
   }
 
   put(slot: number, page: Page): void {

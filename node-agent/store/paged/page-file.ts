@@ -43,8 +43,8 @@ export class PageFile {
     return this.#options.cache.get(slot, checkpoint);
   }
 
-  isCached({ slot }: PagePointer): boolean {
-    return this.#options.cache.has(slot);
+  isCached({ slot, checkpoint }: PagePointer): boolean {
+    return this.#options.cache.has(slot, checkpoint);
   }
 
   /** Reads the page, and keeps it in memory. Errors: IndexDamageError. */
@@ -129,7 +129,6 @@ export class PageFile {
   /** What a failed checkpoint was about to write is not wanted any more. */
   discard(): void {
     this.#run = [];
-    this.#letGo();
   }
 
   #letGo(): void {

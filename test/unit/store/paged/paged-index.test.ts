@@ -168,6 +168,23 @@ describe('an index in pages', () => {
     expect(pauses).toBeGreaterThan(10);
   });
 
+  it('keeps a page in memory whose slot had another one before', async () => {
+    const { index, memory, merge } = indexLab({ maxRows: 4 });
+    const look = (block: number): Promise<boolean> => index.look([block], (get) => get(block, emptyRecord()));
+    for (let block = 0; block < 40; block++) index.put(block, 1, dataRecord(1, block + 1));
+    await merge();
+    await look(0);
+    index.put(0, 1, dataRecord(1, 100));
+    await merge();
+    // Takes the slot that the leaf of block 0 had, which is in memory still.
+    index.put(20, 1, dataRecord(1, 101));
+    await merge();
+    await look(20);
+    const { misses } = memory;
+    expect(await look(20)).toBe(true);
+    expect(memory.misses).toBe(misses);
+  });
+
   it('says which page is damaged', async () => {
     const lab = indexLab({ maxRows: 4, cacheBytes: 0 });
     for (let block = 0; block < 100; block++) lab.index.put(block, 1, dataRecord(1, block + 1));
