@@ -11,7 +11,10 @@ import { VolumeViews } from './volume-views.js';
 
 /** A client without `async-max` waits this long for an operation; then it is told that the operation goes on. */
 const SYNCHRONOUS_WAIT_MS = 120_000;
-/** Operations that go on for clients that do not wait; with so many, no further one begins. */
+/**
+ * Operations that go on for clients that asked for that, and as many for clients that went away; with so many, no
+ * further one of its kind begins.
+ */
 export const MAX_BACKGROUND = 1024;
 
 /** An operation that the client waits for or, with `async-max`, that goes on behind its back. */
@@ -32,7 +35,7 @@ export class ApiServices {
   readonly logins: LoginGuard;
   readonly licensing: Licensing;
   readonly views: VolumeViews;
-  #background = 0;
+  readonly #background = { asked: 0, left: 0 };
 
   constructor(dependencies: ApiDependencies) {
     this.dependencies = dependencies;
@@ -50,7 +53,7 @@ export class ApiServices {
   /**
    * How the client of this request wants its operation. What a client asked for that does not wait, or that goes away
    * while it waits, goes on all the same: who comes back finds it done, or under way, or undone as a whole.
-   * Errors: 'controller-unavailable' if too many go on like that: every client may go away.
+   * Errors: 'controller-unavailable' if too many go on like that.
    */
   execution(call: {
     readonly requestId: string;
@@ -58,7 +61,8 @@ export class ApiServices {
     readonly signal: AbortSignal;
   }): Execution {
     const { requestId, asyncMs, signal } = call;
-    if (this.#background >= MAX_BACKGROUND) {
+    const kind = asyncMs === undefined ? 'left' : 'asked';
+    if (this.#background[kind] >= MAX_BACKGROUND) {
       throw new DomainError(
         'controller-unavailable',
         'too many operations go on for clients that do not wait; try again',
@@ -66,11 +70,11 @@ export class ApiServices {
     }
     const { logger } = this.dependencies;
     const goOn = (what: string, work: Promise<void>) => {
-      this.#background++;
+      this.#background[kind]++;
       work
         .catch((error) => logger.warn({ requestId, what, err: error }, 'asynchronous operation failed'))
         .finally(() => {
-          this.#background--;
+          this.#background[kind]--;
         });
     };
     return {

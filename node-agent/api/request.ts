@@ -21,7 +21,7 @@ export type ApiContext = Context<ApiEnvironment>;
 export const MAX_BODY_BYTES = 1 << 20;
 /** Characters of a `version` at the most. */
 const MAX_VERSION_CHARS = 30;
-/** An asynchronous operation goes on in the background for this long at the most. */
+/** An operation is followed in the background for this long at the most; its workflow ends when it is done. */
 const MAX_ASYNC_MS = 24 * 3_600_000;
 
 /** Clients leave out what is zero, false or empty, or send null for it. */
