@@ -322,6 +322,7 @@ async function start(
     capacity: () => stores.capacity(),
     devices: () => stores.devices(),
     throttled: () => stores.throttled,
+    index: () => stores.indexMemory,
     statistics: () => stores.statistics(),
     codec,
     stateReachable: () => state.reachable,

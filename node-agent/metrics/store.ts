@@ -1,8 +1,8 @@
 /** What the block store tells: space of the node, and of each copy its cleaner, scrub and checkpoints. */
 
 import type { Registry } from 'prom-client';
-import type { Capacity, DeviceSpace, StoreStatistics } from '../store/index.js';
-import { registerGauge, registerSampled } from './sampled.js';
+import type { Capacity, DeviceSpace, IndexUse, StoreStatistics } from '../store/index.js';
+import { registerCounter, registerGauge, registerSampled } from './sampled.js';
 import { type OfVolume, VolumeMetrics, type VolumeNames } from './volumes.js';
 
 export interface StoreSources extends VolumeNames {
@@ -11,6 +11,8 @@ export interface StoreSources extends VolumeNames {
   readonly devices: () => readonly DeviceSpace[];
   /** Whether writers are slowed down because space is short. */
   readonly throttled: () => boolean;
+  /** Of all copies together. */
+  readonly index: () => IndexUse;
   /** Of the copies that are open. */
   readonly statistics: () => readonly (OfVolume & { readonly statistics: StoreStatistics })[];
 }
@@ -18,6 +20,7 @@ export interface StoreSources extends VolumeNames {
 type Read = (statistics: StoreStatistics) => number;
 
 const GAUGES: Readonly<Record<string, readonly [help: string, read: Read]>> = {
+  utilisation_actual_bytes: ['size of the blocks of this copy that hold data, before compression', (s) => s.dataBytes],
   store_live_bytes: ['stored bytes of this copy that are not garbage', (s) => s.liveBytes],
   store_segments: ['segment files of this copy', (s) => s.segments],
   store_reclaimable_bytes: ['bytes of this copy that the next checkpoint gives back', (s) => s.deadBytes],
@@ -67,6 +70,36 @@ export function registerStoreMetrics(registry: Registry, sources: StoreSources):
   );
   registerGauge(registry, 'storageos_node_store_throttled', '1 if writers are slowed down as space is short', () =>
     sources.throttled() ? 1 : 0,
+  );
+  registerGauge(
+    registry,
+    'storageos_node_index_limit_bytes',
+    'memory that the indexes of all copies may take',
+    () => sources.index().limitBytes,
+  );
+  registerGauge(
+    registry,
+    'storageos_node_index_cache_bytes',
+    'memory of index pages that are kept',
+    () => sources.index().pageBytes,
+  );
+  registerGauge(
+    registry,
+    'storageos_node_index_memtable_bytes',
+    'memory of index changes since the last checkpoints',
+    () => sources.index().memtableBytes,
+  );
+  registerCounter(
+    registry,
+    'storageos_node_index_cache_hits_total',
+    'index pages that were in memory',
+    () => sources.index().hits,
+  );
+  registerCounter(
+    registry,
+    'storageos_node_index_cache_misses_total',
+    'index pages that had to be read',
+    () => sources.index().misses,
   );
   const ofDirectory = (name: string, help: string, read: (space: DeviceSpace) => number) =>
     registerSampled(registry, {

@@ -78,6 +78,8 @@ export interface StoreStatistics {
   /** In segments, and payload in them that the index refers to. */
   readonly usedBytes: number;
   readonly liveBytes: number;
+  /** In blocks that hold data, as large as the volume's user sees them. */
+  readonly dataBytes: number;
   readonly segments: number;
   /** Of segments without live blocks that a checkpoint will give back. */
   readonly deadBytes: number;
@@ -337,6 +339,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       inode,
       usedBytes,
       liveBytes: this.liveBytes,
+      dataBytes: this.#dataBlocks * this.#superblock.blockSize,
       segments: segments.size,
       deadBytes,
       unsyncedBytes,
@@ -547,6 +550,12 @@ export class LocalDeploymentStore implements DeploymentStore {
     let bytes = 0;
     for (const segment of this.#log.segments.values()) bytes += segment.liveBytes;
     return bytes;
+  }
+
+  get #dataBlocks(): number {
+    let blocks = 0;
+    for (const segment of this.#log.segments.values()) blocks += segment.liveBlocks;
+    return blocks;
   }
 
   close(): Promise<void> {

@@ -11,3 +11,4 @@ export {
   NodeStores,
   type NodeStoresOptions,
 } from './node-stores.js';
+export type { IndexUse } from './paged/index-memory.js';

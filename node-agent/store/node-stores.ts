@@ -22,7 +22,7 @@ import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.j
 import { FilePool } from './file-pool.js';
 import { parseSegmentName } from './format.js';
 import { Maintenance } from './maintenance.js';
-import { IndexMemory } from './paged/index-memory.js';
+import { IndexMemory, type IndexUse } from './paged/index-memory.js';
 import { MAX_ROWS } from './paged/page.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 import { Throttle } from './throttle.js';
@@ -156,6 +156,11 @@ export class NodeStores {
   /** Whether writers are slowed down because space is short. */
   get throttled(): boolean {
     return this.#environment.throttle.active;
+  }
+
+  /** The memory of all indexes of the node. */
+  get indexMemory(): IndexUse {
+    return this.#environment.indexMemory;
   }
 
   *#openStores(): Generator<LocalDeploymentStore> {

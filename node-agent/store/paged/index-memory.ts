@@ -26,7 +26,16 @@ export interface MemtableOwner {
   shrink(): void;
 }
 
-export class IndexMemory {
+/** For metrics; counts are since the process's start. */
+export interface IndexUse {
+  readonly limitBytes: number;
+  readonly pageBytes: number;
+  readonly memtableBytes: number;
+  readonly hits: number;
+  readonly misses: number;
+}
+
+export class IndexMemory implements IndexUse {
   readonly limitBytes: number;
   readonly #ring: Cached[] = [];
   #hand = 0;

@@ -21,6 +21,7 @@ it('the store tells of space, cleaner, scrub and checkpoints', async () => {
     capacity: () => stores.capacity(),
     devices: () => stores.devices(),
     throttled: () => true,
+    index: () => stores.indexMemory,
     statistics: () => stores.statistics(),
   });
   const text = await registry.metrics();
@@ -36,6 +37,9 @@ it('the store tells of space, cleaner, scrub and checkpoints', async () => {
   expect(text).toMatch(/storageos_node_data_directory_free_bytes\{directory="data\/dev1"\} \d+\n/);
   expect(text).toContain(`storageos_node_data_directory_used_bytes{directory="data/dev1"} ${store.usedBytes}\n`);
   expect(text).toContain('storageos_node_store_throttled 1\n');
+  expect(text).toContain(`storageos_volume_utilisation_actual_bytes${labels} ${4 * 4096}\n`);
+  expect(text).toContain(`storageos_node_index_limit_bytes ${64 * 2 ** 20}\n`);
+  expect(text).toMatch(/storageos_node_index_memtable_bytes [1-9]\d*\n/);
   expect(text).toMatch(/# TYPE storageos_volume_cleaner_copied_bytes_total counter/);
   await stores.close();
   // A value is a copy's, and goes with it.
