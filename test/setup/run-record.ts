@@ -1,0 +1,72 @@
+/**
+ * What a long run leaves in the tree: a line of JSON in `docs/reliability/<kind>.jsonl`, from which `npm run
+ * reliability` makes docs/reliability.md.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+
+/** In the order in which they are shown. */
+export const RUN_KINDS = [
+  'simulation',
+  'mutations',
+  'scopes',
+  'interleavings',
+  'model',
+  'crash-points',
+  'kill-9',
+  'corruption',
+  'fuzz',
+  'faults',
+  'soak',
+  'failover',
+] as const;
+
+const cell = z.union([z.string(), z.number()]);
+
+export const runRecordSchema = z.strictObject({
+  kind: z.enum(RUN_KINDS),
+  /** How to do the same again. */
+  command: z.string().min(1),
+  /** Of the code that ran, seven digits or more; 'unknown' where there was no repository. */
+  commit: z.string().min(1),
+  /** RFC 3339, the end of the run. */
+  at: z.iso.datetime(),
+  /** Of the clock on the wall. */
+  seconds: z.number().nonnegative(),
+  /** Of all processors together. */
+  cpuSeconds: z.number().nonnegative().optional(),
+  /** Summed over all runs of the kind; the names are words in camel case. */
+  counts: z.record(z.string(), z.int().nonnegative()),
+  /** Seeds, rounds or states of this run that failed. */
+  failures: z.int().nonnegative(),
+  /** The newest one with this title is shown. */
+  table: z
+    .strictObject({ title: z.string(), columns: z.array(z.string()), rows: z.array(z.array(cell)) })
+    .refine(({ columns, rows }) => rows.every((row) => row.length === columns.length), 'rows as long as columns')
+    .optional(),
+});
+
+export type RunRecord = z.infer<typeof runRecordSchema>;
+export type Run = Omit<RunRecord, 'commit' | 'at'>;
+
+/** STORAGEOS_COMMIT says it where the code is a copy without its repository. */
+function commitId(): string {
+  if (process.env.STORAGEOS_COMMIT) return process.env.STORAGEOS_COMMIT;
+  try {
+    const cwd = fileURLToPath(new URL('.', import.meta.url));
+    return execFileSync('git', ['rev-parse', '--short=7', 'HEAD'], { cwd, encoding: 'utf8', stdio: 'pipe' }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+/** Appends the run to the file, which is made if it is not there. Errors: those of the file, and of zod. */
+export function appendRun(file: string, run: Run): void {
+  const record = runRecordSchema.parse({ ...run, commit: commitId(), at: new Date().toISOString() });
+  mkdirSync(dirname(file), { recursive: true });
+  appendFileSync(file, `${JSON.stringify(record)}\n`);
+}
