@@ -1,34 +1,52 @@
 /**
- * What a copy costs: volumes with 0, 1 and 2 replicas – each node a process of its own, TCP with mutual TLS between
- * them – beside qemu's quorum driver over a local qcow2 image and one behind qemu-nbd on TCP, without TLS.
+ * What replication costs and how long it takes.
  *
- *   npm run bench -- replication [--quick] [--setup TEXT] [--only TEXT] [DIRECTORY]
+ *   npm run bench -- replication [--part NAME]… [--rounds N] [--quick] [--setup TEXT] [--only TEXT] [DIRECTORY]
  *
- * All copies are on one disk and share the machine's processors, on both sides. Otherwise as `bench -- store`; results
- * go to bench/results/replication.json.
+ * --part: only these, of those in replication/parts.ts. --rounds: failovers of each kind, instead of 50. --quick: a
+ * few minutes in all, with fewer rounds and smaller volumes, whose results are not kept. --setup, --only: of the
+ * part "copies", set-ups and loads whose titles have it. DIRECTORY: where the data of all sides is put.
+ *
+ * Every part replaces its own results in bench/results/replication.json.
  */
 
-import { againstQemu, type Setup } from './data-path/against-qemu.js';
-import { type Comparison, row } from './data-path/compare.js';
-import { options } from './options.js';
-import { saveResults } from './results.js';
+import { tmpdir } from 'node:os';
+import { parseArgs } from 'node:util';
+import { PARTS, type PartOptions } from './replication/parts.js';
+import { savePart } from './results.js';
 
-const setup = (replicas: number, goals: Setup['goals'] = {}): Setup => ({
-  title: `${replicas} replicas`,
-  peer: 'quorum of 2',
-  replicas,
-  encryption: false,
-  engines: ['wasm'],
-  goals,
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    part: { type: 'string', multiple: true, default: Object.keys(PARTS) },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    setup: { type: 'string', default: '' },
+    only: { type: 'string', default: '' },
+  },
 });
-const SETUPS: readonly Setup[] = [setup(0), setup(1, { wasm: { deep: 2.5, shallow: 1, long: 1.5 } }), setup(2)];
+const { quick, setup, only } = values;
+const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds takes a number');
 
-const { place, effort, setup: wanted } = options({ sizeBytes: 128 * 1024 * 1024 });
-const results: Record<string, readonly Comparison[]> = {};
-for (const each of SETUPS.filter(({ title }) => title.includes(wanted))) {
-  console.log(each.title);
-  const compared = await againstQemu(each, place, effort);
-  console.table(compared.map(row));
-  results[each.title] = compared;
+const kept = !quick && setup === '' && only === '';
+for (const name of values.part) {
+  const part = Object.entries(PARTS).find(([each]) => each === name)?.[1];
+  if (part === undefined) throw new Error(`no part ${name}; there are ${Object.keys(PARTS).join(', ')}`);
+  console.log(`\n${name}`);
+  const began = performance.now();
+  const keep = (results: object): void => {
+    const seconds = Math.round((performance.now() - began) / 1000);
+    if (kept) savePart('replication', name, { seconds }, results);
+  };
+  const options: PartOptions = {
+    place: positionals[0] ?? tmpdir(),
+    quick,
+    ...(rounds !== undefined && { rounds }),
+    setup,
+    only,
+    keep,
+  };
+  keep(await part(options));
+  console.log(`${name}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
 }
-if (effort.only === '' && wanted === '') saveResults('replication', effort, results);

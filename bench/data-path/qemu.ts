@@ -21,7 +21,10 @@ const MAX_CLIENTS = 8;
 /** The header's key derivation is not what is measured. */
 const LUKS_ITERATION_MS = 10;
 
-export type QemuKind = 'qcow2' | 'qcow2+luks' | 'quorum of 2';
+/** `quorum of n`: a local image and n − 1 behind servers on TCP; n at least 2. */
+export type QemuKind = 'qcow2' | 'qcow2+luks' | `quorum of ${number}`;
+
+const QUORUM = 'quorum of ';
 
 /** Servers that together are one volume; the last one is asked. */
 export class Qemu {
@@ -53,23 +56,28 @@ export class Qemu {
       file: { driver: 'file', filename: file },
     });
     const processes: ChildProcess[] = [];
-    const local = image(await create('qemu.qcow2'));
-    if (kind !== 'quorum of 2') {
-      processes.push(await serve(['--socket', socket, ...object], local, () => existsSync(socket)));
+    try {
+      const local = image(await create('qemu.qcow2'));
+      const quorum = kind.startsWith(QUORUM) ? Number(kind.slice(QUORUM.length)) : 1;
+      const remotes = [];
+      for (let copy = 1; copy < quorum; copy++) {
+        const port = await freePort();
+        const other = image(await create(`qemu${copy}.qcow2`));
+        const listens = async () =>
+          (await run('nbdinfo', ['--size', `nbd://127.0.0.1:${port}`]).catch(() => undefined)) !== undefined;
+        processes.push(await serve(['--bind', '127.0.0.1', '--port', String(port)], other, listens));
+        remotes.push({ driver: 'nbd', server: { type: 'inet', host: '127.0.0.1', port: String(port) } });
+      }
+      // Reads go to the first that answers, as ours go to the primary; writes need all.
+      const children = [local, ...remotes];
+      const all = { driver: 'quorum', 'vote-threshold': quorum, 'read-pattern': 'fifo', children };
+      const top = quorum > 1 ? all : local;
+      processes.push(await serve(['--socket', socket, ...object], top, () => existsSync(socket)));
       return new Qemu(uri, processes);
+    } catch (error) {
+      await new Qemu(uri, processes).stop();
+      throw error;
     }
-    const port = await freePort();
-    const other = image(await create('other.qcow2'));
-    processes.push(
-      await serve(['--bind', '127.0.0.1', '--port', String(port)], other, async () => {
-        return (await run('nbdinfo', ['--size', `nbd://127.0.0.1:${port}`]).catch(() => undefined)) !== undefined;
-      }),
-    );
-    // Reads go to the first that answers, as ours go to the primary; writes need both.
-    const remote = { driver: 'nbd', server: { type: 'inet', host: '127.0.0.1', port: String(port) } };
-    const quorum = { driver: 'quorum', 'vote-threshold': 2, 'read-pattern': 'fifo', children: [local, remote] };
-    processes.push(await serve(['--socket', socket], quorum, () => existsSync(socket)));
-    return new Qemu(uri, processes);
   }
 
   /** Processor time of its servers so far, milliseconds. */
