@@ -56,6 +56,8 @@ export interface DiskFile {
   readonly path: string;
   /** Into the page cache, whole or with DiskError('no-space' | 'io') after which the range is undefined. */
   write(buffers: readonly Uint8Array[], position: number): void;
+  /** Like `write`, without holding up the caller. The buffers must not change until it settles. */
+  writeAsync(buffers: readonly Uint8Array[], position: number): Promise<void>;
   /** From the page cache if it is there; blocks otherwise. Returns the bytes read, fewer only at the end. */
   read(buffer: Uint8Array, position: number): number;
   readAsync(buffer: Uint8Array, position: number): Promise<number>;
@@ -72,8 +74,11 @@ export interface DiskFile {
    */
   writeOut(position: number, length: number): Promise<void>;
   truncate(size: number): void;
+  truncateAsync(size: number): Promise<void>;
+  /** Known of an open file without asking the disk. */
   size(): number;
-  close(): void;
+  /** Gives the file back, which nobody uses any more; resolves when that is done. Never rejects. */
+  close(): Promise<void>;
 }
 
 export interface DiskSpace {
@@ -84,22 +89,30 @@ export interface DiskSpace {
   readonly freeBytes: number;
 }
 
-/** A directory tree. Paths are relative to its root, with `/`. */
+/**
+ * A directory tree. Paths are relative to its root, with `/`. What does not return a promise may hold up the whole
+ * process for as long as the disk does not answer.
+ */
 export interface Disk {
   /** Opens for reading and writing; `create` makes an absent file, else DiskError('not-found'). */
   open(path: string, options: { create: boolean }): DiskFile;
+  openAsync(path: string, options: { create: boolean }): Promise<DiskFile>;
   list(directory: string): string[];
+  listAsync(directory: string): Promise<string[]>;
   makeDirectory(path: string): void;
+  makeDirectoryAsync(path: string): Promise<void>;
   rename(from: string, to: string): void;
+  renameAsync(from: string, to: string): Promise<void>;
   unlink(path: string): void;
-  /** Like `unlink`, without holding up the caller while the file system frees a large file. */
   unlinkAsync(path: string): Promise<void>;
   /** The directory must be empty. */
   removeDirectory(path: string): void;
+  removeDirectoryAsync(path: string): Promise<void>;
   /** Creations, renames and removals in the directory are durable when it resolves. */
   syncDirectory(path: string): Promise<void>;
   /** The file system that holds the directory. */
   space(directory: string): DiskSpace;
+  spaceAsync(directory: string): Promise<DiskSpace>;
   /** Excludes every other process from what the lock file stands for, until released or until this process ends. */
   lock(path: string): DiskLock;
 }
@@ -109,6 +122,15 @@ export interface DiskLock {
 }
 
 /* ---- a deployment's store, as replication sees it ---- */
+
+/**
+ * All blocks below `below` and not below the region before are there up to `upTo`: what the stream had of them then, or
+ * something newer.
+ */
+export interface SyncedRegion {
+  readonly below: BlockNumber;
+  readonly upTo: Order;
+}
 
 /** What a deployment knows of itself, durably. */
 export interface DeploymentState {
@@ -122,13 +144,15 @@ export interface DeploymentState {
   readonly history: readonly HistoryEntry[];
   /** May have lost acknowledged writes. */
   readonly unclean: boolean;
-  /** Set while a sync is incomplete: its target holds nothing reliable behind this order. */
+  /** Set while a sync is incomplete: its target holds nothing reliable behind this order, but for `syncRegions`. */
   readonly syncBase: Order | null;
+  /** What of an incomplete sync is there already, ascending by block; means nothing without a base. */
+  readonly syncRegions: readonly SyncedRegion[];
   readonly etcdClusterId: string;
 }
 
 export type DeploymentStatePatch = Partial<
-  Pick<DeploymentState, 'promised' | 'history' | 'unclean' | 'syncBase' | 'etcdClusterId'>
+  Pick<DeploymentState, 'promised' | 'history' | 'unclean' | 'syncBase' | 'syncRegions' | 'etcdClusterId'>
 >;
 
 /** Entries of the stream, all given in one epoch, contiguous from `firstSequence`. */

@@ -39,8 +39,15 @@ export class MeteredDisk implements Disk {
   }
 
   open(path: string, options: { create: boolean }): DiskFile {
-    const file = this.#inner.open(path, options);
-    return new MeteredFile(file, this.#statsFor(path), this.syncs);
+    return this.#metered(this.#inner.open(path, options));
+  }
+
+  async openAsync(path: string, options: { create: boolean }): Promise<DiskFile> {
+    return this.#metered(await this.#inner.openAsync(path, options));
+  }
+
+  #metered(file: DiskFile): DiskFile {
+    return new MeteredFile(file, this.#statsFor(file.path), this.syncs);
   }
 
   #statsFor(path: string): BackendStats {
@@ -56,11 +63,20 @@ export class MeteredDisk implements Disk {
   list(directory: string): string[] {
     return this.#inner.list(directory);
   }
+  listAsync(directory: string): Promise<string[]> {
+    return this.#inner.listAsync(directory);
+  }
   makeDirectory(path: string): void {
     this.#inner.makeDirectory(path);
   }
+  makeDirectoryAsync(path: string): Promise<void> {
+    return this.#inner.makeDirectoryAsync(path);
+  }
   rename(from: string, to: string): void {
     this.#inner.rename(from, to);
+  }
+  renameAsync(from: string, to: string): Promise<void> {
+    return this.#inner.renameAsync(from, to);
   }
   unlink(path: string): void {
     this.#inner.unlink(path);
@@ -71,11 +87,17 @@ export class MeteredDisk implements Disk {
   removeDirectory(path: string): void {
     this.#inner.removeDirectory(path);
   }
+  removeDirectoryAsync(path: string): Promise<void> {
+    return this.#inner.removeDirectoryAsync(path);
+  }
   syncDirectory(path: string): Promise<void> {
     return this.#inner.syncDirectory(path);
   }
   space(directory: string): DiskSpace {
     return this.#inner.space(directory);
+  }
+  spaceAsync(directory: string): Promise<DiskSpace> {
+    return this.#inner.spaceAsync(directory);
   }
   lock(path: string): DiskLock {
     return this.#inner.lock(path);
@@ -99,6 +121,15 @@ class MeteredFile implements DiskFile {
 
   write(buffers: readonly Uint8Array[], position: number): void {
     this.#inner.write(buffers, position);
+    this.#wasWritten(buffers);
+  }
+
+  async writeAsync(buffers: readonly Uint8Array[], position: number): Promise<void> {
+    await this.#inner.writeAsync(buffers, position);
+    this.#wasWritten(buffers);
+  }
+
+  #wasWritten(buffers: readonly Uint8Array[]): void {
     this.#stats.writes++;
     for (const { length } of buffers) this.#stats.writtenBytes += length;
   }
@@ -139,11 +170,14 @@ class MeteredFile implements DiskFile {
   truncate(size: number): void {
     this.#inner.truncate(size);
   }
+  truncateAsync(size: number): Promise<void> {
+    return this.#inner.truncateAsync(size);
+  }
   size(): number {
     return this.#inner.size();
   }
-  close(): void {
-    this.#inner.close();
+  close(): Promise<void> {
+    return this.#inner.close();
   }
 }
 

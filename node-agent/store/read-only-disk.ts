@@ -26,15 +26,21 @@ export class ReadOnlyDisk implements Disk {
     return {
       path,
       write: () => {},
+      writeAsync: async () => {},
       read: (buffer, position) => file.read(buffer, position),
       readAsync: (buffer, position) => file.readAsync(buffer, position),
       readCached: (buffer, position) => file.readCached(buffer, position),
       sync: async () => {},
       writeOut: async () => {},
       truncate: () => {},
+      truncateAsync: async () => {},
       size: () => file.size(),
       close: () => file.close(),
     };
+  }
+
+  async openAsync(path: string, options: { create: boolean }): Promise<DiskFile> {
+    return this.open(path, options);
   }
 
   #memoryFile(path: string): DiskFile {
@@ -43,24 +49,30 @@ export class ReadOnlyDisk implements Disk {
       buffer.set(part);
       return part.length;
     };
+    const write = (buffers: readonly Uint8Array[], position: number): void => {
+      const data = Buffer.concat(buffers);
+      const old = this.#made.get(path)!;
+      const bytes = Buffer.alloc(Math.max(old.length, position + data.length));
+      old.copy(bytes);
+      data.copy(bytes, position);
+      this.#made.set(path, bytes);
+    };
+    const truncate = (size: number): void => {
+      this.#made.set(path, Buffer.from(this.#made.get(path)!.subarray(0, size)));
+    };
     return {
       path,
-      write: (buffers, position) => {
-        const data = Buffer.concat(buffers);
-        const old = this.#made.get(path)!;
-        const bytes = Buffer.alloc(Math.max(old.length, position + data.length));
-        old.copy(bytes);
-        data.copy(bytes, position);
-        this.#made.set(path, bytes);
-      },
+      write,
+      writeAsync: async (buffers, position) => write(buffers, position),
       read,
       readAsync: async (buffer, position) => read(buffer, position),
       readCached: (buffer, position) => read(buffer, position) === buffer.length,
       writeOut: async () => {},
       sync: async () => {},
-      truncate: (size) => this.#made.set(path, Buffer.from(this.#made.get(path)!.subarray(0, size))),
+      truncate,
+      truncateAsync: async (size) => truncate(size),
       size: () => this.#made.get(path)!.length,
-      close: () => {},
+      close: async () => {},
     };
   }
 
@@ -68,9 +80,17 @@ export class ReadOnlyDisk implements Disk {
     return this.#disk.list(directory);
   }
 
+  listAsync(directory: string): Promise<string[]> {
+    return this.#disk.listAsync(directory);
+  }
+
   makeDirectory(): void {}
 
+  async makeDirectoryAsync(): Promise<void> {}
+
   rename(): void {}
+
+  async renameAsync(): Promise<void> {}
 
   /** For those who look through this disk. */
   unlink(path: string): void {
@@ -81,10 +101,16 @@ export class ReadOnlyDisk implements Disk {
 
   removeDirectory(): void {}
 
+  async removeDirectoryAsync(): Promise<void> {}
+
   async syncDirectory(): Promise<void> {}
 
   space(directory: string): ReturnType<Disk['space']> {
     return this.#disk.space(directory);
+  }
+
+  spaceAsync(directory: string): ReturnType<Disk['spaceAsync']> {
+    return this.#disk.spaceAsync(directory);
   }
 
   lock(path: string): ReturnType<Disk['lock']> {

@@ -113,13 +113,27 @@ class DirectoryInode {
 
 type Inode = FileInode | DirectoryInode;
 
+/** A write that another thread is about to do. */
+interface FlyingWrite {
+  readonly file: FileInode;
+  readonly position: number;
+  readonly data: Uint8Array;
+}
+
+interface DelayBounds {
+  readonly min: number;
+  readonly max: number;
+}
+
 export interface SimDiskOptions {
   /** Decides what a power cut takes, and how long a sync lasts. */
   readonly random: Random;
   /** With it, syncs complete after a delay of this clock; without, in a microtask. */
   readonly clock?: Clock;
   /** Bounds of a sync's duration. */
-  readonly syncDelayMs?: { readonly min: number; readonly max: number };
+  readonly syncDelayMs?: DelayBounds;
+  /** The same of what another thread does in memory: writes into the page cache, opening and renaming files. */
+  readonly cachedDelayMs?: DelayBounds;
   readonly capacityBytes?: number;
 }
 
@@ -127,6 +141,7 @@ export class SimDisk {
   readonly #options: SimDiskOptions;
   #root = new DirectoryInode();
   #life = 0;
+  readonly #flying = new Set<FlyingWrite>();
   #locks = new Set<string>();
   capacityBytes: number;
   /** Called for each sync with the path: true makes it fail, and what it was to write never becomes durable. */
@@ -152,6 +167,7 @@ export class SimDisk {
   crash(options: { readonly power: boolean }): void {
     this.#life++;
     this.#locks.clear();
+    this.#landFlying();
     if (options.power) this.#loseUnsynced(this.#root, new Set());
   }
 
@@ -181,6 +197,7 @@ export class SimDisk {
     };
     const clone = new SimDisk({ random, capacityBytes: this.capacityBytes });
     clone.#root = copyOf(this.#root) as DirectoryInode;
+    for (const { file, ...write } of this.#flying) clone.#flying.add({ file: copyOf(file) as FileInode, ...write });
     return clone;
   }
 
@@ -227,15 +244,34 @@ export class SimDisk {
     return used;
   }
 
-  /** Resolves when the simulated device has done its work; never, if the process dies first. */
-  delay(alive: () => boolean): Promise<void> {
+  /** Resolves when the write is to be done; never, if the process dies first: then any part of it may have been. */
+  async inFlight(write: FlyingWrite, alive: () => boolean): Promise<void> {
+    this.#flying.add(write);
+    await this.delay(alive, 'cached');
+    this.#flying.delete(write);
+  }
+
+  /** Of each write that another thread was doing: nothing, the beginning, or all, in the page cache. */
+  #landFlying(): void {
+    const { random } = this.#options;
+    for (const { file, position, data } of this.#flying) {
+      const fate = random.next();
+      const part = fate < 0.3 ? 0 : fate < 0.6 ? data.length : Math.floor(random.next() * data.length);
+      if (part > 0) file.change({ kind: 'write', position, data: data.subarray(0, part) });
+    }
+    this.#flying.clear();
+  }
+
+  /** Resolves when the simulated device, or another thread, has done its work; never, if the process dies first. */
+  delay(alive: () => boolean, work: 'sync' | 'cached' = 'sync'): Promise<void> {
     const { clock, random } = this.#options;
     return new Promise((resolve) => {
       const done = (): void => {
         if (alive()) resolve();
       };
       if (clock === undefined) return queueMicrotask(done);
-      const { min, max } = this.#options.syncDelayMs ?? { min: 0.2, max: 5 };
+      const { syncDelayMs = { min: 0.2, max: 5 }, cachedDelayMs = { min: 0, max: 0.2 } } = this.#options;
+      const { min, max } = work === 'sync' ? syncDelayMs : cachedDelayMs;
       clock.after(min + (max - min) * random.next(), done);
     });
   }
@@ -338,7 +374,10 @@ class SimFile implements DiskFile {
   write(buffers: readonly Uint8Array[], position: number): void {
     this.#check();
     this.#disk.onOperation('write', this.path);
-    const data = Buffer.concat(buffers);
+    this.#store(Buffer.concat(buffers), position);
+  }
+
+  #store(data: Uint8Array, position: number): void {
     const end = Math.ceil((position + data.length) / PAGE_BYTES) * PAGE_BYTES;
     const missing = Math.max(0, end - this.#inode.allocated) - this.#disk.freeBytes();
     if (missing > 0) {
@@ -368,6 +407,14 @@ class SimFile implements DiskFile {
     return this.read(buffer, position);
   }
 
+  async writeAsync(buffers: readonly Uint8Array[], position: number): Promise<void> {
+    this.#check();
+    this.#disk.onOperation('write', this.path);
+    const data = Buffer.concat(buffers);
+    await this.#disk.inFlight({ file: this.#inode, position, data }, this.#alive);
+    this.#store(data, position);
+  }
+
   async sync(): Promise<void> {
     this.#check();
     this.#disk.onOperation('sync', this.path);
@@ -392,13 +439,18 @@ class SimFile implements DiskFile {
     this.#inode.change({ kind: 'truncate', size });
   }
 
+  async truncateAsync(size: number): Promise<void> {
+    this.#check();
+    await this.#disk.delay(this.#alive, 'cached');
+    this.truncate(size);
+  }
+
   size(): number {
     this.#check();
     return this.#inode.cache.size;
   }
 
-  close(): void {
-    this.#check();
+  async close(): Promise<void> {
     this.#open = false;
   }
 }
@@ -434,6 +486,42 @@ class Mount implements Disk {
     return new SimFile(this.#disk, path, file, this.#guard, this.#alive);
   }
 
+  /** Resolves when the call that this stands for would have been made by another thread. */
+  async #later(): Promise<void> {
+    this.#guard();
+    await this.#disk.delay(this.#alive, 'cached');
+  }
+
+  async openAsync(path: string, options: { create: boolean }): Promise<DiskFile> {
+    await this.#later();
+    return this.open(path, options);
+  }
+
+  async listAsync(directory: string): Promise<string[]> {
+    await this.#later();
+    return this.list(directory);
+  }
+
+  async makeDirectoryAsync(path: string): Promise<void> {
+    await this.#later();
+    this.makeDirectory(path);
+  }
+
+  async renameAsync(from: string, to: string): Promise<void> {
+    await this.#later();
+    this.rename(from, to);
+  }
+
+  async removeDirectoryAsync(path: string): Promise<void> {
+    await this.#later();
+    this.removeDirectory(path);
+  }
+
+  async spaceAsync(directory: string): Promise<DiskSpace> {
+    await this.#later();
+    return this.space(directory);
+  }
+
   list(directory: string): string[] {
     this.#guard();
     return [...this.#disk.directory(directory).cache.keys()].sort();
@@ -466,8 +554,7 @@ class Mount implements Disk {
   }
 
   async unlinkAsync(path: string): Promise<void> {
-    this.#guard();
-    await this.#disk.delay(this.#alive);
+    await this.#later();
     this.unlink(path);
   }
 

@@ -15,7 +15,7 @@ test('a read that fails in an unforeseen way gives its memory back when the othe
   const file: Partial<DiskFile> = {
     readCached: () => false,
     readAsync: () => new Promise((resolve, reject) => reads.push({ resolve, reject })),
-    close: () => {},
+    close: async () => {},
   };
   const options = {
     deployment: 'd',

@@ -52,6 +52,7 @@ function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
   const withFaults = (file: DiskFile): DiskFile => ({
     path: file.path,
     write: (buffers, position) => file.write(buffers, position),
+    writeAsync: (buffers, position) => file.writeAsync(buffers, position),
     read: (buffer, position) => file.read(buffer, position),
     readAsync: async (buffer, position) => {
       if (position >= (offset() ?? Number.POSITIVE_INFINITY))
@@ -63,6 +64,7 @@ function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
     sync: () => file.sync(),
     writeOut: (position, length) => file.writeOut(position, length),
     truncate: (size) => file.truncate(size),
+    truncateAsync: (size) => file.truncateAsync(size),
     size: () => file.size(),
     close: () => file.close(),
   });
