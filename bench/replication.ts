@@ -29,8 +29,12 @@ const { quick, setup, only } = values;
 const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
 if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds takes a number');
 
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+
 const kept = !quick && setup === '' && only === '';
 for (const name of values.part) {
+  if (interrupted.signal.aborted) break;
   const part = Object.entries(PARTS).find(([each]) => each === name)?.[1];
   if (part === undefined) throw new Error(`no part ${name}; there are ${Object.keys(PARTS).join(', ')}`);
   console.log(`\n${name}`);
@@ -45,6 +49,7 @@ for (const name of values.part) {
     ...(rounds !== undefined && { rounds }),
     setup,
     only,
+    signal: interrupted.signal,
     keep,
   };
   keep(await part(options));

@@ -9,6 +9,7 @@
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +19,6 @@ import { clusterApi } from '../../cluster/api.js';
 import type { NodeFacts } from '../../cluster/facts.js';
 import { waitFor } from '../../cluster/wait.js';
 import { NamespaceNetwork } from '../../test/setup/namespaces.js';
-import { provideScratch } from '../../test/setup/scratch.js';
 import { TestCluster } from '../../test/setup/test-cluster.js';
 import { connect, type Remote } from '../data-path/rpc.js';
 import { type Distribution, distribution } from './distribution.js';
@@ -39,20 +39,15 @@ const AGENT_SETTINGS = { REPLACEMENT_GRACE: '30m' };
 
 export type FaultKind = 'kills' | 'partitions';
 
-export interface FailoverGoal {
-  readonly medianMs: number;
-  readonly maxMs: number;
-}
-
-/** Of the median; at most twice that in any round. */
-export const FAILOVER_GOALS: Readonly<Record<FaultKind, FailoverGoal>> = {
-  kills: { medianMs: 3_000, maxMs: 6_000 },
-  partitions: { medianMs: 10_000, maxMs: 20_000 },
+/** Of the median, and twice that of any round; ms. */
+const GOALS: Readonly<Record<FaultKind, Omit<Distribution, 'p95'>>> = {
+  kills: { median: 3_000, max: 6_000 },
+  partitions: { median: 10_000, max: 20_000 },
 };
 
 export interface FailoverResult {
   readonly rounds: number;
-  readonly goal: FailoverGoal;
+  readonly goal: Omit<Distribution, 'p95'>;
   /** Without the end of any request, ms. */
   readonly pauseMs: Distribution;
   /** Without the end of a write, ms. */
@@ -72,18 +67,25 @@ interface Scene {
   readonly client: Remote<IoClient>;
 }
 
-/** `told` is called after every round, with what there is by then. */
-export async function measureFailover(
-  kind: FaultKind,
-  rounds: number,
-  told: (result: FailoverResult) => void,
-): Promise<FailoverResult> {
-  provideScratch();
+export interface FailoverOptions {
+  readonly kind: FaultKind;
+  readonly rounds: number;
+  /** The cluster lives in a directory below this one. */
+  readonly place: string;
+  /** Ends it after the present round. */
+  readonly signal: AbortSignal;
+  /** Called after every round, with what there is by then. */
+  readonly told: (result: FailoverResult) => void;
+}
+
+export async function measureFailover(options: FailoverOptions): Promise<FailoverResult> {
+  const { kind, rounds, place, signal, told } = options;
   const closing: (() => Promise<unknown>)[] = [];
   try {
     const network = await NamespaceNetwork.create(NODES);
     closing.unshift(() => network.destroy());
-    const test = await TestCluster.start({ nodes: NODES, hosts: network, settings: AGENT_SETTINGS });
+    const directory = mkdtempSync(join(place, 'bench-failover-'));
+    const test = await TestCluster.start({ nodes: NODES, hosts: network, settings: AGENT_SETTINGS }, directory);
     closing.unshift(() => test.destroy());
     const volume = await test.createVolume('failover', 1);
     const bystander = test.bystander(volume);
@@ -94,7 +96,7 @@ export async function measureFailover(
     await client.start({ socketPath: join(bystander.socketDir, `${volume.id}.nbd.sock`), ...LOAD });
     const api = clusterApi(() => [bystander.apiEndpoint], test.cluster.credentials);
     const reports: IoReport[] = [];
-    while (reports.length < rounds) {
+    while (reports.length < rounds && !signal.aborted) {
       reports.push(await oneRound({ test, network, volume, api, client }, kind));
       told(summary(kind, reports));
     }
@@ -107,7 +109,7 @@ export async function measureFailover(
 function summary(kind: FaultKind, reports: readonly IoReport[]): FailoverResult {
   return {
     rounds: reports.length,
-    goal: FAILOVER_GOALS[kind],
+    goal: GOALS[kind],
     pauseMs: distribution(reports.map(({ pauseMs }) => pauseMs)),
     writePauseMs: distribution(reports.map(({ writePauseMs }) => writePauseMs)),
     errors: reports.reduce((sum, { errors }) => sum + errors, 0),

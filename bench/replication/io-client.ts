@@ -112,4 +112,8 @@ const methods = {
 
 export type IoClient = typeof methods;
 
+// Ctrl-C in the terminal is for the parent, without which there is nothing to do.
+process.on('SIGINT', () => {});
+process.once('disconnect', () => process.exit());
+
 connect<Record<string, never>>(process, methods);

@@ -1,7 +1,7 @@
 /** The parts of `bench -- replication`. */
 
 import { measureCopies } from './copies.js';
-import { type FaultKind, measureFailover } from './failover.js';
+import { type FailoverResult, type FaultKind, measureFailover } from './failover.js';
 
 const MIB = 1024 * 1024;
 const FAILOVERS = 50;
@@ -16,6 +16,8 @@ export interface PartOptions {
   /** Of comparisons with qemu: set-ups and loads whose title contains this. */
   readonly setup: string;
   readonly only: string;
+  /** The user wants it to end: long parts do so with what they have. */
+  readonly signal: AbortSignal;
   /** Keeps what there is by now, of a part that takes long. */
   readonly keep: (results: object) => void;
 }
@@ -30,15 +32,16 @@ export const PARTS = {
     measureCopies(place, { rounds: quick ? 3 : 5, seconds: 1, sizeBytes: 128 * MIB, only }, setup),
 } as const satisfies Readonly<Record<string, Part>>;
 
-async function failover(kind: FaultKind, { quick, rounds, keep }: PartOptions): Promise<object> {
+async function failover(kind: FaultKind, { place, quick, rounds, signal, keep }: PartOptions): Promise<object> {
   const wanted = rounds ?? (quick ? QUICK_FAILOVERS : FAILOVERS);
-  const result = await measureFailover(kind, wanted, (sofar) => {
+  const told = (sofar: FailoverResult): void => {
     const seconds = ((sofar.each.at(-1) ?? 0) / 1000).toFixed(2);
     console.log(`  ${sofar.rounds} of ${wanted}: ${seconds} s${sofar.errors > 0 ? `, ${sofar.errors} errors` : ''}`);
     keep(sofar);
-  });
+  };
+  const result = await measureFailover({ kind, rounds: wanted, place, signal, told });
   const { pauseMs, writePauseMs, errors, goal } = result;
-  const reached = pauseMs.median <= goal.medianMs && pauseMs.max <= goal.maxMs && errors === 0;
+  const reached = pauseMs.median <= goal.median && pauseMs.max <= goal.max && errors === 0;
   console.table({ 'no answer, ms': pauseMs, 'no write, ms': writePauseMs, 'goal, ms': goal });
   console.log(`${errors} errors; goal ${reached ? 'reached' : 'missed'}`);
   return result;
