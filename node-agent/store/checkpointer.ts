@@ -1,11 +1,9 @@
 /** When checkpoints of a deployment are made, and what becomes free by them. */
 
 import { type Clock, type Disk, DiskError } from '../../core/ports.js';
-import type { Epoch, Sequence } from '../../core/types.js';
 import {
   type Checkpoint,
   type LogState,
-  MAX_SNAPSHOTS,
   readCheckpoint,
   type SegmentRow,
   type Snapshot,
@@ -18,6 +16,7 @@ import { PAGE_BYTES } from './paged/page.js';
 import { type MergeResult, mergeTree } from './paged/tree-merge.js';
 import type { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
+import { type SnapshotChange, Snapshots } from './snapshots.js';
 import type { Superblock } from './superblock.js';
 
 /** After a checkpoint that the disk had no room for. */
@@ -35,6 +34,12 @@ const CONGESTED_FACTOR = 2;
 /** How long a write waits at twice as much. */
 const CONGESTED_DELAY_MS = 20;
 const MAX_DELAY_MS = 1_000;
+/**
+ * Numbers of checkpoints that each opening has to itself. A page is known by its slot and its checkpoint's number, so
+ * a number must not come again, not even one of a checkpoint that a crash left half written: no opening goes on with
+ * the numbers of the one before.
+ */
+const NUMBERS_PER_OPENING = 2 ** 20;
 
 export interface CheckpointerOptions {
   readonly disk: Disk;
@@ -48,6 +53,8 @@ export interface CheckpointerOptions {
   readonly last: Superblock['checkpoint'];
   readonly state: LogState;
   readonly snapshots: readonly Snapshot[];
+  /** How often the deployment has been opened. */
+  readonly opening: number;
   /** Whether the disk is nearly full. */
   readonly low: () => boolean;
   /** Batches in the log that it does not have. */
@@ -62,16 +69,9 @@ export interface CheckpointerOptions {
 /** What is being brought into the pages: what had changed at some moment, and the log's state then. */
 interface Frozen {
   readonly state: LogState;
-  readonly wanted: readonly WantedSnapshot[];
+  readonly snapshots: SnapshotChange;
   /** All blocks below are in the pages. */
   done: number;
-}
-
-interface WantedSnapshot {
-  readonly id: string;
-  readonly createdMs: number;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /** A checkpoint counts, or may count, and the index in memory is not that one: no other may be built on it. */
@@ -88,8 +88,7 @@ export class Checkpointer {
   #nextNumber: number;
   /** The log up to which the pages have everything. */
   #state: LogState;
-  #snapshots: readonly Snapshot[];
-  #wanted: WantedSnapshot[] = [];
+  readonly #snapshots: Snapshots;
   #batchesBehind: number;
   #bytesBehind = 0;
   #entriesBehind = 0;
@@ -110,14 +109,19 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions) {
     this.#options = options;
     this.#published = options.last;
-    this.#nextNumber = (options.last?.number ?? 0) + 1;
+    this.#nextNumber = firstNumber(options.opening, options.last?.number ?? 0);
     this.#state = options.state;
-    this.#snapshots = options.snapshots;
+    this.#snapshots = new Snapshots(options.snapshots);
     this.#batchesBehind = options.batchesBehind;
   }
 
   get snapshots(): readonly Snapshot[] {
-    return this.#snapshots;
+    return this.#snapshots.all;
+  }
+
+  /** The newest one that has pages and payloads. */
+  get newestSnapshot(): Snapshot | undefined {
+    return this.#snapshots.newest;
   }
 
   /** A batch is in the log and in the image. */
@@ -168,13 +172,21 @@ export class Checkpointer {
    * everything that was appended before is in it.
    */
   snapshot(id: string, createdMs: number): Promise<void> {
-    if (this.#snapshots.length + this.#wanted.length >= MAX_SNAPSHOTS) {
-      return Promise.reject(new RangeError(`more than ${MAX_SNAPSHOTS} snapshots`));
-    }
-    return new Promise((resolve, reject) => {
-      this.#wanted.push({ id, createdMs, resolve, reject });
-      this.look();
-    });
+    const taken = this.#snapshots.take(id, createdMs);
+    this.look();
+    return taken;
+  }
+
+  /** Gives back what only this snapshot has. Durable when it resolves. Errors: RangeError if there is none of this id. */
+  removeSnapshot(id: string): Promise<void> {
+    const removed = this.#snapshots.remove(id);
+    this.look();
+    return removed;
+  }
+
+  /** Pages and payloads of the snapshot stay for as long as `use` takes. Errors: RangeError if there is none of this id. */
+  readSnapshot<T>(id: string, use: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+    return this.#snapshots.read(id, use);
   }
 
   /** Begins one if it is due. */
@@ -184,7 +196,7 @@ export class Checkpointer {
 
   #due(): boolean {
     const { settings, log, image } = this.#options;
-    if (this.#frozen !== undefined || this.#wanted.length > 0 || this.#memoryShort) return true;
+    if (this.#frozen !== undefined || this.#snapshots.waiting || this.#memoryShort) return true;
     if (this.#bytesBehind >= settings.checkpointBytes) return true;
     if (image.index.changedExtents >= settings.checkpointEntries) return true;
     if (this.#entriesBehind >= ENTRIES_FACTOR * settings.checkpointEntries) return true;
@@ -227,7 +239,7 @@ export class Checkpointer {
     while (frozen.done < Number.POSITIVE_INFINITY);
     this.#frozen = undefined;
     this.#merging = { bytes: 0, zeroes: false };
-    for (const { resolve } of frozen.wanted) resolve();
+    this.#snapshots.settle(frozen.snapshots);
     this.done.checkpoints++;
     this.done.seconds += (this.#options.clock.now() - began) / 1000;
   }
@@ -245,10 +257,9 @@ export class Checkpointer {
         floor: image.floor,
         streamStart: image.streamStart,
       },
-      wanted: this.#wanted,
+      snapshots: this.#snapshots.begin(),
       done: 0,
     };
-    this.#wanted = [];
     this.#merging = { bytes: this.#bytesBehind, zeroes: this.#zeroesBehind };
     this.#batchesBehind = this.#bytesBehind = this.#entriesBehind = this.#emptiedBytes = 0;
     this.#memoryShort = this.#zeroesBehind = false;
@@ -268,13 +279,14 @@ export class Checkpointer {
     const pause = (): Promise<void> => new Promise((resolve) => clock.after(0, resolve));
     const memtable = index.frozen!;
     const end = low() ? memtable.startAfter(frozen.done, LOW_EXTENTS) : Number.POSITIVE_INFINITY;
-    const newest = this.#snapshots.at(-1);
+    const { newest } = this.#snapshots;
     const snapshot = newest === undefined ? undefined : { checkpoint: newest.checkpoint, ...newest.end };
     const merge = { file, root: index.root, memtable, from: frozen.done, end, checkpoint: number, snapshot, pause };
     const merged = await mergeTree(merge);
     let next: Checkpoint;
     let bytes: number;
     try {
+      if (end === Number.POSITIVE_INFINITY) await this.#snapshots.release(frozen.snapshots, file, merged, pause);
       await file.sync();
       next = this.#describe(frozen, merged, end, number);
       bytes = await writeCheckpoint({ disk, path, identity, number }, next);
@@ -300,7 +312,7 @@ export class Checkpointer {
   async #adopt(next: Checkpoint, merged: MergeResult, whole: boolean): Promise<void> {
     const { log, image } = this.#options;
     this.#state = next;
-    this.#snapshots = next.snapshots;
+    this.#snapshots.durable = next.snapshots;
     for (const [number, change] of merged.changes) {
       const segment = log.segments.get(number)!;
       segment.indexedBlocks += change.blocks;
@@ -337,11 +349,8 @@ export class Checkpointer {
     }
     const { root } = merged;
     const slots = image.index.file.slots.without(merged.freed);
-    const taken = (whole ? frozen.wanted : []).map(({ id, createdMs }): Snapshot => {
-      const order = { epoch: state.lastEpoch as Epoch, sequence: state.lastSequence as Sequence };
-      return { id, order, createdMs, checkpoint: number, end: state.start, root };
-    });
-    return { ...state, floor, segments, root, slots, snapshots: [...this.#snapshots, ...taken] };
+    const snapshots = whole ? this.#snapshots.after(frozen.snapshots, state, number, merged) : this.#snapshots.durable;
+    return { ...state, floor, segments, root, slots, snapshots };
   }
 
   #path(number: number): string {
@@ -380,7 +389,7 @@ export class Checkpointer {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
-    for (const { reject } of this.#wanted.splice(0)) reject(new Error('the store was closed'));
+    this.#snapshots.stop();
   }
 
   /** The one at the end of a clean shutdown, or of an opening, if there is anything new. A full disk forgoes it. */
@@ -405,16 +414,20 @@ export class Checkpointer {
   }
 }
 
+function firstNumber(opening: number, last: number): number {
+  return Math.max(opening, Math.floor(last / NUMBERS_PER_OPENING) + 1) * NUMBERS_PER_OPENING;
+}
+
 function rowOf(segment: Segment, { changes }: MergeResult): SegmentRow {
-  const change = changes.get(segment.number);
+  const { blocks, bytes, heldBlocks, heldBytes } = changes.get(segment.number);
   return {
     number: segment.number,
     device: segment.device.number,
     size: segment.size,
     lastSequence: segment.lastSequence,
-    blocks: segment.indexedBlocks + (change?.blocks ?? 0),
-    bytes: segment.indexedBytes + (change?.bytes ?? 0),
-    heldBlocks: segment.heldBlocks + (change?.heldBlocks ?? 0),
-    heldBytes: segment.heldBytes + (change?.heldBytes ?? 0),
+    blocks: segment.indexedBlocks + blocks,
+    bytes: segment.indexedBytes + bytes,
+    heldBlocks: segment.heldBlocks + heldBlocks,
+    heldBytes: segment.heldBytes + heldBytes,
   };
 }

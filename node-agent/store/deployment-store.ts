@@ -177,6 +177,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       last: parts.superblock.checkpoint,
       state: parts.report.state,
       snapshots: parts.report.snapshots,
+      opening: parts.superblock.opening,
       batchesBehind: parts.report.replayedBatches + (parts.report.upgraded ? 1 : 0),
       low: () => environment.devices.low,
       flush: () => this.#flushes.request(),
@@ -196,7 +197,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       flush: () => this.flush(),
       emptied: (bytes) => this.#checkpointer.emptied(bytes),
       reclaimableBytes: () => this.#checkpointer.reclaimableBytes,
-      pinned: () => this.#checkpointer.snapshots.at(-1)?.end.segment ?? -1,
+      pinned: () => this.#checkpointer.newestSnapshot?.end.segment ?? -1,
       bad: (blocks) => {
         this.#bad.found(blocks);
         options.bad(blocks);
@@ -516,11 +517,24 @@ export class LocalDeploymentStore implements DeploymentStore {
     return this.#checkpointer.snapshots;
   }
 
-  /** Like `readBlocks`, as the blocks were when the snapshot was taken. */
-  async readSnapshot(id: string, blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
-    const snapshot = this.snapshots.find((one) => one.id === id);
-    if (snapshot === undefined) throw new RangeError(`no snapshot ${id}`);
-    return this.#ask(() => this.#reader.readTree(new PageTree(this.#image.index.file, snapshot.root), blocks));
+  /**
+   * Gives back the space that only this snapshot takes. Durable when it resolves. Waits for a checkpoint, which it
+   * causes, and for who reads the snapshot. Errors: RangeError if there is none of this id.
+   */
+  removeSnapshot(id: string): Promise<void> {
+    this.#check();
+    return this.#checkpointer.removeSnapshot(id);
+  }
+
+  /**
+   * Like `readBlocks`, as the blocks were when the snapshot was taken. Errors: RangeError if there is no such snapshot;
+   * IndexDamageError, which says nothing of the present contents.
+   */
+  readSnapshot(id: string, blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
+    this.#check();
+    return this.#checkpointer.readSnapshot(id, ({ root }) =>
+      this.#reader.readTree(new PageTree(this.#image.index.file, root), blocks),
+    );
   }
 
   /** Reads the next stored blocks to see whether they are intact; resolves to the bytes. One call at a time. Never rejects. */

@@ -11,6 +11,7 @@ import { describe, expect, it } from 'vitest';
 import type { DeploymentStore } from '../../core/ports.js';
 import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
 import { SimDisk } from '../sim/sim-disk.js';
+import { auditIndex } from '../unit/store/audit.js';
 import {
   batchOf,
   content,
@@ -30,6 +31,7 @@ import {
   observeSnapshot,
   Runner,
   type Step,
+  type TakenSnapshot,
   type Version,
   versionOf,
   workload,
@@ -56,6 +58,7 @@ const SETTINGS = {
 const INDEX_CACHE_BYTES = 40_000;
 
 let snapshotsRead = 0;
+let removalsSeen = 0;
 
 interface Cut {
   readonly disk: SimDisk;
@@ -63,7 +66,7 @@ interface Cut {
   readonly flushed: number;
   readonly promised: number;
   readonly asked: number;
-  readonly snapshots: readonly (readonly [string, { readonly least: number; readonly durable: boolean }])[];
+  readonly snapshots: readonly (readonly [string, Readonly<TakenSnapshot>])[];
 }
 
 /** Runs the workload and keeps a copy of the disk and of what was promised before every operation. */
@@ -132,8 +135,11 @@ async function check(cut: Cut, versions: readonly Version[], power: boolean, see
   if (power) expect(store.state.unclean || n === cut.batches || n === cut.batches + 1).toBe(true);
   await goOn(store);
   disk.crash({ power: true });
-  const again = await (await openStores(disk.mount(), { random, bootId: 'boot-3' })).open(DEPLOYMENT);
+  const stores = await openStores(disk.mount(), { random, bootId: 'boot-3', settings: SETTINGS });
+  const again = await stores.open(DEPLOYMENT);
   expect((await lookUp(again, 0))?.order).toEqual(order(5000, store.last.sequence));
+  await stores.close();
+  await auditIndex(disk.mount());
 
   // Another crash during recovery changes nothing about what is recovered.
   const cutPower = power || random.next() < 0.5;
@@ -154,16 +160,21 @@ async function check(cut: Cut, versions: readonly Version[], power: boolean, see
   expect(versionOf(model, await observe(third), cutPower ? cut.flushed : cut.batches)).toBeGreaterThanOrEqual(0);
 }
 
-/** Those that are known to be durable are there, and every one holds what was there when it was taken. */
+/**
+ * Those that are known to be durable are there, those that are known to have gone are not, and every one holds what
+ * was there when it was taken.
+ */
 async function expectSnapshots(
   store: LocalDeploymentStore,
   { snapshots }: Cut,
   model: Pick<Model, 'versions'>,
 ): Promise<void> {
   const present = new Map(store.snapshots.map((snapshot) => [snapshot.id, snapshot]));
-  for (const [id, { least, durable }] of snapshots) {
+  for (const [id, { least, durable, leaving, gone }] of snapshots) {
     const snapshot = present.get(id);
-    if (durable) expect(snapshot, `snapshot ${id}`).toBeDefined();
+    if (durable && !leaving) expect(snapshot, `snapshot ${id}`).toBeDefined();
+    if (gone) expect(snapshot, `removed snapshot ${id}`).toBeUndefined();
+    if (gone) removalsSeen++;
     if (snapshot === undefined) continue;
     const seen = await observeSnapshot(store, snapshot);
     expect(versionOf(model, seen, least), `snapshot of ${least}: ${JSON.stringify(seen)}`).toBeGreaterThanOrEqual(0);
@@ -203,6 +214,7 @@ describe('crash points', () => {
       }
       expect(states).toBeGreaterThanOrEqual(STATES / 2);
       expect(snapshotsRead).toBeGreaterThan(STATES / 20);
+      expect(removalsSeen).toBeGreaterThan(STATES / 20);
       expect(cleaned, `workloads of ${workloads} in which something was cleaned`).toBeGreaterThan(workloads / 4);
     });
   }

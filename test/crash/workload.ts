@@ -29,6 +29,8 @@ export type Step =
   | { readonly kind: 'update' }
   | { readonly kind: 'settle' }
   | { readonly kind: 'snapshot' }
+  /** Of those that are there, counted round. */
+  | { readonly kind: 'remove snapshot'; readonly which: number }
   /** `wait`: what follows does not run beside it. */
   | { readonly kind: 'clean'; readonly wait: boolean }
   | { readonly kind: 'reopen' };
@@ -70,7 +72,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({ kind: 'flush' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'update' as const }) },
   { weight: 3, arbitrary: fc.constant({ kind: 'settle' as const }) },
-  { weight: 1, arbitrary: fc.constant({ kind: 'snapshot' as const }) },
+  { weight: 2, arbitrary: fc.constant({ kind: 'snapshot' as const }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('remove snapshot' as const), which: fc.nat({ max: 5 }) }),
+  },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('clean' as const), wait: fc.boolean() }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'reopen' as const }) },
 );
@@ -86,14 +92,24 @@ export interface Version {
   readonly last: string;
 }
 
+export interface TakenSnapshot {
+  /** Batches that it has at the least. */
+  readonly least: number;
+  /** Whether it is known to be durable. */
+  durable: boolean;
+  /** Whether its removal was asked for, and whether that is known to be durable. */
+  leaving: boolean;
+  gone: boolean;
+}
+
 /** What the log should amount to, batch by batch, and how much of it must survive. */
 export class Model {
   /** `versions[n]`: after n batches. */
   readonly versions: Version[] = [{ cells: new Array<Cell>(BLOCKS).fill(undefined), last: '0/0' }];
   /** Batches that a finished flush covers. */
   flushed = 0;
-  /** By id: the batches that it has at the least, and whether it is known to be durable. */
-  readonly snapshots = new Map<string, { readonly least: number; durable: boolean }>();
+  /** By id. */
+  readonly snapshots = new Map<string, TakenSnapshot>();
   /** Highest epoch whose promise was answered, and the highest that was asked for. */
   promised = 0;
   asked = 0;
@@ -137,13 +153,27 @@ export class Runner {
           return;
         }
         case 'snapshot': {
-          const taken = { least: this.model.batches, durable: false };
+          const taken = { least: this.model.batches, durable: false, leaving: false, gone: false };
           const id = `00000000-0000-4000-8000-${this.model.snapshots.size.toString().padStart(12, '0')}`;
           this.model.snapshots.set(id, taken);
           // It waits for a checkpoint; a store that is closed before takes none.
           store.snapshot(id).then(
             () => {
               taken.durable = true;
+            },
+            () => {},
+          );
+          return;
+        }
+        case 'remove snapshot': {
+          const { snapshots } = store;
+          const id = snapshots[step.which % snapshots.length]?.id;
+          if (id === undefined) return;
+          const taken = this.model.snapshots.get(id)!;
+          taken.leaving = true;
+          store.removeSnapshot(id).then(
+            () => {
+              taken.gone = true;
             },
             () => {},
           );

@@ -116,6 +116,16 @@ export class PageTree {
     return { page: undefined, end };
   }
 
+  /** Whether the page, whose parent has it from block `first` on, is one of this tree. Errors: IndexDamageError. */
+  async has(wanted: PagePointer, first: number): Promise<boolean> {
+    let pointer = this.root;
+    while (pointer !== undefined && pointer.level > wanted.level) {
+      const page = await this.#file.load(pointer);
+      pointer = page.child(Math.max(0, page.floor(first)));
+    }
+    return pointer?.slot === wanted.slot && pointer.checkpoint === wanted.checkpoint;
+  }
+
   /**
    * Reads the pages that are about blocks from `from` on from the file, at most so many leaves, though they may be in
    * memory. Errors: IndexDamageError.

@@ -9,6 +9,7 @@ import type { Memtable, MemtableCursor } from './memtable.js';
 import { LEAF, MAX_ROWS, NODE, type Page, type PagePointer } from './page.js';
 import type { PageFile } from './page-file.js';
 import { LeafCursor } from './page-tree.js';
+import { SegmentChanges } from './segment-changes.js';
 import { TreeWriter } from './tree-writer.js';
 
 /** Leaves that are read ahead. */
@@ -18,22 +19,13 @@ const TURN_EXTENTS = 1024;
 /** What opening a leaf counts as. */
 const LEAF_EXTENTS = 128;
 
-/** What a segment's payloads have become: references to it that the tree gained, or lost. */
-export interface SegmentChange {
-  blocks: number;
-  bytes: number;
-  /** Of what the tree has lost: what a snapshot still has. */
-  heldBlocks: number;
-  heldBytes: number;
-}
-
 export interface MergeResult {
   readonly root: PagePointer | undefined;
   /** Slots of pages that the new tree does not have any more, and no snapshot either. */
-  readonly freed: readonly number[];
+  readonly freed: number[];
   /** Slots of the new pages. */
   readonly written: readonly number[];
-  readonly changes: ReadonlyMap<number, SegmentChange>;
+  readonly changes: SegmentChanges;
 }
 
 export interface MergeOptions {
@@ -60,7 +52,7 @@ class Merge {
   readonly #writer: TreeWriter;
   readonly #cursor: MemtableCursor;
   readonly #freed: number[] = [];
-  readonly #changes = new Map<number, SegmentChange>();
+  readonly #changes = new SegmentChanges();
   readonly #record = emptyRecord();
   readonly #kept = new Uint8Array(MAX_ROWS);
   #work = 0;
@@ -169,7 +161,7 @@ class Merge {
     if (record.kind === KIND_FORGOTTEN) return;
     this.#writer.extent(start, end - start, record);
     if (cursor instanceof LeafCursor) this.#kept[cursor.row] = 1;
-    else if (record.kind === KIND_DATA) this.#change(record.segment, 1, record.storedLength);
+    else if (record.kind === KIND_DATA) this.#changes.refer(record.segment, 1, record.storedLength);
   }
 
   /** Payloads of the leaf that are not referred to any more. */
@@ -180,23 +172,11 @@ class Merge {
       if (this.#kept[row] === 1 || !isData(shape)) continue;
       const segment = page.value(LEAF.segment, row);
       const bytes = storedLengthOf(shape);
-      const change = this.#change(segment, -1, -bytes);
+      this.#changes.refer(segment, -1, -bytes);
       if (snapshot === undefined || segment > snapshot.segment) continue;
       if (segment === snapshot.segment && page.value(LEAF.offset, row) >= snapshot.offset) continue;
-      change.heldBlocks++;
-      change.heldBytes += bytes;
+      this.#changes.hold(segment, 1, bytes);
     }
-  }
-
-  #change(segment: number, blocks: number, bytes: number): SegmentChange {
-    let change = this.#changes.get(segment);
-    if (change === undefined) {
-      change = { blocks: 0, bytes: 0, heldBlocks: 0, heldBytes: 0 };
-      this.#changes.set(segment, change);
-    }
-    change.blocks += blocks;
-    change.bytes += bytes;
-    return change;
   }
 
   #free({ slot, checkpoint }: PagePointer): void {

@@ -99,7 +99,7 @@ describe('an index in pages', () => {
 
   function count(
     references: Map<number, number>,
-    changes: ReadonlyMap<number, { readonly blocks: number }>,
+    changes: Iterable<readonly [number, { readonly blocks: number }]>,
   ): Map<number, number> {
     for (const [segment, { blocks }] of changes) references.set(segment, (references.get(segment) ?? 0) + blocks);
     return references;
