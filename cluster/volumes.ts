@@ -22,13 +22,14 @@ export function noDeviceReason(): string | undefined {
   return 'reason' in support ? support.reason : undefined;
 }
 
-function socketPath(node: NodeFacts, volumeId: string): string {
+/** NBD's unix socket of a volume that is attached to the node. */
+export function nbdSocket(node: NodeFacts, volumeId: string): string {
   return join(node.socketDir, `${volumeId}.nbd.sock`);
 }
 
 /** NBD URI of a volume that is attached to the node. */
 export function nbdUri(node: NodeFacts, volumeId: string): string {
-  return `nbd+unix:///?socket=${encodeURI(socketPath(node, volumeId))}`;
+  return `nbd+unix:///?socket=${encodeURI(nbdSocket(node, volumeId))}`;
 }
 
 export function devicePath(node: NodeFacts, volumeId: string): string {
@@ -39,12 +40,12 @@ export function devicePath(node: NodeFacts, volumeId: string): string {
 export async function ensureAttached(cluster: Cluster, volume: ApiVolume, node: NodeFacts): Promise<ApiVolume> {
   const current = await cluster.api.volume(volume.namespaceID, volume.id);
   if (current.attachedOn !== '' && current.attachedOn !== node.id) await cluster.api.detach(volume);
-  if (current.attachedOn !== node.id || !existsSync(socketPath(node, volume.id))) {
+  if (current.attachedOn !== node.id || !existsSync(nbdSocket(node, volume.id))) {
     await cluster.api.attach(volume, node.id);
   }
   await waitFor(
     `${node.name} to show volume ${volume.name}`,
-    () => existsSync(socketPath(node, volume.id)) || undefined,
+    () => existsSync(nbdSocket(node, volume.id)) || undefined,
     {
       timeoutMs: DEVICE_TIMEOUT_MS,
     },

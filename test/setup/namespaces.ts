@@ -7,12 +7,36 @@
 import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Hosts } from '../../cluster/cluster.js';
+
+/** Packets that are dropped, as one node sees them. */
+export interface TrafficRule {
+  readonly direction: 'in' | 'out' | 'both';
+  /** From or to these nodes only; if neither this nor `server` is named, from or to everybody, the servers too. */
+  readonly nodes?: readonly number[];
+  /** From or to what listens at this port of 127.0.0.1 only (`reachable`). */
+  readonly server?: number;
+  /** Datagrams only: gossip. */
+  readonly udp?: boolean;
+  /** 1–100: so many of a hundred, at random; all by default. */
+  readonly lossPercent?: number;
+}
+
+/** Another way to the replication port of a node. */
+export interface Detour {
+  readonly to: number;
+  /** address:port */
+  readonly through: string;
+}
 
 const execFileAsync = promisify(execFile);
 const COMMAND_TIMEOUT_MS = 10_000;
 const BRIDGE_HOST = 254;
+/** Of replication and frontends' sessions. */
+const REDIRECTED_PORT = 5703;
+const RESET_MS = 500;
 
 async function run(command: string, ...args: string[]): Promise<void> {
   await execFileAsync(command, args, { timeout: COMMAND_TIMEOUT_MS });
@@ -54,13 +78,18 @@ export class NamespaceNetwork implements Hosts {
     return `${this.#prefix}.${node}`;
   }
 
+  /** Of this machine, on the bridge. */
+  get gateway(): string {
+    return this.address(BRIDGE_HOST);
+  }
+
   launcher(node: number): string[] {
     return ['ip', 'netns', 'exec', this.#namespace(node)];
   }
 
   async #build(): Promise<void> {
     await run('ip', 'link', 'add', this.#bridge, 'type', 'bridge');
-    await run('ip', 'address', 'add', `${this.address(BRIDGE_HOST)}/24`, 'dev', this.#bridge);
+    await run('ip', 'address', 'add', `${this.gateway}/24`, 'dev', this.#bridge);
     await run('ip', 'link', 'set', this.#bridge, 'up');
     for (let node = 1; node <= this.#nodes; node++) {
       const namespace = this.#namespace(node);
@@ -83,8 +112,8 @@ export class NamespaceNetwork implements Hosts {
     this.#relays.push(relay);
     const listening = new Promise<string>((resolve, reject) => {
       relay.once('error', reject);
-      relay.listen(0, this.address(BRIDGE_HOST), () => {
-        resolve(`${this.address(BRIDGE_HOST)}:${(relay.address() as AddressInfo).port}`);
+      relay.listen(0, this.gateway, () => {
+        resolve(`${this.gateway}:${(relay.address() as AddressInfo).port}`);
       });
     });
     this.#reachable.set(port, listening);
@@ -109,20 +138,71 @@ export class NamespaceNetwork implements Hosts {
 
   /** Drops everything between the node and these others; with none named, and the servers, too. */
   async cut(node: number, others?: readonly number[]): Promise<void> {
-    const set = others === undefined ? `${this.#prefix}.0/24` : others.map((other) => this.address(other)).join(', ');
-    const namespace = this.#namespace(node);
-    const rules = [
-      'table inet cut {',
-      `chain in { type filter hook input priority 0; iifname != "lo" ip saddr { ${set} } drop; }`,
-      `chain out { type filter hook output priority 0; oifname != "lo" ip daddr { ${set} } drop; }`,
-      '}',
-    ].join('\n');
-    await run('ip', 'netns', 'exec', namespace, 'nft', rules);
+    await this.impose(node, [{ direction: 'both', ...(others !== undefined && { nodes: others }) }]);
   }
 
-  /** Undoes every cut of the node. */
+  /** From now on these rules, and no others, hold for what the node sends and receives. */
+  async impose(node: number, rules: readonly TrafficRule[]): Promise<void> {
+    const drops = (direction: 'in' | 'out'): Promise<string[]> =>
+      Promise.all(
+        rules
+          .filter((rule) => rule.direction === direction || rule.direction === 'both')
+          .map((rule) => this.#drop(rule, direction)),
+      );
+    await this.#filter(node, [
+      'table inet cut',
+      'delete table inet cut',
+      'table inet cut {',
+      'chain in { type filter hook input priority 0;',
+      ...(await drops('in')),
+      '}',
+      'chain out { type filter hook output priority 0;',
+      ...(await drops('out')),
+      '}',
+      '}',
+    ]);
+  }
+
+  async #drop(rule: TrafficRule, direction: 'in' | 'out'): Promise<string> {
+    const [face, address, port] = direction === 'in' ? ['iifname', 'saddr', 'sport'] : ['oifname', 'daddr', 'dport'];
+    const addresses = rule.nodes?.map((node) => this.address(node)) ?? [`${this.#prefix}.0/24`];
+    const peers =
+      rule.server === undefined
+        ? `ip ${address} { ${addresses.join(', ')} }`
+        : `ip ${address} ${this.gateway} tcp ${port} ${(await this.reachable(rule.server)).split(':')[1]}`;
+    const share = rule.lossPercent === undefined ? '' : `numgen random mod 100 < ${rule.lossPercent}`;
+    return `${face} != "lo" ${peers} ${rule.udp === true ? 'meta l4proto udp' : ''} ${share} drop`;
+  }
+
+  /**
+   * Connections that the node makes to ports of others from now on lead to these endpoints instead; with none named,
+   * all lead where they should. Those that exist are reset.
+   */
+  async redirect(node: number, detours: readonly Detour[]): Promise<void> {
+    const resets = ['table inet reset {', 'chain out { type filter hook output priority 0;'];
+    resets.push(`oifname != "lo" ip daddr ${this.#prefix}.0/24 tcp dport ${REDIRECTED_PORT} reject with tcp reset`);
+    await this.#filter(node, [...resets, '}', '}']);
+    await this.#filter(node, [
+      'table ip detours',
+      'delete table ip detours',
+      ...(detours.length === 0 ? [] : ['table ip detours {', 'chain out { type nat hook output priority -100;']),
+      ...detours.map(
+        ({ to, through }) => `ip daddr ${this.address(to)} tcp dport ${REDIRECTED_PORT} dnat to ${through}`,
+      ),
+      ...(detours.length === 0 ? [] : ['}', '}']),
+    ]);
+    // Idle connections send something at least so often: a lease, or a question for one.
+    await sleep(RESET_MS);
+    await this.#filter(node, ['delete table inet reset']);
+  }
+
+  /** Undoes every cut and detour of the node. */
   async heal(node: number): Promise<void> {
-    await run('ip', 'netns', 'exec', this.#namespace(node), 'nft', 'flush ruleset');
+    await this.#filter(node, ['flush ruleset']);
+  }
+
+  async #filter(node: number, lines: readonly string[]): Promise<void> {
+    await run('ip', 'netns', 'exec', this.#namespace(node), 'nft', lines.join('\n'));
   }
 
   /** Removes all; for any state, processes in the namespaces must have ended. */

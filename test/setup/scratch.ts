@@ -13,6 +13,12 @@ import { fileURLToPath } from 'node:url';
 /** Like /tmp: programs of other users are among the tests. */
 const MODE = 0o1777;
 
+/** A program without a compiled form. */
+const SWEEPER = new URL(
+  import.meta.url.endsWith('.ts') ? './sweeper.mjs' : '../../../test/setup/sweeper.mjs',
+  import.meta.url,
+);
+
 /** Once for a run; each of vitest's projects asks. */
 export function provideScratch(): void {
   if (process.env.STORAGEOS_SCRATCH !== undefined) return;
@@ -23,7 +29,7 @@ export function provideScratch(): void {
   });
   [process.env.TMPDIR, process.env.STORAGEOS_SCRATCH] = roots;
   if (process.env.STORAGEOS_TEST_KEEP === '1') return;
-  const sweeper = spawn(process.execPath, [fileURLToPath(new URL('sweeper.mjs', import.meta.url)), ...roots], {
+  const sweeper = spawn(process.execPath, [fileURLToPath(SWEEPER), ...roots], {
     // Ctrl-C in the terminal is not for it.
     detached: true,
     stdio: ['pipe', 'ignore', 'inherit'],

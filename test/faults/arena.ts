@@ -1,0 +1,208 @@
+/**
+ * A cluster that lives through many faults: three real agents, each in a network namespace and with its data on
+ * a small filesystem of its own, etcd and the Temporal server behind relays, and volumes whose copies all count. What
+ * was broken is remembered here, so that it can be mended whatever becomes of the one who broke it.
+ */
+
+import { closeSync, existsSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ApiVolume } from '../../client/types.js';
+import type { BinaryName } from '../../cluster/binaries.js';
+import type { Cluster } from '../../cluster/cluster.js';
+import type { NodeFacts } from '../../cluster/facts.js';
+import { temporaryDirectory } from '../../cluster/site.js';
+import { waitFor } from '../../cluster/wait.js';
+import { descendants } from '../setup/connections.js';
+import { NamespaceNetwork } from '../setup/namespaces.js';
+import { SmallDisk } from '../setup/small-disk.js';
+import { TestCluster } from '../setup/test-cluster.js';
+
+const MIB = 1 << 20;
+const NODES = 3;
+const DISK_BYTES = 1024 * MIB;
+const SETTINGS = {
+  CAPACITY_RESERVE_BYTES: String(48 * MIB),
+  SCRUB_INTERVAL: '10s',
+  SCRUB_BYTES_PER_SECOND: String(64 * MIB),
+};
+const POLL_MS = 250;
+const EXIT_TIMEOUT_MS = 10_000;
+
+/** A volume, and how many replicas it has when all is well. */
+export interface Subject {
+  readonly volume: ApiVolume;
+  readonly replicas: number;
+}
+
+export class Arena {
+  readonly test: TestCluster;
+  readonly network: NamespaceNetwork;
+  /** One with a node that has no copy of it, one with a copy on every node. */
+  readonly subjects: readonly Subject[];
+  /** Ids of volumes that hold what every round finds again. */
+  readonly prepared = new Set<string>();
+  readonly #disks: readonly SmallDisk[];
+  readonly #frozen = new Set<number>();
+  readonly #fillers = new Set<string>();
+
+  private constructor(
+    test: TestCluster,
+    network: NamespaceNetwork,
+    disks: readonly SmallDisk[],
+    subjects: readonly Subject[],
+  ) {
+    this.test = test;
+    this.network = network;
+    this.#disks = disks;
+    this.subjects = subjects;
+  }
+
+  static async start(): Promise<Arena> {
+    const undo: (() => unknown)[] = [];
+    try {
+      const network = await NamespaceNetwork.create(NODES);
+      undo.unshift(() => network.destroy());
+      const directory = temporaryDirectory('faults');
+      undo.unshift(() => rmSync(directory, { recursive: true, force: true }));
+      const disks: SmallDisk[] = [];
+      undo.unshift(() => disks.forEach((disk) => void disk.release()));
+      for (let i = 1; i <= NODES; i++)
+        disks.push(new SmallDisk(join(directory, `node${i}`, 'data'), 'ext4', DISK_BYTES));
+      const test = await TestCluster.start({ nodes: NODES, hosts: network, settings: SETTINGS }, directory);
+      undo.unshift(() => test.cluster.stop());
+      const subjects: Subject[] = [];
+      for (const replicas of [1, 2]) {
+        subjects.push({ volume: await test.createVolume(`faults-${replicas}`, replicas), replicas });
+      }
+      return new Arena(test, network, disks, subjects);
+    } catch (error) {
+      for (const step of undo) await step();
+      throw error;
+    }
+  }
+
+  get cluster(): Cluster {
+    return this.test.cluster;
+  }
+
+  /** Position of a node in the network. */
+  position(node: NodeFacts): number {
+    return this.cluster.nodes.findIndex(({ id }) => id === node.id) + 1;
+  }
+
+  /** Of a server, at 127.0.0.1. */
+  serverPort(server: BinaryName): number {
+    const { etcd, temporal } = this.cluster.facts;
+    const address = server === 'etcd' ? etcd.endpoints[0]! : temporal.address;
+    return Number(address.split(':')[1]);
+  }
+
+  volume({ volume }: Subject): Promise<ApiVolume> {
+    return this.cluster.api.volume(volume.namespaceID, volume.id);
+  }
+
+  /** SIGSTOP to the agent and its children. */
+  freezeNode(node: NodeFacts): void {
+    const { pid } = this.cluster.node(node.name);
+    if (pid === undefined) return;
+    for (const one of [...descendants(pid), pid]) this.#freeze(one);
+  }
+
+  freezeServer(server: BinaryName): void {
+    const pid = this.cluster.servers.pid(server);
+    if (pid !== undefined) this.#freeze(pid);
+  }
+
+  #freeze(pid: number): void {
+    process.kill(pid, 'SIGSTOP');
+    this.#frozen.add(pid);
+  }
+
+  /** SIGCONT to all that were frozen. */
+  thaw(): void {
+    for (const pid of this.#frozen) {
+      try {
+        process.kill(pid, 'SIGCONT');
+      } catch {
+        // Killed meanwhile.
+      }
+    }
+    this.#frozen.clear();
+  }
+
+  async killNode(node: NodeFacts): Promise<void> {
+    if (this.cluster.node(node.name).state === 'running') await this.cluster.killNode(node.name);
+  }
+
+  async killServer(server: BinaryName): Promise<void> {
+    const pid = this.cluster.servers.pid(server);
+    if (pid === undefined) return;
+    process.kill(pid, 'SIGKILL');
+    const gone = () => this.cluster.servers.pid(server) === undefined || undefined;
+    await waitFor(`${server} to end`, gone, { timeoutMs: EXIT_TIMEOUT_MS, intervalMs: 10 });
+  }
+
+  /** Leaves so many bytes free on the node's disk. */
+  fillDisk(node: NodeFacts, leaveBytes: number): void {
+    const directory = join(node.rootDir, 'data');
+    const path = join(directory, 'filler');
+    this.#fillers.add(path);
+    const { bavail, bsize } = statfsSync(directory);
+    const chunk = Buffer.alloc(MIB, 1);
+    const file = openSync(path, 'w');
+    try {
+      for (let bytes = bavail * bsize - leaveBytes; bytes > 0; bytes -= MIB)
+        writeSync(file, chunk, 0, Math.min(MIB, bytes));
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  emptyDisks(): void {
+    for (const path of this.#fillers) rmSync(path, { force: true });
+    this.#fillers.clear();
+  }
+
+  /** Everything works and runs again, as far as it can be seen from outside; returns when all agents serve. */
+  async mend(): Promise<void> {
+    this.emptyDisks();
+    this.thaw();
+    for (let position = 1; position <= NODES; position++) await this.network.heal(position);
+    for (const server of ['etcd', 'temporal'] as const) {
+      if (this.cluster.servers.pid(server) === undefined) await this.cluster.servers.start(server);
+    }
+    await this.test.startAll();
+  }
+
+  /** Until the volume has all its copies, each in sync, and no more of them. */
+  async whole(subject: Subject, timeoutMs: number): Promise<ApiVolume> {
+    return await waitFor(
+      `${subject.volume.name} to have all its copies in sync`,
+      async () => {
+        const now = await this.volume(subject).catch(() => undefined);
+        const replicas = now?.replicas ?? [];
+        const ready = replicas.filter(({ health }) => health === 'ready').length;
+        const whole =
+          now?.master.health === 'online' && replicas.length === subject.replicas && ready === subject.replicas;
+        return whole ? now : undefined;
+      },
+      { timeoutMs, intervalMs: POLL_MS },
+    );
+  }
+
+  /** Logs of all agents and servers that exist. */
+  get logs(): string[] {
+    const { dataDir, nodes } = this.cluster;
+    const all = [...nodes.map(({ log }) => log), join(dataDir.etcdDir, 'log'), join(dataDir.temporalDir, 'log')];
+    return all.filter((path) => existsSync(path));
+  }
+
+  /** Ends and removes all of it, in whatever state it is. */
+  async destroy(): Promise<void> {
+    this.thaw();
+    await this.cluster.stop();
+    for (const disk of this.#disks) disk.release();
+    await this.test.destroy();
+    await this.network.destroy();
+  }
+}

@@ -1,0 +1,63 @@
+/** Disks that are full or rot. */
+
+import { mended, rot, scrubbed } from '../../setup/rot.js';
+import { between, pause, pick, type Scene, type Schedule } from './schedule.js';
+
+const MIB = 1 << 20;
+
+/** Bits change in one copy, twice, while the others are as they should be; it must be whole again before anything else fails. */
+async function rotAndMend(scene: Scene, node: Scene['primary']): Promise<void> {
+  const { random, subject } = scene;
+  let changed = 0;
+  for (let times = 0; times < 2; times++) {
+    changed += rot(node, between(random, 128, 1024) * 1024, random);
+    await pause(scene, 500, 2_000);
+  }
+  scene.note(`${changed} bits`);
+  const volume = await scene.arena.volume(subject);
+  await scrubbed(node, volume);
+  await mended(node, volume);
+}
+
+export const diskSchedules: readonly Schedule[] = [
+  {
+    name: 'replica-disk-full',
+    consumer: 'primary',
+    connectionsLast: true,
+    run: async (scene) => {
+      const { arena, random } = scene;
+      arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
+      await pause(scene, 5_000, 12_000);
+    },
+  },
+  {
+    name: 'replica-disk-full-and-primary-killed',
+    consumer: 'bystander',
+    connectionsLast: true,
+    run: async (scene) => {
+      const { arena, random } = scene;
+      arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
+      await pause(scene, 3_000, 8_000);
+      arena.emptyDisks();
+      await pause(scene, 0, 3_000);
+      await scene.kill(scene.primary);
+      await pause(scene, 0, 5_000);
+    },
+  },
+  {
+    name: 'primary-rots',
+    consumer: 'any',
+    connectionsLast: true,
+    run: (scene) => rotAndMend(scene, scene.primary),
+  },
+  {
+    name: 'replica-rots-and-is-promoted',
+    consumer: 'bystander',
+    connectionsLast: true,
+    run: async (scene) => {
+      await rotAndMend(scene, pick(scene.random, scene.replicas));
+      await scene.kill(scene.primary);
+      await pause(scene, 0, 5_000);
+    },
+  },
+];

@@ -1,0 +1,122 @@
+/** etcd and the Temporal server: killed, standing still, or as they were some time ago. */
+
+import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { waitFor } from '../../../cluster/wait.js';
+import { between, pause, pick, promoted, type Scene, type Schedule } from './schedule.js';
+
+const TIMEOUT_MS = 60_000;
+
+/** Temporal's tasks are lost with it; the rest of the work waits for etcd. */
+async function untilAllKnow({ arena }: Scene): Promise<void> {
+  await waitFor(
+    'nothing to be recovered, or to be known what',
+    async () => {
+      const found = await Promise.all(arena.subjects.map(({ volume }) => arena.cluster.api.surveyRecovery(volume)));
+      return found.every(({ risks }) => risks.length === 0) || undefined;
+    },
+    { timeoutMs: TIMEOUT_MS, intervalMs: 500 },
+  );
+}
+
+export const serverSchedules: readonly Schedule[] = [
+  {
+    name: 'etcd-killed',
+    consumer: 'any',
+    connectionsLast: true,
+    run: async (scene) => {
+      await scene.arena.killServer('etcd');
+      await pause(scene, 0, 12_000);
+    },
+  },
+  {
+    name: 'etcd-frozen',
+    consumer: 'any',
+    connectionsLast: true,
+    run: async (scene) => {
+      scene.arena.freezeServer('etcd');
+      await pause(scene, 1_000, 12_000);
+    },
+  },
+  {
+    // The writes that would need a change of membership wait until there can be one.
+    name: 'replica-killed-without-etcd',
+    consumer: 'primary',
+    connectionsLast: true,
+    run: async (scene) => {
+      const { arena, random } = scene;
+      if (random() < 0.5) arena.freezeServer('etcd');
+      else await arena.killServer('etcd');
+      await pause(scene, 0, 1_000);
+      await scene.kill(pick(random, scene.replicas));
+      await pause(scene, 1_000, 8_000);
+    },
+  },
+  {
+    name: 'primary-killed-without-etcd',
+    consumer: 'bystander',
+    connectionsLast: true,
+    run: async (scene) => {
+      const { arena, random } = scene;
+      await arena.killServer('etcd');
+      await pause(scene, 0, 1_000);
+      await scene.kill(scene.primary);
+      await pause(scene, 0, 5_000);
+      await arena.cluster.servers.start('etcd');
+      if (random() < 0.5) await promoted(scene, scene.primary);
+    },
+  },
+  {
+    name: 'temporal-killed-then-primary',
+    consumer: 'bystander',
+    connectionsLast: true,
+    run: async (scene) => {
+      await scene.arena.killServer('temporal');
+      await scene.kill(scene.primary);
+      await pause(scene, 0, 6_000);
+      await scene.arena.cluster.servers.start('temporal');
+      await promoted(scene, scene.primary);
+    },
+  },
+  {
+    name: 'temporal-frozen',
+    consumer: 'any',
+    connectionsLast: true,
+    run: async (scene) => {
+      scene.arena.freezeServer('temporal');
+      await pause(scene, 1_000, 12_000);
+    },
+  },
+  {
+    // Memberships change behind the snapshot, so that every copy is ahead of it.
+    name: 'etcd-restored',
+    consumer: 'primary',
+    connectionsLast: true,
+    run: async (scene) => {
+      const { arena, random } = scene;
+      const { api, servers, dataDir } = arena.cluster;
+      const data = join(dataDir.etcdDir, 'data');
+      const snapshot = join(dataDir.etcdDir, 'snapshot');
+      await arena.killServer('etcd');
+      rmSync(snapshot, { recursive: true, force: true });
+      cpSync(data, snapshot, { recursive: true });
+      await servers.start('etcd');
+      const lost = pick(random, scene.replicas);
+      await scene.kill(lost);
+      await pause(scene, 2_000, 12_000);
+      if (random() < 0.5) await arena.cluster.startNode(lost.name);
+      await pause(scene, 0, between(random, 0, 8_000));
+
+      await arena.killServer('etcd');
+      rmSync(data, { recursive: true });
+      cpSync(snapshot, data, { recursive: true });
+      await servers.start('etcd');
+      await arena.test.startAll();
+      await untilAllKnow(scene);
+      for (const { volume } of arena.subjects) {
+        const { reasons, recovered } = await api.recover(volume, false);
+        scene.note(`${volume.name}: ${reasons.join(' ') || 'nothing to recover'}${recovered ? ', recovered' : ''}`);
+      }
+    },
+  },
+];
