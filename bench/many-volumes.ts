@@ -55,7 +55,7 @@ try {
     const first = volumes;
     for (; volumes < count; volumes++) {
       const shape = { sizeBytes: VOLUME_BYTES, replicas: 1, encryption: false, compression: true };
-      const uri = await cluster.createVolume(shape, volumes % NODES);
+      const { uri } = await cluster.createVolume(shape, volumes % NODES);
       const load = { pattern: 'randwrite', blockBytes: 4096, depth: 8, seconds: 'whole' } as const;
       await runFio(uri, { ...load, sizeBytes: WRITTEN_BYTES });
     }

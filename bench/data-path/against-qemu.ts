@@ -78,7 +78,7 @@ export async function againstQemu(setup: Setup, place: string, effort: Effort): 
       const cluster = await Cluster.start({ directory: own, nodes: setup.replicas + 1, engine });
       clusters.push(cluster);
       const { replicas, encryption } = setup;
-      const uri = await cluster.createVolume({ sizeBytes, replicas, encryption, compression: true });
+      const { uri } = await cluster.createVolume({ sizeBytes, replicas, encryption, compression: true });
       const name = encryption ? `volume, ${engine}` : 'volume';
       ours.push({ name, uri, cpuMs: () => cpuOf(cluster), goals: setup.goals[engine] });
     }

@@ -12,7 +12,7 @@ import { initialMembership } from '../../core/membership.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import { type CipherEngine, XTS_KEY_BYTES } from '../../node-agent/codec/index.js';
 import { createAuthority, issueNodeCertificate, type KeyPair } from '../../node-agent/pki/index.js';
-import type { DataNode, MembershipMethods } from './node.js';
+import type { DataNode, MembershipMethods, Synced } from './node.js';
 import { connect, type Remote } from './rpc.js';
 
 const PROGRAM = fileURLToPath(new URL('./node.js', import.meta.url));
@@ -37,17 +37,27 @@ export interface VolumeShape {
   readonly compression: boolean;
 }
 
-interface Running {
+/** One that is served. */
+export interface BenchVolume {
+  readonly id: VolumeId;
+  readonly sizeBytes: number;
+  /** Of its NBD server. */
+  readonly uri: string;
+}
+
+interface Member {
   readonly id: NodeId;
-  readonly process: ChildProcess;
-  readonly remote: Remote<DataNode>;
+  readonly number: number;
+  process: ChildProcess;
+  remote: Remote<DataNode>;
+  address: NodeRecord;
 }
 
 export class Cluster {
   readonly #options: ClusterOptions;
   readonly #authority: KeyPair;
-  readonly #nodes: Running[] = [];
-  readonly #addresses: NodeRecord[] = [];
+  readonly #nodes: Member[] = [];
+  readonly #volumes = new Map<VolumeId, Volume>();
   readonly #records = new Map<VolumeId, Membership>();
 
   private constructor(options: ClusterOptions, authority: KeyPair) {
@@ -58,11 +68,14 @@ export class Cluster {
   static async start(options: ClusterOptions): Promise<Cluster> {
     const cluster = new Cluster(options, await createAuthority({ cluster: CLUSTER_ID }));
     const ids = Array.from({ length: options.nodes }, () => randomUUID() as string as NodeId).sort();
-    for (const [i, id] of ids.entries()) await cluster.#startNode(id, i);
+    for (const [number, id] of ids.entries()) {
+      cluster.#nodes.push({ id, number, ...(await cluster.#startProcess(id, number)) });
+      await cluster.#tellAddresses();
+    }
     return cluster;
   }
 
-  async #startNode(id: NodeId, number: number): Promise<void> {
+  async #startProcess(id: NodeId, number: number): Promise<Pick<Member, 'process' | 'remote' | 'address'>> {
     const directory = join(this.#options.directory, `node${number}`);
     const socketDir = join(directory, 'sockets');
     mkdirSync(socketDir, { recursive: true });
@@ -78,7 +91,7 @@ export class Cluster {
     const remote = connect<DataNode>(child, memberships);
     const subject = { node: id, name: `node${number}`, addresses: ['127.0.0.1'] };
     const issued = await issueNodeCertificate(this.#authority, subject);
-    const record = await remote.start({
+    const address = await remote.start({
       id,
       cluster: CLUSTER_ID,
       etcdClusterId: ETCD_ID,
@@ -88,9 +101,33 @@ export class Cluster {
       engine: this.#options.engine ?? 'wasm',
       reserveBytes: 0,
     });
-    this.#nodes.push({ id, process: child, remote });
-    this.#addresses.push(record);
-    for (const node of this.#nodes) for (const address of this.#addresses) await node.remote.onNode(address);
+    return { process: child, remote, address };
+  }
+
+  async #tellAddresses(): Promise<void> {
+    for (const { remote } of this.#nodes) for (const { address } of this.#nodes) await remote.onNode(address);
+  }
+
+  async #tellVolume(volume: Volume): Promise<void> {
+    this.#volumes.set(volume.id, volume);
+    for (const { remote } of this.#nodes) await remote.onVolume(volume);
+  }
+
+  /** SIGKILL. Nobody may be attached there. */
+  async kill(number: number): Promise<void> {
+    const { process: child } = this.#nodes[number]!;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  /** A node that was killed, with the data that it had. */
+  async restart(number: number): Promise<void> {
+    const member = this.#nodes[number]!;
+    Object.assign(member, await this.#startProcess(member.id, number));
+    await this.#tellAddresses();
+    for (const volume of this.#volumes.values()) await member.remote.onVolume(volume);
+    for (const record of this.#records.values()) await member.remote.onMembership(record);
   }
 
   #put(record: Membership): void {
@@ -108,8 +145,8 @@ export class Cluster {
     return this.#nodes.map(({ remote }) => remote);
   }
 
-  /** A volume whose primary is on node `primary` and is attached there; resolves to its NBD URI when it serves. */
-  async createVolume(shape: VolumeShape, primary = 0): Promise<string> {
+  /** A volume whose primary is on node `primary` and is attached there; resolves when it serves. */
+  async createVolume(shape: VolumeShape, primary = 0): Promise<BenchVolume> {
     const hosts = [...this.#nodes.slice(primary), ...this.#nodes.slice(0, primary)].slice(0, shape.replicas + 1);
     const placements = hosts.map(({ id }) => ({ deployment: randomUUID() as string as DeploymentId, node: id }));
     const volume = {
@@ -120,7 +157,7 @@ export class Cluster {
       durability: 'writeback',
       placements,
     } as unknown as Volume;
-    for (const { remote } of this.#nodes) await remote.onVolume(volume);
+    await this.#tellVolume(volume);
     const incarnations = await Promise.all(
       hosts.map(({ remote }, i) => remote.create(volume, placements[i]!.deployment)),
     );
@@ -135,7 +172,46 @@ export class Cluster {
       }),
     );
     await until(() => first!.remote.serves(placements[0]!.deployment), 'the primary serves');
-    return first!.remote.attach(volume, shape.encryption ? randomBytes(XTS_KEY_BYTES) : undefined);
+    const uri = await first!.remote.attach(volume, shape.encryption ? randomBytes(XTS_KEY_BYTES) : undefined);
+    return { id: volume.id, sizeBytes: shape.sizeBytes, uri };
+  }
+
+  /** Resolves when so many copies of it are in sync. */
+  async untilInSync(volume: VolumeId, copies: number): Promise<void> {
+    await until(async () => this.#records.get(volume)!.inSync.length === copies, `${copies} copies are in sync`);
+  }
+
+  /** Brings the volume's copy on node `number` in sync; where there is none, a new one. */
+  async sync(volume: VolumeId, number: number): Promise<Synced> {
+    const { primary, member } = this.#primaryOf(volume);
+    const { id, remote } = this.#nodes[number]!;
+    const placed = this.#volumes.get(volume)!.placements.find(({ node }) => node === id);
+    const target = placed?.deployment ?? (randomUUID() as string as DeploymentId);
+    if (placed === undefined) {
+      const { placements, ...rest } = this.#volumes.get(volume)!;
+      await this.#tellVolume({ ...rest, placements: [...placements, { deployment: target, node: id }] });
+      await remote.create(this.#volumes.get(volume)!, target);
+    }
+    await until(() => remote.holds(target), 'the copy is open');
+    await until(() => member.remote.isPeerUp(id), 'the copies are connected');
+    return member.remote.sync(primary, target);
+  }
+
+  /** The copy of the volume on node `number`, which is not the primary, is no more. */
+  async dropCopy(volume: VolumeId, number: number): Promise<void> {
+    const { primary, member } = this.#primaryOf(volume);
+    const { id, remote } = this.#nodes[number]!;
+    const { placements, ...rest } = this.#volumes.get(volume)!;
+    for (const { deployment } of placements.filter(({ node }) => node === id)) {
+      await member.remote.removeMember(primary, deployment);
+      await remote.erase(deployment);
+    }
+    await this.#tellVolume({ ...rest, placements: placements.filter(({ node }) => node !== id) });
+  }
+
+  #primaryOf(volume: VolumeId): { readonly primary: DeploymentId; readonly member: Member } {
+    const { deployment, node } = this.#records.get(volume)!.primary;
+    return { primary: deployment, member: this.#nodes.find(({ id }) => id === node)! };
   }
 
   /** Copies of the volumes that are in sync must be all of them, or a comparison would be of something else. */
@@ -146,7 +222,7 @@ export class Cluster {
   async stop(): Promise<void> {
     await Promise.all(
       this.#nodes.map(async ({ remote, process: child }) => {
-        if (child.exitCode !== null) return;
+        if (child.exitCode !== null || child.signalCode !== null) return;
         const ended = once(child, 'exit');
         await remote.stop().catch(() => child.kill('SIGKILL'));
         await ended;

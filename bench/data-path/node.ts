@@ -7,6 +7,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { pino } from 'pino';
 import type { Membership, NodeRecord, Volume } from '../../core/domain.js';
+import type { SyncProgress } from '../../core/messages.js';
 import type { MembershipStore, SwapOutcome } from '../../core/ports.js';
 import type { DeploymentId, Generation, Incarnation, NodeId, VolumeId } from '../../core/types.js';
 import { systemClock, systemRandom } from '../../node-agent/clock.js';
@@ -34,6 +35,12 @@ export interface NodeUsage {
   readonly cpuMs: number;
   readonly residentBytes: number;
 }
+
+/** How a sync went. */
+export type Synced = SyncProgress & {
+  /** From its beginning until the copy was in sync, ms. */
+  readonly tookMs: number;
+};
 
 /** How long the event loop was held up, milliseconds. */
 export interface LoopDelay {
@@ -123,6 +130,22 @@ const methods = {
   },
   serves(deployment: DeploymentId): boolean {
     return replication.status(deployment)?.serving === true;
+  },
+  holds(deployment: DeploymentId): boolean {
+    return replication.status(deployment) !== undefined;
+  },
+  /** As the primary, brings another copy in sync. */
+  async sync(primary: DeploymentId, target: DeploymentId): Promise<Synced> {
+    const began = performance.now();
+    const progress = await replication.startSync(primary, target, () => {}).done;
+    return { ...progress, tookMs: performance.now() - began };
+  },
+  /** As the primary, does without a copy from now on. */
+  removeMember(primary: DeploymentId, member: DeploymentId): Promise<void> {
+    return replication.removeMember(primary, member, 'the benchmark says so');
+  },
+  erase(deployment: DeploymentId): Promise<void> {
+    return replication.removeDeployment(deployment);
   },
   async attach(volume: Volume, key: Uint8Array | undefined): Promise<string> {
     const attached = await frontends.attach(volume, 1 as Generation, key === undefined ? {} : { key });

@@ -7,12 +7,9 @@
  * Between two rounds the node comes back, and its copy is brought up to date.
  */
 
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { ApiClient } from '../../client/api.js';
 import type { ApiVolume } from '../../client/types.js';
 import { clusterApi } from '../../cluster/api.js';
@@ -20,12 +17,12 @@ import type { NodeFacts } from '../../cluster/facts.js';
 import { waitFor } from '../../cluster/wait.js';
 import { NamespaceNetwork } from '../../test/setup/namespaces.js';
 import { TestCluster } from '../../test/setup/test-cluster.js';
-import { connect, type Remote } from '../data-path/rpc.js';
+import type { Remote } from '../data-path/rpc.js';
+import { startClient } from './client-process.js';
 import { type Distribution, distribution } from './distribution.js';
 import type { IoClient, IoReport } from './io-client.js';
 
 const NODES = 3;
-const CLIENT_PROGRAM = fileURLToPath(new URL('./io-client.js', import.meta.url));
 /** About a thousand requests a second, in all. */
 const LOAD = { depth: 16, restMs: 15 };
 /** A pause has ended when answers have come for so long; and a round begins with as long a time of them. */
@@ -89,11 +86,8 @@ export async function measureFailover(options: FailoverOptions): Promise<Failove
     closing.unshift(() => test.destroy());
     const volume = await test.createVolume('failover', 1);
     const bystander = test.bystander(volume);
-    await test.attach(volume, bystander);
-    const child = fork(CLIENT_PROGRAM, [], { serialization: 'advanced' });
-    const client = connect<IoClient>(child, {});
-    closing.unshift(() => endClient(child, client));
-    await client.start({ socketPath: join(bystander.socketDir, `${volume.id}.nbd.sock`), ...LOAD });
+    const { remote: client, end } = await startClient({ uri: await test.attach(volume, bystander), ...LOAD });
+    closing.unshift(end);
     const api = clusterApi(() => [bystander.apiEndpoint], test.cluster.credentials);
     const reports: IoReport[] = [];
     while (reports.length < rounds && !signal.aborted) {
@@ -115,13 +109,6 @@ function summary(kind: FaultKind, reports: readonly IoReport[]): FailoverResult 
     errors: reports.reduce((sum, { errors }) => sum + errors, 0),
     each: reports.map(({ pauseMs }) => Math.round(pauseMs)),
   };
-}
-
-async function endClient(child: ChildProcess, client: Remote<IoClient>): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  await Promise.race([client.stop(), ended]).catch(() => child.kill('SIGKILL'));
-  await ended;
 }
 
 /** From a volume that is well to one that is well again. */

@@ -4,13 +4,17 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NbdClient, NbdRequestError } from '../../test/setup/nbd-client.js';
+import { NbdClient, NbdRequestError, socketOf } from '../../test/setup/nbd-client.js';
 import { connect } from '../data-path/rpc.js';
+import { percentiles } from './distribution.js';
 
 const BLOCK_BYTES = 4096;
+/** Requests whose latencies are kept. */
+const MAX_LATENCIES = 1 << 20;
 
 export interface IoLoad {
-  readonly socketPath: string;
+  /** Of the volume, on a unix socket. */
+  readonly uri: string;
   /** Requests at a time. */
   readonly depth: number;
   /** Each of them rests so long between an answer and the next request, ms. */
@@ -27,6 +31,8 @@ export interface IoReport {
   readonly writePauseMs: number;
   /** Time since the last answer, ms. */
   readonly quietMs: number;
+  /** Of what was completed, ms. */
+  readonly latencyMs: { readonly p50: number; readonly p99: number };
 }
 
 /** The longest time between two events. */
@@ -54,6 +60,8 @@ class Gap {
 
 const answers = new Gap();
 const writes = new Gap();
+/** Of the latest requests, ms. */
+let latencies: number[] = [];
 let completed = 0;
 let errors = 0;
 let stopping = false;
@@ -66,9 +74,11 @@ async function use(volume: NbdClient, restMs: number): Promise<void> {
   while (!stopping) {
     const offset = Math.floor(Math.random() * blocks) * BLOCK_BYTES;
     const writing = Math.random() < 0.5;
+    const began = performance.now();
     try {
       if (writing) await volume.write(offset, data.fill(`${completed} `));
       else await volume.read(offset, BLOCK_BYTES);
+      latencies[completed % MAX_LATENCIES] = performance.now() - began;
       completed++;
       if (writing) writes.event();
       answers.event();
@@ -81,8 +91,8 @@ async function use(volume: NbdClient, restMs: number): Promise<void> {
 }
 
 const methods = {
-  async start({ socketPath, depth, restMs }: IoLoad): Promise<void> {
-    const volume = await NbdClient.connect(socketPath);
+  async start({ uri, depth, restMs }: IoLoad): Promise<void> {
+    const volume = await NbdClient.connect(socketOf(uri));
     client = volume;
     users = Array.from({ length: depth }, () => use(volume, restMs));
     for (const user of users) {
@@ -95,12 +105,14 @@ const methods = {
   mark(): void {
     completed = 0;
     errors = 0;
+    latencies = [];
     answers.restart();
     writes.restart();
   },
   report(): IoReport {
     const { longestMs: pauseMs, quietMs } = answers;
-    return { completed, errors, pauseMs, writePauseMs: writes.longestMs, quietMs };
+    const { p50, p99 } = percentiles(latencies);
+    return { completed, errors, pauseMs, writePauseMs: writes.longestMs, quietMs, latencyMs: { p50, p99 } };
   },
   async stop(): Promise<void> {
     stopping = true;

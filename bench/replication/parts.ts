@@ -1,11 +1,16 @@
 /** The parts of `bench -- replication`. */
 
 import { measureCopies } from './copies.js';
+import { measureDelta } from './delta.js';
 import { type FailoverResult, type FaultKind, measureFailover } from './failover.js';
+import { measureForeground, measureRebuild } from './rebuild.js';
 
 const MIB = 1024 * 1024;
 const FAILOVERS = 50;
 const QUICK_FAILOVERS = 3;
+/** Of volumes, bytes. */
+const SIZES = [1, 10, 100].map((gib) => gib * 1024 * MIB);
+const QUICK_SIZES = [256, 1024].map((mib) => mib * MIB);
 
 export interface PartOptions {
   /** Where the data of all sides is put. */
@@ -28,6 +33,9 @@ export type Part = (options: PartOptions) => Promise<object>;
 export const PARTS = {
   kills: (options) => failover('kills', options),
   partitions: (options) => failover('partitions', options),
+  delta,
+  rebuild,
+  foreground,
   copies: ({ place, quick, setup, only }) =>
     measureCopies(place, { rounds: quick ? 3 : 5, seconds: 1, sizeBytes: 128 * MIB, only }, setup),
 } as const satisfies Readonly<Record<string, Part>>;
@@ -45,4 +53,41 @@ async function failover(kind: FaultKind, { place, quick, rounds, signal, keep }:
   console.table({ 'no answer, ms': pauseMs, 'no write, ms': writePauseMs, 'goal, ms': goal });
   console.log(`${errors} errors; goal ${reached ? 'reached' : 'missed'}`);
   return result;
+}
+
+async function delta({ place, quick }: PartOptions): Promise<object> {
+  const result = await measureDelta(quick ? QUICK_SIZES : SIZES, place, (row) => {
+    const { volumeGib, changedPercent, changedMib, copiedPerChanged, seconds } = row;
+    const change = `${changedMib.toFixed(1)} MiB (${changedPercent.toFixed(2)} %)`;
+    const cost = `${copiedPerChanged.toFixed(3)} of it copied in ${seconds.toFixed(2)} s`;
+    console.log(`  ${volumeGib} GiB, ${change} changed: ${cost}`);
+  });
+  const { rows, largestToSmallest, goal } = result;
+  const worst = Math.max(...rows.map(({ copiedPerChanged }) => copiedPerChanged));
+  console.log(`copied per changed byte: ${verdict(worst, goal.copiedPerChanged, 'at most')}`);
+  console.log(
+    `the same change, largest to smallest volume: ${verdict(largestToSmallest, goal.largestToSmallest, 'at most')}`,
+  );
+  return result;
+}
+
+async function rebuild({ place, quick }: PartOptions): Promise<object> {
+  const result = await measureRebuild({ place, sizeBytes: (quick ? 256 : 1024) * MIB, rounds: quick ? 3 : 5 });
+  const { ours, nbdcopy, ratio, goal } = result;
+  const mb = (rate: number): string => `${(rate / 1e6).toFixed(0)} MB/s`;
+  console.log(`rebuild ${mb(ours)}, nbdcopy ${mb(nbdcopy)}; ratio ${verdict(ratio, goal, 'at least')}`);
+  return result;
+}
+
+async function foreground({ place, quick }: PartOptions): Promise<object> {
+  const result = await measureForeground({ place, sizeBytes: (quick ? 256 : 1024) * MIB, rounds: quick ? 3 : 5 });
+  const { alone, rebuilding, p99Ratio, rebuildRate } = result;
+  console.table({ alone, rebuilding });
+  console.log(`p99 ${p99Ratio.toFixed(2)} times as long beside a rebuild of ${(rebuildRate / 1e6).toFixed(0)} MB/s`);
+  return result;
+}
+
+function verdict(value: number, goal: number, kind: 'at least' | 'at most'): string {
+  const reached = kind === 'at least' ? value >= goal : value <= goal;
+  return `${value.toFixed(3)}, goal ${kind} ${goal}: ${reached ? 'reached' : 'missed'}`;
 }

@@ -42,6 +42,13 @@ export class NbdConnectionError extends Error {
   }
 }
 
+/** The path of a socket in a URI such as `nbd+unix:///?socket=/path`. Errors: TypeError. */
+export function socketOf(uri: string): string {
+  const path = new URL(uri).searchParams.get('socket');
+  if (path === null) throw new TypeError(`${uri} names no unix socket`);
+  return path;
+}
+
 interface Pending {
   /** Bytes of data that a good reply has. */
   readonly bytes: number;
