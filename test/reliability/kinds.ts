@@ -1,0 +1,74 @@
+/** What docs/reliability.md says about each kind of run. */
+
+import type { RunRecord } from '../setup/run-record.js';
+
+export interface KindText {
+  readonly title: string;
+  /** The command that does it, with nothing that makes it long or short. */
+  readonly command: string;
+  /** What it does, and what counts as a failure. */
+  readonly what: string;
+}
+
+export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
+  simulation: {
+    title: 'Simulated clusters',
+    command: 'npm run sim',
+    what: 'Whole clusters of the production replication, frontend and block store on virtual time, disks, network and etcd, each from a seed, with crashes, power cuts, partitions, rot, full and failing disks, and an etcd that is away, late or behind. Every read is checked against the history of its block as a linearizable register; in the end all copies must be in sync and identical ([how](internals/replication.md#simulation)). A failure is a seed in which anything of this did not hold.',
+  },
+  mutations: {
+    title: 'Deliberate mistakes',
+    command: 'npm run sim:mutations',
+    what: 'Rules of the protocol switched off in the compiled code, one at a time: each must be noticed by the simulator. A failure is a mistake that was not.',
+  },
+  scopes: {
+    title: 'Small scopes: every moment of the faults',
+    command: 'npm run sim:scopes',
+    what: 'Three copies, two overlapping writes, and every pair of a crash or power cut, a partition and a promotion, each at every event.',
+  },
+  interleavings: {
+    title: 'Small scopes: every order of the messages',
+    command: 'npm run sim:interleavings',
+    what: 'The production code under a scheduler that chooses which message or timer is next, and goes through the choices instead of drawing them.',
+  },
+  model: {
+    title: 'The specification',
+    command: 'npm run model',
+    what: 'The TLA+ specification of the protocol, checked by TLC ([what is modelled](model/README.md)).',
+  },
+  'crash-points': {
+    title: 'Crash points of the block store',
+    command: 'npm run crash',
+    what: 'The real store on a disk that records: cut after every operation, with legal subsets and orders of what was not synced and with torn sectors; opened again and compared with the model of what was acknowledged and flushed.',
+  },
+  'kill-9': {
+    title: 'Killed processes with a block store',
+    command: 'npm run crash',
+    what: 'A process that writes is killed at a random moment; the next one checks what was acknowledged and flushed.',
+  },
+  corruption: {
+    title: 'Corruption',
+    command: 'npm run crash',
+    what: 'Bytes of stores flipped: never wrong data, never a crash, always the right report.',
+  },
+  fuzz: {
+    title: 'Hostile input',
+    command: 'npm run fuzz',
+    what: 'The codec against input that nobody would write.',
+  },
+  faults: {
+    title: 'Faults on real processes',
+    command: 'npm run faults',
+    what: 'Three real agents in network namespaces, each on a filesystem of its own, a real etcd and a real Temporal server. A round breaks something by a schedule (partitions of every shape and direction, processes that are killed in any order or stand still, full disks, rot, slow and lossy links, an etcd that is away or restored from an older snapshot), while clients use all blocks of two volumes as registers over NBD and fio writes and verifies. Nothing acknowledged may be lost or stale, no request may fail or stay unanswered, and afterwards all copies must be in sync within two minutes, and identical.',
+  },
+  soak: {
+    title: 'Soak',
+    command: 'npm run soak',
+    what: 'A cluster under fio with verification, ext4 and xfs in use and checked, while agents are killed and frozen and servers stopped.',
+  },
+  failover: {
+    title: 'Failover under load',
+    command: 'npm run bench -- replication --part failover',
+    what: 'The longest gap without a completed request that a client sees when the agent with its primary is killed, or cut off in silence.',
+  },
+};

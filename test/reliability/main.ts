@@ -1,0 +1,17 @@
+/** `npm run reliability`: writes docs/reliability.md from docs/reliability/*.jsonl. */
+
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../../node-agent/package-root.js';
+import { parseFindings, parseRuns, report } from './report.js';
+
+const FINDINGS = 'findings.jsonl';
+
+const docs = join(packageRoot(), 'docs');
+const folder = join(docs, 'reliability');
+const files = readdirSync(folder).filter((name) => name.endsWith('.jsonl'));
+const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
+const runs = files.filter((name) => name !== FINDINGS).flatMap((name) => parseRuns(name, read(name)));
+const findings = files.includes(FINDINGS) ? parseFindings(FINDINGS, read(FINDINGS)) : [];
+writeFileSync(join(docs, 'reliability.md'), report(runs, findings));
+process.stdout.write(`docs/reliability.md: ${runs.length} runs, ${findings.length} findings\n`);
