@@ -6,6 +6,7 @@
 
 import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -33,6 +34,8 @@ export interface Detour {
 
 const execFileAsync = promisify(execFile);
 const COMMAND_TIMEOUT_MS = 10_000;
+/** Where `ip` keeps the names. */
+const NAMESPACES = '/run/netns';
 const BRIDGE_HOST = 254;
 /** Of replication and frontends' sessions. */
 const REDIRECTED_PORT = 5703;
@@ -40,6 +43,18 @@ const RESET_MS = 500;
 
 async function run(command: string, ...args: string[]): Promise<void> {
   await execFileAsync(command, args, { timeout: COMMAND_TIMEOUT_MS });
+}
+
+/** Networks of processes that were killed before they could remove them. */
+async function removeAbandoned(): Promise<void> {
+  const names = existsSync(NAMESPACES) ? readdirSync(NAMESPACES) : [];
+  for (const name of names) {
+    const [, tag, pid] = /^storageos-(([0-9a-z]+)[0-9a-z])-\d+$/.exec(name) ?? [];
+    if (tag === undefined || pid === undefined || existsSync(`/proc/${Number.parseInt(pid, 36)}`)) continue;
+    // Another process may be at it.
+    await run('ip', 'netns', 'delete', name).catch(() => undefined);
+    await run('ip', 'link', 'delete', `sb-${tag}`).catch(() => undefined);
+  }
 }
 
 export class NamespaceNetwork implements Hosts {
@@ -56,6 +71,7 @@ export class NamespaceNetwork implements Hosts {
 
   /** Errors: those of `ip`, after what was made is removed again. */
   static async create(nodes: number): Promise<NamespaceNetwork> {
+    await removeAbandoned();
     const network = new NamespaceNetwork(nodes);
     try {
       await network.#build();
@@ -179,7 +195,7 @@ export class NamespaceNetwork implements Hosts {
    * all lead where they should. Those that exist are reset.
    */
   async redirect(node: number, detours: readonly Detour[]): Promise<void> {
-    const resets = ['table inet reset {', 'chain out { type filter hook output priority 0;'];
+    const resets = ['table inet resets {', 'chain out { type filter hook output priority 0;'];
     resets.push(`oifname != "lo" ip daddr ${this.#prefix}.0/24 tcp dport ${REDIRECTED_PORT} reject with tcp reset`);
     await this.#filter(node, [...resets, '}', '}']);
     await this.#filter(node, [
@@ -193,7 +209,7 @@ export class NamespaceNetwork implements Hosts {
     ]);
     // Idle connections send something at least so often: a lease, or a question for one.
     await sleep(RESET_MS);
-    await this.#filter(node, ['delete table inet reset']);
+    await this.#filter(node, ['delete table inet resets']);
   }
 
   /** Undoes every cut and detour of the node. */
