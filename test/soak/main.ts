@@ -1,15 +1,16 @@
 /**
- * `npm run soak -- --hours N [--minutes N] [--seed S]`: a cluster under fio with verification, ext4 and xfs in use,
+ * `npm run soak -- --hours N [--minutes N] [--seed S] [--json FILE]`: a cluster under fio with verification, ext4 and xfs in use,
  * while agents are killed and frozen and servers stopped, for as long as was asked. Prints a line for each round and
  * a summary; ends with 1 and keeps the data directory if anything was lost.
  */
 
 import { parseArgs } from 'node:util';
 import { noDeviceReason } from '../../cluster/volumes.js';
+import { appendRun } from '../setup/run-record.js';
 import { TestCluster } from '../setup/test-cluster.js';
 import { Soak } from './soak.js';
 
-const USAGE = 'Usage: npm run soak -- [--hours N] [--minutes N] [--seed S]\n';
+const USAGE = 'Usage: npm run soak -- [--hours N] [--minutes N] [--seed S] [--json FILE]\n';
 const DEFAULT_MINUTES = 10;
 
 function numberOf(text: string | undefined): number {
@@ -18,7 +19,7 @@ function numberOf(text: string | undefined): number {
 
 async function main(): Promise<number> {
   const text = { type: 'string' } as const;
-  const { values } = parseArgs({ options: { hours: text, minutes: text, seed: text } });
+  const { values } = parseArgs({ options: { hours: text, minutes: text, seed: text, json: text } });
   const minutes = numberOf(values.hours) * 60 + numberOf(values.minutes) || DEFAULT_MINUTES;
   const seed = values.seed === undefined ? Date.now() % 2 ** 31 : Number(values.seed);
   if (!Number.isFinite(minutes) || minutes < 0 || !Number.isInteger(seed)) {
@@ -47,6 +48,8 @@ async function main(): Promise<number> {
     soak.problems.push((error as Error).stack ?? String(error));
   }
   say(soak.summary());
+  if (values.json !== undefined)
+    appendRun(values.json, soak.run(`npm run soak -- --minutes ${minutes} --seed ${seed}`));
   if (soak.problems.length === 0) {
     await test.destroy();
     return 0;

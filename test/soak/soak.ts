@@ -7,6 +7,7 @@ import { unmountAll } from '../../cluster/volumes.js';
 import { startFio } from '../setup/fio.js';
 import { FsyncWorkload } from '../setup/fsync-workload.js';
 import { type CheckedFsType, MountedVolume } from '../setup/mounted-volume.js';
+import type { Run } from '../setup/run-record.js';
 import type { TestCluster } from '../setup/test-cluster.js';
 import { seeded } from '../unit/store/support.js';
 
@@ -174,6 +175,19 @@ export class Soak {
   async leave(): Promise<void> {
     for (const { writer } of this.#filesystems) await writer?.stop();
     await unmountAll(this.#options.test.cluster.dataDir.mountDir).catch(() => undefined);
+  }
+
+  run(command: string): Run {
+    const { rounds, fioWrites, files, checks } = this.#counts;
+    const trouble = Object.values(this.#events).reduce((sum, count) => sum + count, 0);
+    return {
+      kind: 'soak',
+      command,
+      seconds: Math.round((performance.now() - this.#startedAt) / 1000),
+      counts: { rounds, fioRuns: fioWrites, filesSynced: files, filesystemChecks: checks, trouble },
+      // It ends with the first round that fails.
+      failures: this.problems.length === 0 ? 0 : 1,
+    };
   }
 
   summary(): string {
