@@ -6,7 +6,7 @@
  * their own order as their identity (design/replication.md).
  */
 
-import type { IndexedBlock } from './ports.js';
+import type { IndexedBlock, SyncedRegion } from './ports.js';
 import type { Batch } from './record.js';
 import type { EtcdBehind } from './replication/etcd-gap.js';
 import type {
@@ -28,6 +28,9 @@ import type {
  * of that is said to a peer of an older one.
  */
 export const VERSION_WITH_MENDING = 2;
+
+/** The version that first had `sync-mark` with its answer, and the refusal `busy`. */
+export const VERSION_WITH_MARKS = 3;
 
 /* ---- primary → member or sync target ---- */
 
@@ -101,6 +104,18 @@ export interface Backfill {
   readonly batch: Batch;
 }
 
+/**
+ * All blocks below `below` were sent, and the target has every live write that came in their place: what is there of
+ * them is to be made durable and remembered, so that the next sync need not send it again.
+ */
+export interface SyncMark {
+  readonly type: 'sync-mark';
+  readonly epoch: Epoch;
+  readonly incarnation: Incarnation;
+  readonly sync: number;
+  readonly below: BlockNumber;
+}
+
 /** All is copied up to `last`: flush, then forget the sync base and the unclean mark. */
 export interface SyncFinish {
   readonly type: 'sync-finish';
@@ -127,6 +142,7 @@ export type PrimaryRequest =
   | SyncBegin
   | SyncDead
   | Backfill
+  | SyncMark
   | SyncFinish
   | Fetch;
 
@@ -208,6 +224,15 @@ export interface Backfilled {
   readonly number: number;
 }
 
+/** What the target holds durably of regions of the volume: before `sync-ready`, and after every mark. */
+export interface SyncMarked {
+  readonly type: 'sync-marked';
+  readonly epoch: Epoch;
+  readonly incarnation: Incarnation;
+  readonly sync: number;
+  readonly regions: readonly SyncedRegion[];
+}
+
 export interface SyncFinished {
   readonly type: 'sync-finished';
   readonly epoch: Epoch;
@@ -243,7 +268,9 @@ export type RefusalReason =
   /** A payload does not match its checksum: damaged on the way, or where it was read. */
   | 'bad-checksum'
   /** Of an epoch that this deployment was not asked to promise. */
-  | 'not-promised';
+  | 'not-promised'
+  /** As many syncs copy to this node as it takes at a time. */
+  | 'busy';
 
 export interface Refused {
   readonly type: 'refused';
@@ -276,6 +303,7 @@ export type MemberMessage =
   | SyncReady
   | SyncDeadBlocks
   | Backfilled
+  | SyncMarked
   | SyncFinished
   | Fetched
   | Refused

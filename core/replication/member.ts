@@ -100,6 +100,7 @@ export class Member {
         return;
       case 'sync-dead':
       case 'backfill':
+      case 'sync-mark':
       case 'sync-finish':
         this.#sync.onMessage(from, message);
         return;

@@ -20,7 +20,7 @@ import { PeerStream, type StreamOwner } from './peer-stream.js';
 import { Reads } from './reads.js';
 import { Sessions } from './sessions.js';
 import { SyncPace } from './sync-pace.js';
-import { SyncSources } from './sync-source.js';
+import { SyncSources } from './sync-sources.js';
 import { Writes } from './writes.js';
 
 interface Change {
@@ -152,7 +152,7 @@ export class Primary implements StreamOwner {
     this.#host.promising(epoch);
     // The mark goes when the deployment was activated as the chosen unclean primary [9], [11].
     const patch = chosenUnclean
-      ? { promised: epoch, history, unclean: false, syncBase: null }
+      ? { promised: epoch, history, unclean: false, syncBase: null, syncRegions: [] }
       : { promised: epoch, history };
     const durable = store.update(patch).then(() => {
       if (this.stopped || this.record !== record) return;
@@ -273,6 +273,7 @@ export class Primary implements StreamOwner {
       case 'sync-ready':
       case 'sync-dead-blocks':
       case 'backfilled':
+      case 'sync-marked':
       case 'sync-finished':
         this.syncs.onMessage(from, message);
         return;

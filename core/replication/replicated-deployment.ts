@@ -75,6 +75,7 @@ const MEMBER_MESSAGES: Record<MemberMessage['type'], true> = {
   'sync-ready': true,
   'sync-dead-blocks': true,
   backfilled: true,
+  'sync-marked': true,
   'sync-finished': true,
   fetched: true,
   refused: true,

@@ -43,8 +43,12 @@ export interface ReplicationSettings {
   readonly maxWaitingFlushes: number;
   /** Payload of one piece of a log's tail that is sent to a member. */
   readonly catchUpBytes: number;
-  /** Backfill messages without an answer, per sync. */
-  readonly backfillWindow: number;
+  /** Blocks of one backfill message at the most; no more than fit into a batch. */
+  readonly backfillBlocks: number;
+  /** Pieces of the volume that one sync copies at the same time; of each, one message is without an answer. */
+  readonly syncParallel: number;
+  /** So much of its copying an interrupted sync does again at the most, and what it did while the last mark was made. */
+  readonly syncMarkMs: number;
   /** Block numbers with dead orders in one message. */
   readonly deadBlocksPerMessage: number;
   /** The syncs of one volume copy no faster, bytes per second; 0: no limit. Slower writes make them slower, not below the floor. */
@@ -92,7 +96,9 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   maxWaitingReads: 4_096,
   maxWaitingFlushes: 1_024,
   catchUpBytes: 4 << 20,
-  backfillWindow: 4,
+  backfillBlocks: 512,
+  syncParallel: 8,
+  syncMarkMs: 5_000,
   deadBlocksPerMessage: 4_096,
   syncBytesPerSecond: 0,
   syncFloorBytesPerSecond: 4 << 20,

@@ -7,30 +7,30 @@
 import {
   type Backfilled,
   type IoStatus,
-  type MemberMessage,
   type SyncDeadBlocks,
   type SyncFinished,
+  type SyncMarked,
   type SyncProgress,
   type SyncReady,
   VERSION_WITH_MENDING,
 } from '../messages.js';
-import type { StoredBlocks } from '../ports.js';
-import { KIND_ZERO } from '../record.js';
-import type { BlockNumber, DeploymentId, Epoch, Sequence } from '../types.js';
-import { blocksPerBatch, generationBatch } from './batches.js';
+import type { StoredBlocks, SyncedRegion } from '../ports.js';
+import type { BlockNumber, DeploymentId, Epoch } from '../types.js';
+import { generationBatch } from './batches.js';
 import { ReplicationError } from './context.js';
 import { type Intact, readIntact, withLost } from './damage.js';
 import { PeerStream } from './peer-stream.js';
 import type { Primary } from './primary.js';
+import { SyncCopy } from './sync-copy.js';
 import { addTarget } from './sync-join.js';
 
-type Answer = SyncReady | SyncDeadBlocks | Backfilled | SyncFinished;
+export type SyncAnswer = SyncReady | SyncDeadBlocks | Backfilled | SyncMarked | SyncFinished;
 
 interface Waiting {
-  readonly type: Answer['type'];
+  readonly type: SyncAnswer['type'];
   readonly number: number | undefined;
   readonly since: number;
-  readonly resolve: (answer: Answer) => void;
+  readonly resolve: (answer: SyncAnswer) => void;
 }
 
 /** One sync. Rejects `done` with a ReplicationError; what was copied is not lost, a new sync goes on. */
@@ -43,10 +43,12 @@ export class SyncSource {
   readonly stream: PeerStream;
   readonly done: Promise<SyncProgress>;
   progress: SyncProgress;
-  error: ReplicationError | undefined;
-  #abort: (error: ReplicationError) => void = () => {};
+  error: unknown;
+  #abort: (error: unknown) => void = () => {};
   readonly #aborted: Promise<never>;
   #waiting: Waiting[] = [];
+  /** What the target has of regions, from earlier syncs. */
+  #kept: readonly SyncedRegion[] = [];
   readonly #report: (progress: SyncProgress) => void;
   /** The target has lacked space: it gets what gives it some before it gets what takes some. */
   readonly #zeroesFirst: boolean;
@@ -72,10 +74,11 @@ export class SyncSource {
     const startedAtMs = primary.context.clock.now();
     this.progress = { target, kind: 'delta', blocksTotal: 0, blocksDone: 0, bytesCopied: 0, startedAtMs };
     this.done = this.#run();
-    this.done.catch(() => {});
+    // What still goes on beside it ends with it.
+    this.done.catch((error: unknown) => this.abort(error));
   }
 
-  abort(error: ReplicationError): void {
+  abort(error: unknown): void {
     if (this.error !== undefined) return;
     this.error = error;
     this.#waiting = [];
@@ -104,7 +107,7 @@ export class SyncSource {
     this.stream.onSyncReady(ready, streamAfter.sequence);
     // The generation counts from its place in the log, which the target may not have seen [13].
     if (store.generation > 0) await this.#orderGeneration();
-    await this.#copy(ready, streamAfter.sequence);
+    await new SyncCopy(this, ready, this.#kept, streamAfter.sequence).run(this.#zeroesFirst);
     await addTarget(this);
     return this.progress;
   }
@@ -120,72 +123,18 @@ export class SyncSource {
     if (status === 'no-space') throw new ReplicationError('invalid-state', 'the primary has no space left');
   }
 
-  async #copy(ready: SyncReady, streamAfter: Sequence): Promise<void> {
-    const { store } = this.primary.context;
-    const after = ready.base.sequence;
-    const full = after === 0;
-    this.#note({ kind: full ? 'full' : 'delta', blocksTotal: (await this.#count(after)) + ready.dead.length });
-    if (this.#zeroesFirst) await this.#eachNewer(after, (blocks) => this.#sendZeroes(blocks, streamAfter));
-    let dead: { readonly dead: readonly BlockNumber[]; readonly nextDead?: BlockNumber } = ready;
-    for (;;) {
-      const known = dead.dead.filter((block) => block < store.state.blocks);
-      await this.#send(known, Number.POSITIVE_INFINITY);
-      if (dead.nextDead === undefined) break;
-      const from = dead.nextDead;
-      dead = await this.untilNot(
-        () => !this.stream.current,
-        () => this.#askDead(from),
-      );
-      this.#note({ blocksTotal: this.progress.blocksTotal + dead.dead.length });
-    }
-    await this.#eachNewer(after, (blocks) => this.#send(blocks, streamAfter));
-  }
-
-  async #eachNewer(after: Sequence, use: (blocks: readonly BlockNumber[]) => Promise<void>): Promise<void> {
-    const { store } = this.primary.context;
-    const chunk = 4 * blocksPerBatch(store.state.blockSize);
-    for (let from = 0 as BlockNumber; ; ) {
-      const blocks = await this.orAborted(store.newerThan(after, from, chunk));
-      await use(blocks);
-      const last = blocks[blocks.length - 1];
-      if (last === undefined || blocks.length < chunk) break;
-      from = (last + 1) as BlockNumber;
-    }
-  }
-
-  /** Of these blocks, those that are zeroes; they are sent once more among all, which changes nothing then. */
-  async #sendZeroes(blocks: readonly BlockNumber[], liveAfter: number): Promise<void> {
-    const { store } = this.primary.context;
-    const zeroes = await this.orAborted(
-      store.look(blocks, (lookup) => blocks.filter((block) => lookup(block)?.kind === KIND_ZERO)),
+  askDead(from: BlockNumber): Promise<SyncDeadBlocks> {
+    return this.untilNot(
+      () => !this.stream.current,
+      () => {
+        const answer = this.#answer('sync-dead-blocks');
+        this.primary.context.send(this.target, { type: 'sync-dead', ...this.#header(), from });
+        return answer;
+      },
     );
-    const { blocksDone } = this.progress;
-    await this.#send(zeroes, liveAfter);
-    this.#note({ blocksDone });
   }
 
-  #askDead(from: BlockNumber): Promise<SyncDeadBlocks> {
-    const answer = this.#answer('sync-dead-blocks');
-    this.primary.context.send(this.target, { type: 'sync-dead', ...this.#header(), from });
-    return answer;
-  }
-
-  async #count(after: Sequence): Promise<number> {
-    const { store } = this.primary.context;
-    const chunk = 65_536;
-    let count = 0;
-    for (let from = 0 as BlockNumber; ; ) {
-      const blocks = await this.orAborted(store.newerThan(after, from, chunk));
-      count += blocks.length;
-      const last = blocks[blocks.length - 1];
-      if (last === undefined || blocks.length < chunk) return count;
-      from = (last + 1) as BlockNumber;
-      // Other work goes on in between.
-      await this.#pause(0);
-    }
-  }
-
-  #pause(ms: number): Promise<void> {
+  pause(ms: number): Promise<void> {
     return this.orAborted(
       new Promise((resolve) => {
         this.primary.context.clock.after(ms, resolve);
@@ -193,49 +142,23 @@ export class SyncSource {
     );
   }
 
-  #outstanding: Promise<void>[] = [];
-  #backfills = 0;
-
-  /** Sends these blocks; those that changed behind `liveAfter` come with the stream anyway. */
-  async #send(blocks: readonly BlockNumber[], liveAfter: number): Promise<void> {
-    const { context } = this.primary;
-    const { store, settings } = context;
-    const chunk = blocksPerBatch(store.state.blockSize);
-    for (let at = 0; at < blocks.length; at += chunk) {
-      const part = blocks.slice(at, at + chunk);
-      const wanted = await this.orAborted(
-        store.look(part, (lookup) => part.filter((block) => (lookup(block)?.order.sequence ?? 0) <= liveAfter)),
-      );
-      if (wanted.length > 0) {
-        const stored = await this.orAborted(this.#read(wanted));
-        const waitMs = this.primary.pace.take(stored.batch.entries.length + stored.batch.payload.length);
-        if (waitMs > 0) await this.#pause(waitMs);
-        await this.untilNot(
-          () => !this.stream.current,
-          () => this.#backfill(stored),
-        );
-        if (this.#outstanding.length >= settings.backfillWindow) await this.#outstanding.shift();
-      }
-      this.#note({ blocksDone: this.progress.blocksDone + part.length });
-    }
-    for (const answered of this.#outstanding.splice(0)) await answered;
+  /** Sends blocks; resolves when the target has written them. */
+  async backfill(number: number, stored: StoredBlocks): Promise<void> {
+    const answer = this.#answer('backfilled', number);
+    this.primary.context.send(this.target, { type: 'backfill', ...this.#header(), number, ...stored });
+    await answer;
   }
 
-  #backfill(stored: StoredBlocks): void {
-    const { context } = this.primary;
-    const bytes = stored.batch.payload.length;
-    const number = ++this.#backfills;
-    const answered = this.#answer('backfilled', number).then(() => {
-      this.#note({ bytesCopied: this.progress.bytesCopied + bytes });
-    });
-    answered.catch(() => {});
-    this.#outstanding.push(answered);
-    context.send(this.target, { type: 'backfill', ...this.#header(), number, ...stored });
-    context.counters.backfilledBytes += bytes;
+  /** Resolves when the target remembers durably that everything below is there. One at a time. */
+  async mark(below: BlockNumber): Promise<void> {
+    if (this.error !== undefined) throw this.error;
+    const answer = this.#answer('sync-marked');
+    this.primary.context.send(this.target, { type: 'sync-mark', ...this.#header(), below });
+    await answer;
   }
 
   /** As stored; what neither a member nor the target can read, as lost. */
-  async #read(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
+  async read(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
     const { context, healing } = this.primary;
     let found = await readIntact(context.store, blocks);
     for (let attempt = 0; found.bad.length > 0 && attempt < context.settings.healAttempts; attempt++) {
@@ -263,7 +186,7 @@ export class SyncSource {
     return withLost(found);
   }
 
-  #note(change: Partial<SyncProgress>): void {
+  note(change: Partial<SyncProgress>): void {
     this.progress = { ...this.progress, ...change };
     this.#report(this.progress);
   }
@@ -273,11 +196,11 @@ export class SyncSource {
   }
 
   /** The next answer of this kind. */
-  #answer<T extends Answer['type']>(type: T, number?: number): Promise<Extract<Answer, { type: T }>> {
+  #answer<T extends SyncAnswer['type']>(type: T, number?: number): Promise<Extract<SyncAnswer, { type: T }>> {
     return this.orAborted(
       new Promise((resolve) => {
         const since = this.primary.context.clock.now();
-        this.#waiting.push({ type, number, since, resolve: resolve as (answer: Answer) => void });
+        this.#waiting.push({ type, number, since, resolve: resolve as (answer: SyncAnswer) => void });
       }),
     );
   }
@@ -305,111 +228,28 @@ export class SyncSource {
     const until = clock.now() + settings.syncTimeoutMs;
     while (busy()) {
       if (clock.now() > until) throw new ReplicationError('target-lost', 'the sync made no progress');
-      await this.#pause(settings.tickMs);
+      await this.pause(settings.tickMs);
     }
     if (this.error !== undefined) throw this.error;
     return this.orAborted(Promise.resolve(act()));
   }
 
-  onAnswer(message: Answer): void {
+  onAnswer(message: SyncAnswer): void {
     const i = this.#waiting.findIndex(
       (waiting) =>
         waiting.type === message.type &&
         (waiting.number === undefined || (message.type === 'backfilled' && waiting.number === message.number)),
     );
     const [waiting] = i < 0 ? [] : this.#waiting.splice(i, 1);
-    waiting?.resolve(message);
+    if (waiting !== undefined) waiting.resolve(message);
+    else if (message.type === 'sync-marked') this.#kept = message.regions;
   }
 
   tick(now: number): void {
-    const oldest = this.#waiting[0];
+    // A mark takes as long as the target's disk takes to flush, and nothing waits for it.
+    const oldest = this.#waiting.find(({ type }) => type !== 'sync-marked');
     if (oldest !== undefined && now - oldest.since > this.primary.context.settings.syncTimeoutMs) {
       this.abort(new ReplicationError('target-lost', `no answer to ${oldest.type} in time`));
     }
-  }
-}
-
-export class SyncSources {
-  readonly #primary: Primary;
-  readonly #syncs = new Map<DeploymentId, SyncSource>();
-  #number = 0;
-  /** Targets whose last sync ended as they had no space. */
-  readonly #short = new Set<DeploymentId>();
-
-  constructor(primary: Primary) {
-    this.#primary = primary;
-  }
-
-  start(target: DeploymentId, report: (progress: SyncProgress) => void): SyncSource {
-    const { context, record, streams } = this.#primary;
-    if (!this.#primary.ready)
-      throw new ReplicationError('not-primary', 'this deployment does not serve the volume now');
-    if (record.inSync.includes(target)) throw new ReplicationError('invalid-state', `${target} is in sync already`);
-    if (this.#syncs.has(target) || streams.has(target)) {
-      throw new ReplicationError('invalid-state', `a sync of ${target} is under way`);
-    }
-    const node = context.nodeOf(target);
-    if (node === undefined || !context.links.isUp(node)) {
-      throw new ReplicationError('target-lost', `no connection to the node of ${target}`);
-    }
-    const sync = new SyncSource(this.#primary, target, ++this.#number, this.#short.has(target), report);
-    this.#syncs.set(target, sync);
-    streams.set(target, sync.stream);
-    const end = (): void => {
-      this.#syncs.delete(target);
-      // A target that has become a member stays; so does one whose swap is under way [7].
-      if (sync.stream.target && streams.get(target) === sync.stream) streams.delete(target);
-    };
-    sync.done.then(
-      () => {
-        end();
-        this.#short.delete(target);
-        context.counters.syncsCompleted++;
-        this.#primary.healing.memberJoined();
-        context.events.attention('in-sync');
-      },
-      (error: unknown) => {
-        end();
-        if (sync.stream.failure === 'no-space') this.#short.add(target);
-        if (!(error instanceof ReplicationError)) context.fail(error);
-      },
-    );
-    return sync;
-  }
-
-  progress(): SyncProgress | undefined {
-    for (const sync of this.#syncs.values()) return sync.progress;
-    return undefined;
-  }
-
-  abort(target: DeploymentId, error: ReplicationError): void {
-    this.#syncs.get(target)?.abort(error);
-  }
-
-  abortAll(error: ReplicationError): void {
-    for (const sync of [...this.#syncs.values()]) sync.abort(error);
-  }
-
-  onMessage(from: DeploymentId, message: Extract<MemberMessage, Answer>): void {
-    const sync = this.#syncs.get(from);
-    // Every primary counts its syncs from 1: an answer to a former one has an older epoch.
-    if (sync === undefined || sync.number !== message.sync || message.epoch < sync.epoch) return;
-    if (sync.stream.incarnation !== undefined && sync.stream.incarnation !== message.incarnation) return;
-    sync.onAnswer(message);
-  }
-
-  /** The targets' streams have failed: so have their syncs. */
-  advance(): void {
-    for (const sync of [...this.#syncs.values()]) {
-      if (sync.stream.target && sync.stream.state === 'failed') {
-        const lost = sync.stream.failure === 'link-down' || sync.stream.failure === 'no-answer';
-        const code = lost || sync.stream.failure === 'unreachable' ? 'target-lost' : 'target-refused';
-        sync.abort(new ReplicationError(code, `the target's stream failed: ${sync.stream.failure}`));
-      }
-    }
-  }
-
-  tick(now: number): void {
-    for (const sync of [...this.#syncs.values()]) sync.tick(now);
   }
 }

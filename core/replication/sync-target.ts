@@ -3,7 +3,15 @@
  * and flushed, the durable sync base says how far this copy can be relied upon [6].
  */
 
-import type { Backfill, PromiseEpoch, SyncBegin, SyncDead, SyncFinish } from '../messages.js';
+import {
+  type Backfill,
+  type PromiseEpoch,
+  type SyncBegin,
+  type SyncDead,
+  type SyncFinish,
+  type SyncMark,
+  VERSION_WITH_MARKS,
+} from '../messages.js';
 import { commonEnd, compareOrders, isDead } from '../order.js';
 import { DiskError, type IndexedBlock, type Lookup } from '../ports.js';
 import { type Entry, KIND_DATA, KIND_LOST } from '../record.js';
@@ -12,11 +20,14 @@ import { type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
 import type { Context } from './context.js';
 import { sameChecksum } from './damage.js';
 import type { Member } from './member.js';
+import { keptRegions, withMark } from './sync-regions.js';
 
 interface Sync {
   readonly source: DeploymentId;
   readonly sourceIncarnation: Incarnation;
   readonly number: number;
+  /** Where the live stream began: what is copied is as of then, or newer. */
+  readonly streamAfter: Order;
   ready: boolean;
   /** Resolves when all blocks that have come are written: their index is read from the disk first. */
   written: Promise<unknown>;
@@ -50,6 +61,7 @@ export class SyncTarget {
       source,
       sourceIncarnation: message.primaryIncarnation,
       number: message.sync,
+      streamAfter: message.streamAfter,
       ready: false,
       written: Promise.resolve(),
     };
@@ -65,7 +77,9 @@ export class SyncTarget {
     if (this.#context.halted || this.#sync !== sync || message.epoch < this.#member.floor) return;
     const from = store.state.syncBase ?? store.last;
     const base: Order = { epoch: from.epoch, sequence: commonEnd(from, message.history) };
-    await store.update({ syncBase: base });
+    const regions = store.state.syncBase === null ? [] : store.state.syncRegions;
+    const syncRegions = keptRegions(regions, base.sequence, message.history);
+    await store.update({ syncBase: base, syncRegions });
     if (this.#context.halted || this.#sync !== sync || message.epoch < this.#member.floor) return;
     try {
       store.position(message.streamAfter);
@@ -78,10 +92,11 @@ export class SyncTarget {
     const dead = await this.#dead(0 as BlockNumber);
     if (!this.#goesOn(sync)) return;
     sync.ready = true;
+    if (this.#speaksOfMarks(sync.source)) this.#tellRegions(sync);
     this.#member.reply(sync.source, { type: 'sync-ready', ...this.#header(sync), base, ...dead });
   }
 
-  onMessage(from: DeploymentId, message: SyncDead | Backfill | SyncFinish): void {
+  onMessage(from: DeploymentId, message: SyncDead | Backfill | SyncMark | SyncFinish): void {
     const { store } = this.#context;
     const sync = this.#sync;
     if (sync?.number !== message.sync || sync.source !== from || !sync.ready) {
@@ -99,6 +114,9 @@ export class SyncTarget {
         }
         sync.written = Promise.all([sync.written, this.#backfill(sync, message)]);
         this.#context.background(sync.written);
+        return;
+      case 'sync-mark':
+        this.#context.background(this.#mark(sync, message.below));
         return;
       case 'sync-finish':
         if (store.last.sequence !== message.last.sequence) {
@@ -159,6 +177,27 @@ export class SyncTarget {
     if (parts.length > 0) store.backfill({ orders, batch: makeBatch(parts) });
   }
 
+  /** What was written before the mark, live writes included, is made durable before the mark is [6b]. */
+  async #mark(sync: Sync, below: BlockNumber): Promise<void> {
+    const { store } = this.#context;
+    await sync.written;
+    if (!this.#goesOn(sync)) return;
+    await store.flush();
+    if (!this.#goesOn(sync) || store.state.syncBase === null) return;
+    await store.update({ syncRegions: withMark(store.state.syncRegions, below, sync.streamAfter) });
+    if (this.#goesOn(sync)) this.#tellRegions(sync);
+  }
+
+  #tellRegions(sync: Sync): void {
+    const regions = this.#context.store.state.syncRegions;
+    this.#member.reply(sync.source, { type: 'sync-marked', ...this.#header(sync), regions });
+  }
+
+  #speaksOfMarks(source: DeploymentId): boolean {
+    const node = this.#context.nodeOf(source);
+    return node !== undefined && this.#context.links.version(node) >= VERSION_WITH_MARKS;
+  }
+
   /** Goes on while its primary raises the epoch; another primary's promise ends the sync. */
   async #finish(sync: Sync): Promise<void> {
     const { store } = this.#context;
@@ -167,7 +206,7 @@ export class SyncTarget {
     // Flushed before it may become a member [8], and before it forgets the base and the unclean mark [9].
     await store.flush();
     if (!this.#goesOn(sync)) return;
-    await store.update({ syncBase: null, unclean: false });
+    await store.update({ syncBase: null, syncRegions: [], unclean: false });
     if (this.#goesOn(sync)) this.#member.reply(sync.source, { type: 'sync-finished', ...this.#header(sync) });
   }
 

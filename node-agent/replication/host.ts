@@ -561,9 +561,20 @@ export class ReplicationHost {
 }
 
 const REFUSABLE = new Map(
-  (['promise', 'append', 'flush', 'lease', 'sync-begin', 'sync-dead', 'backfill', 'sync-finish', 'fetch'] as const).map(
-    (type) => [type as PeerMessage['type'], type],
-  ),
+  (
+    [
+      'promise',
+      'append',
+      'flush',
+      'lease',
+      'sync-begin',
+      'sync-dead',
+      'backfill',
+      'sync-mark',
+      'sync-finish',
+      'fetch',
+    ] as const
+  ).map((type) => [type as PeerMessage['type'], type]),
 );
 
 function checked<N extends RequestName>(method: N, args: unknown): ReturnType<(typeof REQUESTS)[N]['args']['parse']> {

@@ -8,8 +8,9 @@ import {
   type PrimaryRequest,
   type RefusalReason,
 } from '../../core/messages.js';
-import type { StoredBlocks } from '../../core/ports.js';
+import type { StoredBlocks, SyncedRegion } from '../../core/ports.js';
 import { entryCount, MAX_BATCH_ENTRIES } from '../../core/record.js';
+import { MAX_SYNC_REGIONS } from '../../core/replication/sync-regions.js';
 import type {
   BlockNumber,
   DeploymentId,
@@ -42,6 +43,8 @@ const PREFIX_BYTES = 3 * UUID_BYTES + 8;
 const MAX_CLUSTER_ID_BYTES = 64;
 /** Block, order, checksum. */
 const IDENTITY_BYTES = 8 + ORDER_BYTES + 8;
+/** End, order. */
+const REGION_BYTES = 8 + ORDER_BYTES;
 
 /** In the order of their codes on the wire: only ever appended to. */
 const REFUSALS: readonly RefusalReason[] = [
@@ -56,6 +59,7 @@ const REFUSALS: readonly RefusalReason[] = [
   'no-deployment',
   'bad-checksum',
   'not-promised',
+  'busy',
 ];
 const REFUSED_TYPES: readonly PrimaryRequest['type'][] = [
   'promise',
@@ -67,6 +71,7 @@ const REFUSED_TYPES: readonly PrimaryRequest['type'][] = [
   'backfill',
   'sync-finish',
   'fetch',
+  'sync-mark',
 ];
 
 function code<T>(values: readonly T[], value: T): number {
@@ -131,6 +136,12 @@ export function encodePeerMessage(address: PeerAddress, message: PeerMessage): E
       for (const order of message.orders) writer.order(order);
       return writer.sealBatch(type, false, message.batch);
     }
+    case 'sync-mark':
+      return head(UUID_BYTES + 16)
+        .uuid(message.incarnation)
+        .u64(message.sync)
+        .u64(message.below)
+        .seal(type);
     case 'sync-finish':
       return head(UUID_BYTES + 8 + ORDER_BYTES)
         .uuid(message.incarnation)
@@ -185,6 +196,14 @@ export function encodePeerMessage(address: PeerAddress, message: PeerMessage): E
         .u64(message.sync)
         .u64(message.number)
         .seal(type);
+    case 'sync-marked': {
+      const writer = head(UUID_BYTES + 12 + REGION_BYTES * message.regions.length)
+        .uuid(message.incarnation)
+        .u64(message.sync)
+        .u32(message.regions.length);
+      for (const { below, upTo } of message.regions) writer.u64(below).order(upTo);
+      return writer.seal(type);
+    }
     case 'sync-finished':
       return head(UUID_BYTES + 8)
         .uuid(message.incarnation)
@@ -286,6 +305,14 @@ function decodeMessage(type: number, reader: HeadReader, epoch: Epoch): PeerMess
         number: reader.u64(),
         ...readStored(reader),
       };
+    case FRAME['sync-mark']:
+      return {
+        type: 'sync-mark',
+        epoch,
+        incarnation: reader.uuid() as Incarnation,
+        sync: reader.u64(),
+        below: reader.u64() as BlockNumber,
+      };
     case FRAME['sync-finish']:
       return {
         type: 'sync-finish',
@@ -346,6 +373,14 @@ function decodeMessage(type: number, reader: HeadReader, epoch: Epoch): PeerMess
         sync: reader.u64(),
         number: reader.u64(),
       };
+    case FRAME['sync-marked']:
+      return {
+        type: 'sync-marked',
+        epoch,
+        incarnation: reader.uuid() as Incarnation,
+        sync: reader.u64(),
+        regions: readRegions(reader),
+      };
     case FRAME['sync-finished']:
       return { type: 'sync-finished', epoch, incarnation: reader.uuid() as Incarnation, sync: reader.u64() };
     case FRAME.fetched:
@@ -389,6 +424,12 @@ function readIdentities(reader: HeadReader): BlockIdentity[] {
     checksumLow: reader.u32(),
     checksumHigh: reader.u32(),
   }));
+}
+
+function readRegions(reader: HeadReader): SyncedRegion[] {
+  const count = reader.u32();
+  if (count > MAX_SYNC_REGIONS) throw new WireError('malformed', `${count} regions`);
+  return Array.from({ length: count }, () => ({ below: reader.u64() as BlockNumber, upTo: reader.order() }));
 }
 
 /** Entries with an order each. */

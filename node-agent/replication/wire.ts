@@ -1,5 +1,5 @@
 /**
- * Frames of the replication protocol, version 2; docs/internals/wire.md has them to the byte.
+ * Frames of the replication protocol, version 3; docs/internals/wire.md has them to the byte.
  *
  * A frame is a header of 16 bytes, a *head* (the message's own fields, entry tables and orders), and a raw
  * payload. The CRC-32 covers header and head; payloads are covered by the checksums in their entries.
@@ -8,8 +8,9 @@
 import { crc32 } from 'node:zlib';
 import { MAX_MEND_BLOCKS } from '../../core/messages.js';
 import { MAX_BATCH_ENTRIES, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
+import { MAX_SYNC_REGIONS } from '../../core/replication/sync-regions.js';
 
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** The oldest version that this build still speaks. */
 export const OLDEST_VERSION = 1;
 
@@ -45,6 +46,7 @@ export const FRAME = {
   'sync-finish': 23,
   fetch: 24,
   mended: 25,
+  'sync-mark': 26,
   promised: 32,
   appended: 33,
   flushed: 34,
@@ -56,6 +58,7 @@ export const FRAME = {
   fetched: 40,
   refused: 41,
   mend: 42,
+  'sync-marked': 43,
   open: 64,
   write: 65,
   read: 66,
@@ -108,6 +111,8 @@ function limitsOf(name: FrameName): Limits {
       return WITH_DEAD;
     case 'fetch':
       return { head: MAX_FIXED_BYTES + 8 * MAX_BATCH_ENTRIES, payload: 0 };
+    case 'sync-marked':
+      return { head: MAX_FIXED_BYTES + 24 * MAX_SYNC_REGIONS, payload: 0 };
     case 'mend':
       return { head: MAX_FIXED_BYTES + 32 * MAX_MEND_BLOCKS, payload: 0 };
     default:

@@ -241,6 +241,7 @@ export class NodeStores {
       history: [...(wanted.history ?? [])],
       unclean: false,
       syncBase: null,
+      syncRegions: [],
       etcdClusterId: wanted.etcdClusterId,
       opening: 0,
       incarnation: '',

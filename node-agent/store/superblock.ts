@@ -10,12 +10,24 @@
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { type DeploymentState, type Disk, DiskError } from '../../core/ports.js';
-import { type DeploymentId, type Epoch, isUuid, type Sequence, type VolumeId } from '../../core/types.js';
+import {
+  type BlockNumber,
+  type DeploymentId,
+  type Epoch,
+  isUuid,
+  type Sequence,
+  type VolumeId,
+} from '../../core/types.js';
 import type { Damage } from './errors.js';
 import { readU64, writeU64 } from './format.js';
 
 const MAGIC = 0x53534f53; // "SOSS"
-const FORMAT = 1;
+/**
+ * 2: the log may have LOST entries, and there may be `syncRegions`. A program that knows only 1 refuses the whole
+ * deployment, which is what protects it: to it a LOST entry would be one that is damaged.
+ */
+const FORMAT = 2;
+const OLDEST_FORMAT = 1;
 const HEADER_BYTES = 24;
 const PAD_BYTES = 4096;
 /** Room for more than 100,000 activations of a primary. */
@@ -44,6 +56,16 @@ const bodySchema = z.object({
     .tuple([safe, safe])
     .transform(([epoch, sequence]) => ({ epoch: epoch as Epoch, sequence: sequence as Sequence }))
     .nullable(),
+  /** What of an incomplete sync is there; written by format 2 only. */
+  syncRegions: z
+    .array(
+      z.tuple([safe, safe, safe]).transform(([below, epoch, sequence]) => ({
+        below: below as BlockNumber,
+        upTo: { epoch: epoch as Epoch, sequence: sequence as Sequence },
+      })),
+    )
+    .readonly()
+    .default([]),
   etcdClusterId: z.string().max(64),
   /** How often it was opened. */
   opening: safe,
@@ -67,17 +89,19 @@ export type Superblock = z.output<typeof bodySchema>;
 
 /** The part that replication sees. */
 export function stateOf(superblock: Superblock): DeploymentState {
-  const { volume, deployment, blockSize, blocks, promised, history, unclean, syncBase, etcdClusterId } = superblock;
-  return { volume, deployment, blockSize, blocks, promised, history, unclean, syncBase, etcdClusterId };
+  const { volume, deployment, blockSize, blocks, promised, history, unclean, syncBase, syncRegions } = superblock;
+  const { etcdClusterId } = superblock;
+  return { volume, deployment, blockSize, blocks, promised, history, unclean, syncBase, syncRegions, etcdClusterId };
 }
 
 function encode(superblock: Superblock, number: number): Buffer {
-  const { history, syncBase, ...rest } = superblock;
+  const { history, syncBase, syncRegions, ...rest } = superblock;
   const body = Buffer.from(
     JSON.stringify({
       ...rest,
       history: history.map(({ epoch, startsAfter }) => [epoch, startsAfter]),
       syncBase: syncBase === null ? null : [syncBase.epoch, syncBase.sequence],
+      syncRegions: syncRegions.map(({ below, upTo }) => [below, upTo.epoch, upTo.sequence]),
     } satisfies z.input<typeof bodySchema>),
   );
   const copy = Buffer.alloc(Math.ceil((HEADER_BYTES + body.length) / PAD_BYTES) * PAD_BYTES);
@@ -99,7 +123,7 @@ export function decodeSuperblock(copy: Buffer): { readonly superblock: Superbloc
   if (length > copy.length - HEADER_BYTES) return 'superblock cut short';
   if (copy.readUInt32LE(4) !== crc32(copy.subarray(8, HEADER_BYTES + length))) return 'superblock checksum';
   const format = copy.readUInt16LE(8);
-  if (format !== FORMAT) return `superblock of format ${format}, this program knows ${FORMAT}`;
+  if (format < OLDEST_FORMAT || format > FORMAT) return `superblock of format ${format}, this program knows ${FORMAT}`;
   const body = bodySchema.safeParse(JSON.parse(copy.toString('utf8', HEADER_BYTES, HEADER_BYTES + length)));
   return body.success ? { superblock: body.data, number: readU64(copy, 16) } : `superblock body: ${body.error.message}`;
 }

@@ -5,7 +5,7 @@
 
 import type { Durability, FailureMode, Membership, Placement } from '../../core/domain.js';
 import { initialMembership } from '../../core/membership.js';
-import { VERSION_WITH_MENDING } from '../../core/messages.js';
+import { VERSION_WITH_MARKS } from '../../core/messages.js';
 import type { IndexedBlock } from '../../core/ports.js';
 import { KIND_ZERO } from '../../core/record.js';
 import type { ReplicationSettings, VolumeSpec } from '../../core/replication/replicated-deployment.js';
@@ -70,7 +70,7 @@ class Simulation implements World {
   readonly nodes: SimNode[] = [];
   readonly settings: Partial<ReplicationSettings>;
   readonly clients: SimClient[] = [];
-  readonly protocolVersion: number = VERSION_WITH_MENDING;
+  readonly protocolVersion: number = VERSION_WITH_MARKS;
   writing = true;
   readonly #options: SimulationOptions;
   readonly #controller: SimController;
@@ -100,6 +100,9 @@ class Simulation implements World {
       catchUpBytes: random.pick([64, 4 << 20]),
       deadBlocksPerMessage: random.pick([2, 4_096]),
       shortfallMs: random.pick([2_000, 90_000]),
+      // Not drawn: what a seed goes through otherwise stays as it was.
+      backfillBlocks: [1, 4, 512][options.seed % 3]!,
+      syncMarkMs: [0, 20, 5_000][Math.floor(options.seed / 3) % 3]!,
     };
     // Where the log is sent in small pieces, the stream stops early as well.
     this.settings = { ...settings, maxUnconfirmedBytes: 16 * settings.catchUpBytes, ...options.settings };

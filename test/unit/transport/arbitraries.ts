@@ -92,6 +92,7 @@ export const peerMessages: Table<PeerMessage> = {
   backfill: fc
     .tuple(fc.record({ type: fc.constant('backfill'), epoch, incarnation, sync: number, number }), withOrders)
     .map(([head, stored]) => ({ ...head, ...stored })),
+  'sync-mark': fc.record({ type: fc.constant('sync-mark'), epoch, incarnation, sync: number, below: block }),
   'sync-finish': fc.record({ type: fc.constant('sync-finish'), epoch, incarnation, sync: number, last: order }),
   fetch: fc.record({ type: fc.constant('fetch'), epoch, request: number, blocks }),
   promised: fc.record({
@@ -112,6 +113,13 @@ export const peerMessages: Table<PeerMessage> = {
     .tuple(fc.record({ type: fc.constant('sync-dead-blocks'), epoch, incarnation, sync: number }), dead)
     .map(([head, list]) => ({ ...head, ...list })),
   backfilled: fc.record({ type: fc.constant('backfilled'), epoch, incarnation, sync: number, number }),
+  'sync-marked': fc.record({
+    type: fc.constant('sync-marked'),
+    epoch,
+    incarnation,
+    sync: number,
+    regions: fc.array(fc.record({ below: block, upTo: order }), { maxLength: 16 }),
+  }),
   'sync-finished': fc.record({ type: fc.constant('sync-finished'), epoch, incarnation, sync: number }),
   fetched: fc
     .tuple(fc.record({ type: fc.constant('fetched'), epoch, request: number }), withOrders)
@@ -140,6 +148,7 @@ export const peerMessages: Table<PeerMessage> = {
       'backfill',
       'sync-finish',
       'fetch',
+      'sync-mark',
     ),
     reason: fc.constantFrom(
       'stale-epoch',
@@ -153,6 +162,7 @@ export const peerMessages: Table<PeerMessage> = {
       'no-deployment',
       'bad-checksum',
       'not-promised',
+      'busy',
     ),
     last: order,
   }),

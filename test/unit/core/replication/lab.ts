@@ -8,7 +8,7 @@ import {
   type PeerMessage,
   type PrimaryMessage,
   type SessionMessage,
-  VERSION_WITH_MENDING,
+  VERSION_WITH_MARKS,
 } from '../../../../core/messages.js';
 import type { DeploymentStore, IndexedBlock, SessionLink, SwapOutcome } from '../../../../core/ports.js';
 import {
@@ -64,7 +64,7 @@ export class Lab {
   record: Membership | undefined;
   linkUp = true;
   /** That the other copies speak. */
-  protocolVersion = VERSION_WITH_MENDING;
+  protocolVersion = VERSION_WITH_MARKS;
   store!: DeploymentStore;
   deployment!: ReplicatedDeployment;
 
