@@ -1,5 +1,6 @@
 /** Networks that are cut, in part or in one direction, slow, or lossy. */
 
+import type { BinaryName } from '../../../cluster/binaries.js';
 import type { NodeFacts } from '../../../cluster/facts.js';
 import type { TrafficRule } from '../../setup/namespaces.js';
 import { withSlowLinks } from '../links.js';
@@ -28,6 +29,23 @@ function pair(name: string, consumer: Schedule['consumer'], ends: (scene: Scene)
       const direction = pick(scene.random, ['in', 'out', 'both'] as const);
       scene.note(`${node.name} – ${other.name}, ${direction}`);
       await impose(scene, node, { direction, nodes: [scene.arena.position(other)] });
+      await pause(scene, SHORTEST_MS, LONGEST_MS);
+    },
+  };
+}
+
+/** Any of the subject's parties, and a server. */
+function serverApart(name: string, server: BinaryName): Schedule {
+  return {
+    name,
+    consumer: 'any',
+    connectionsLast: true,
+    run: async (scene) => {
+      const { arena, random } = scene;
+      const node = pick(random, [scene.primary, scene.consumer, ...scene.replicas]);
+      const direction = pick(random, ['in', 'out', 'both'] as const);
+      scene.note(`${node.name}, ${direction}`);
+      await impose(scene, node, { direction, server: arena.serverPort(server) });
       await pause(scene, SHORTEST_MS, LONGEST_MS);
     },
   };
@@ -69,19 +87,8 @@ export const networkSchedules: readonly Schedule[] = [
   pair('primary-and-replica-apart', 'any', (scene) => [scene.primary, pick(scene.random, scene.replicas)]),
   // Everybody else sees the primary well.
   pair('frontend-and-primary-apart', 'bystander', (scene) => [scene.consumer, scene.primary]),
-  {
-    name: 'node-and-etcd-apart',
-    consumer: 'any',
-    connectionsLast: true,
-    run: async (scene) => {
-      const { arena, random } = scene;
-      const node = pick(random, [scene.primary, scene.consumer, ...scene.replicas]);
-      const direction = pick(random, ['in', 'out', 'both'] as const);
-      scene.note(`${node.name}, ${direction}`);
-      await impose(scene, node, { direction, server: arena.serverPort('etcd') });
-      await pause(scene, SHORTEST_MS, LONGEST_MS);
-    },
-  },
+  serverApart('node-and-etcd-apart', 'etcd'),
+  serverApart('node-and-temporal-apart', 'temporal'),
   {
     // The old primary serves its own frontend for as long as it has leases, and nobody else's writes may be missed.
     name: 'primary-and-frontend-isolated-together',
