@@ -4,8 +4,10 @@
  * was broken is remembered here, so that it can be mended whatever becomes of the one who broke it.
  */
 
-import { closeSync, existsSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { ApiVolume } from '../../client/types.js';
 import type { BinaryName } from '../../cluster/binaries.js';
 import type { Cluster } from '../../cluster/cluster.js';
@@ -17,6 +19,7 @@ import { NamespaceNetwork } from '../setup/namespaces.js';
 import { SmallDisk } from '../setup/small-disk.js';
 import { TestCluster } from '../setup/test-cluster.js';
 
+const run = promisify(execFile);
 const MIB = 1 << 20;
 const NODES = 3;
 const DISK_BYTES = 1024 * MIB;
@@ -25,6 +28,7 @@ const SETTINGS = {
   SCRUB_INTERVAL: '10s',
   SCRUB_BYTES_PER_SECOND: String(64 * MIB),
 };
+const MAX_LEFT_BYTES = 32 * MIB;
 const POLL_MS = 250;
 const EXIT_TIMEOUT_MS = 10_000;
 
@@ -142,19 +146,19 @@ export class Arena {
     await waitFor(`${server} to end`, gone, { timeoutMs: EXIT_TIMEOUT_MS, intervalMs: 10 });
   }
 
-  /** Leaves so many bytes free on the node's disk. */
-  fillDisk(node: NodeFacts, leaveBytes: number): void {
+  /** Leaves so many bytes free on the node's disk, or a little more. */
+  async fillDisk(node: NodeFacts, leaveBytes: number): Promise<void> {
     const directory = join(node.rootDir, 'data');
     const path = join(directory, 'filler');
     this.#fillers.add(path);
-    const { bavail, bsize } = statfsSync(directory);
-    const chunk = Buffer.alloc(MIB, 1);
-    const file = openSync(path, 'w');
-    try {
-      for (let bytes = bavail * bsize - leaveBytes; bytes > 0; bytes -= MIB)
-        writeSync(file, chunk, 0, Math.min(MIB, bytes));
-    } finally {
-      closeSync(file);
+    for (let leave = leaveBytes; ; leave += MIB) {
+      const { bavail, bsize } = statfsSync(directory);
+      const filled = await run('fallocate', ['--length', String(bavail * bsize - leave), path]).catch(
+        (error: Error) => error,
+      );
+      if (!(filled instanceof Error)) return;
+      // The agent may have taken some of it meanwhile.
+      if (leave > leaveBytes + MAX_LEFT_BYTES) throw filled;
     }
   }
 

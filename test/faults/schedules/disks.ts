@@ -26,7 +26,7 @@ export const diskSchedules: readonly Schedule[] = [
     connectionsLast: true,
     run: async (scene) => {
       const { arena, random } = scene;
-      arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
+      await arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
       await pause(scene, 5_000, 12_000);
     },
   },
@@ -36,7 +36,7 @@ export const diskSchedules: readonly Schedule[] = [
     connectionsLast: true,
     run: async (scene) => {
       const { arena, random } = scene;
-      arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
+      await arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
       await pause(scene, 3_000, 8_000);
       arena.emptyDisks();
       await pause(scene, 0, 3_000);
