@@ -11,6 +11,7 @@ const REPLICATION_CODES: Readonly<Record<ReplicationErrorCode, ErrorCode>> = {
   'invalid-state': 'invalid-state',
   'target-lost': 'node-unavailable',
   'target-refused': 'invalid-state',
+  'target-busy': 'locked',
   cancelled: 'invalid-state',
   'bad-block': 'internal',
   busy: 'locked',

@@ -154,6 +154,7 @@ async function start(
     attention: (volume, reason) => control.look(volume, reason),
     settings: { syncBytesPerSecond: config.syncBytesPerSecond },
     maxSyncs: config.maxSyncs,
+    clusterSlots: state.syncSlots(config.maxClusterSyncs),
   });
   const stateDir = join(config.rootDir, 'state');
   await mkdir(stateDir, { recursive: true });

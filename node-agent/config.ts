@@ -131,6 +131,7 @@ const environment = z.object({
     .max(2 ** 40)
     .default(20 << 20),
   SYNCS_PER_NODE: z.coerce.number().int().min(1).max(64).default(4),
+  SYNCS_PER_CLUSTER: z.coerce.number().int().min(1).max(1024).default(32),
   SYNC_BYTES_PER_SECOND: z.coerce
     .number()
     .int()
@@ -175,8 +176,9 @@ export interface Config {
   /** Every stored block is read once in this time, if so many bytes per second are enough for that. */
   readonly scrubIntervalMs: number;
   readonly scrubBytesPerSecond: number;
-  /** Syncs that copy from this node at a time; each volume's, bytes per second at the most (0: no limit). */
+  /** Syncs that copy from this node at a time, and as many to it; in the cluster; each volume's, bytes per second at the most (0: no limit). */
   readonly maxSyncs: number;
+  readonly maxClusterSyncs: number;
   readonly syncBytesPerSecond: number;
   readonly cipherEngine: 'auto' | 'wasm' | 'native';
   /** Threads for long requests, 0–4. */
@@ -252,6 +254,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     scrubIntervalMs: e.SCRUB_INTERVAL,
     scrubBytesPerSecond: e.SCRUB_BYTES_PER_SECOND,
     maxSyncs: e.SYNCS_PER_NODE,
+    maxClusterSyncs: e.SYNCS_PER_CLUSTER,
     syncBytesPerSecond: e.SYNC_BYTES_PER_SECOND,
     cipherEngine: e.STORAGEOS_CIPHER_ENGINE,
     codecWorkers: e.CODEC_WORKERS ?? defaultCodecWorkers(availableParallelism()),

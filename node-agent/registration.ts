@@ -4,7 +4,7 @@ import type { NodeRecord } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { Clock, Timer } from '../core/ports.js';
 import type { Logger } from './log.js';
-import type { ClusterState, LivenessRegistration } from './state/cluster-state.js';
+import type { ClusterState, LeasedKey } from './state/cluster-state.js';
 
 /** The time after which a node that no longer renews its lease counts as away, seconds. */
 const LIVENESS_TTL_SECONDS = 10;
@@ -29,12 +29,12 @@ export interface RegistrationOptions {
 
 export class NodeRegistration {
   readonly #options: RegistrationOptions;
-  readonly #liveness: LivenessRegistration;
+  readonly #liveness: LeasedKey;
   #reported: Capacity;
   #timer: Timer | undefined;
   #stopped = false;
 
-  private constructor(options: RegistrationOptions, liveness: LivenessRegistration, reported: Capacity) {
+  private constructor(options: RegistrationOptions, liveness: LeasedKey, reported: Capacity) {
     this.#options = options;
     this.#liveness = liveness;
     this.#reported = reported;

@@ -6,6 +6,7 @@ import type { Clock, DeploymentStore, MembershipStore, PeerLinks, Random } from 
 import type { Batch, Lender } from '../record.js';
 import type { DeploymentId, NodeId, VolumeId } from '../types.js';
 import type { ReplicationSettings } from './settings.js';
+import type { SyncAdmission } from './sync-admission.js';
 
 /** What the volume is meant to be: from etcd. */
 export interface VolumeSpec {
@@ -56,6 +57,8 @@ export interface Context {
   readonly settings: ReplicationSettings;
   readonly events: ReplicationEvents;
   readonly counters: ReplicationCounters;
+  /** Which syncs this node takes in. */
+  readonly admission: SyncAdmission;
   /** Whether all payloads of a batch match their checksums. */
   readonly verify: (batch: Batch) => boolean;
   /** Where payloads that are read for a frontend may be put. */
@@ -98,6 +101,8 @@ export type ReplicationErrorCode =
   | 'target-lost'
   /** The target refused. */
   | 'target-refused'
+  /** The target's node takes in as many syncs as it can: the same request may succeed later. */
+  | 'target-busy'
   | 'cancelled'
   /** A block could not be read from any in-sync copy. */
   | 'bad-block'

@@ -41,6 +41,7 @@ import { Mending } from './mending.js';
 import { Primary, type PrimaryHost } from './primary.js';
 import { reject } from './sessions.js';
 import type { ReplicationSettings } from './settings.js';
+import { ADMIT_ALL, type SyncAdmission } from './sync-admission.js';
 
 export type { AttentionReason, ReplicationCounters, ReplicationEvents, VolumeSpec } from './context.js';
 export { ReplicationError, type ReplicationErrorCode } from './context.js';
@@ -58,6 +59,8 @@ export interface ReplicatedDeploymentOptions {
   readonly events: ReplicationEvents;
   /** Whether all payloads match their checksums; asked of what comes from other copies and from frontends. */
   readonly verify?: (batch: Batch) => boolean;
+  /** Which syncs this node takes in; absent: all. */
+  readonly admission?: SyncAdmission;
   /** Of the etcd that this process talks to. */
   readonly etcdClusterId: string;
   /** Where payloads that are read for a frontend may be put; absent: ordinary memory. */
@@ -97,6 +100,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   readonly events: ReplicationEvents;
   readonly verify: (batch: Batch) => boolean;
   readonly lend: Lender;
+  readonly admission: SyncAdmission;
   readonly counters: ReplicationCounters = newCounters();
   spec: VolumeSpec | undefined;
   record: Membership | undefined;
@@ -122,6 +126,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.events = options.events;
     this.verify = options.verify ?? (() => true);
     this.lend = options.lend ?? (() => undefined);
+    this.admission = options.admission ?? ADMIT_ALL;
     this.#etcdClusterId = options.etcdClusterId;
     this.#etcdGap = new EtcdGap(() => this.clock.now(), this.settings.etcdBehindMs);
     this.#mending = new Mending(this);
@@ -185,6 +190,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   #end(): void {
     this.#suspectTimer?.cancel();
     this.#mending.stop();
+    this.admission.release(this.self.deployment);
     this.#primary?.stepDown();
   }
 

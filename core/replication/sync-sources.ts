@@ -80,6 +80,10 @@ export class SyncSources {
     for (const sync of [...this.#syncs.values()]) {
       if (sync.stream.target && sync.stream.state === 'failed') {
         const lost = sync.stream.failure === 'link-down' || sync.stream.failure === 'no-answer';
+        if (sync.stream.failure === 'busy') {
+          sync.abort(new ReplicationError('target-busy', "the target's node takes in as many syncs as it can"));
+          continue;
+        }
         const code = lost || sync.stream.failure === 'unreachable' ? 'target-lost' : 'target-refused';
         sync.abort(new ReplicationError(code, `the target's stream failed: ${sync.stream.failure}`));
       }

@@ -49,12 +49,17 @@ export class SyncTarget {
 
   /** The same primary in a higher epoch goes on; another one has to begin anew. */
   onPromise(message: PromiseEpoch): void {
-    if (this.#sync?.sourceIncarnation !== message.primaryIncarnation) this.#sync = undefined;
+    if (this.#sync !== undefined && this.#sync.sourceIncarnation !== message.primaryIncarnation) this.#end();
   }
 
   begin(source: DeploymentId, message: SyncBegin): void {
     if (message.etcdClusterId !== this.#context.store.state.etcdClusterId) {
       this.#member.refuse(source, message, 'wrong-cluster');
+      return;
+    }
+    // A source that does not know the refusal is taken in all the same.
+    if (!this.#context.admission.admit(this.#context.self.deployment) && this.#speaksOfMarks(source)) {
+      this.#member.refuse(source, message, 'busy');
       return;
     }
     const sync: Sync = {
@@ -85,7 +90,7 @@ export class SyncTarget {
       store.position(message.streamAfter);
     } catch (error) {
       if (!this.#noSpace(error)) throw error;
-      this.#sync = undefined;
+      this.#end();
       this.#member.refuse(sync.source, message, 'no-space');
       return;
     }
@@ -103,6 +108,7 @@ export class SyncTarget {
       this.#member.refuse(from, message, 'no-sync');
       return;
     }
+    this.#context.admission.renew(this.#context.self.deployment);
     switch (message.type) {
       case 'sync-dead':
         this.#context.background(this.#listDead(sync, message));
@@ -126,6 +132,11 @@ export class SyncTarget {
         this.#context.background(this.#finish(sync));
         return;
     }
+  }
+
+  #end(): void {
+    this.#sync = undefined;
+    this.#context.admission.release(this.#context.self.deployment);
   }
 
   /** Another primary's promise, or another begin, ends a sync at any await. */
@@ -207,6 +218,7 @@ export class SyncTarget {
     await store.flush();
     if (!this.#goesOn(sync)) return;
     await store.update({ syncBase: null, syncRegions: [], unclean: false });
+    this.#context.admission.release(this.#context.self.deployment);
     if (this.#goesOn(sync)) this.#member.reply(sync.source, { type: 'sync-finished', ...this.#header(sync) });
   }
 

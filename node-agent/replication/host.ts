@@ -15,6 +15,7 @@ import type { Lender } from '../../core/record.js';
 import type { NodeSurvey } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
+import { BoundedAdmission, type SyncAdmission } from '../../core/replication/sync-admission.js';
 import {
   type BlockNumber,
   type DeploymentId,
@@ -37,6 +38,7 @@ import { REQUESTS, type RequestName } from './requests.js';
 import type { OpenTarget } from './sessions.js';
 import { DEFAULT_TRANSPORT_SETTINGS, type TransportSettings } from './settings.js';
 import { SyncSlots } from './sync-slots.js';
+import { type Running, type SharedSlots, SyncTurns } from './sync-turns.js';
 import { WireError } from './wire.js';
 import { encodePeerMessage } from './wire-peer.js';
 
@@ -58,15 +60,11 @@ export interface ReplicationHostOptions {
   /** Wakes the volume's workflow. Must not throw. */
   readonly attention: (volume: VolumeId, reason: AttentionReason) => void;
   readonly settings?: Partial<ReplicationSettings>;
-  /** Syncs that copy from this node at a time. */
+  /** Syncs that copy from this node at a time, and as many to it. */
   readonly maxSyncs?: number;
+  /** Slots for the syncs of the whole cluster; absent: no limit. */
+  readonly clusterSlots?: SharedSlots;
   readonly transport?: Partial<TransportSettings>;
-}
-
-/** A sync under way. */
-export interface RunningSync {
-  readonly done: Promise<SyncProgress>;
-  cancel(): void;
 }
 
 /** A store that failed is opened again after this long, doubled up to the largest. */
@@ -86,7 +84,8 @@ export class ReplicationHost {
   readonly connector: SessionConnector;
   readonly #options: ReplicationHostOptions;
   readonly #settings: ReplicationSettings;
-  readonly #syncs: SyncSlots;
+  readonly #syncs: SyncTurns;
+  readonly #admission: SyncAdmission;
   readonly #network: ReplicationNetwork;
   readonly #volumes = new Map<VolumeId, Volume>();
   readonly #memberships = new Map<VolumeId, Membership>();
@@ -100,7 +99,13 @@ export class ReplicationHost {
   constructor(options: ReplicationHostOptions) {
     this.#options = options;
     this.#settings = { ...DEFAULT_SETTINGS, ...options.settings };
-    this.#syncs = new SyncSlots(options.maxSyncs ?? DEFAULT_MAX_SYNCS);
+    const maxSyncs = options.maxSyncs ?? DEFAULT_MAX_SYNCS;
+    this.#syncs = new SyncTurns({
+      local: new SyncSlots(maxSyncs),
+      cluster: options.clusterSlots,
+      random: () => options.random.next(),
+    });
+    this.#admission = new BoundedAdmission(options.clock, maxSyncs);
     this.#network = new ReplicationNetwork({
       self: options.self,
       cluster: options.cluster,
@@ -254,8 +259,12 @@ export class ReplicationHost {
    * As the primary, brings `target` in sync, when it is its turn. `done` rejects with NoSuchDeploymentError, or as
    * `ReplicatedDeployment.startSync` does.
    */
-  startSync(primary: DeploymentId, target: DeploymentId, report: (progress: SyncProgress) => void): RunningSync {
-    return this.#syncs.run(() => this.#open(primary).replicated.startSync(target, report));
+  startSync(
+    primary: DeploymentId,
+    target: DeploymentId,
+    report: (progress: SyncProgress) => void,
+  ): Running<SyncProgress> {
+    return this.#syncs.run(target, () => this.#open(primary).replicated.startSync(target, report));
   }
 
   /** As the primary, takes a member out of the in-sync set. Errors: NoSuchDeploymentError; those of the primary. */
@@ -414,6 +423,7 @@ export class ReplicationHost {
       clock: options.clock,
       random: options.random,
       settings: this.#settings,
+      admission: this.#admission,
       etcdClusterId: options.etcdClusterId,
       logger: options.logger,
       attention: (reason) => {

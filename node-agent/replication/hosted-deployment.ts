@@ -5,6 +5,7 @@ import { type Batch, batchProblem, type Lender } from '../../core/record.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { ReplicatedDeployment } from '../../core/replication/replicated-deployment.js';
 import type { ReplicationSettings } from '../../core/replication/settings.js';
+import type { SyncAdmission } from '../../core/replication/sync-admission.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import type { Logger } from '../log.js';
@@ -27,6 +28,7 @@ export interface HostedOptions {
   /** Of the etcd that this agent talks to. */
   readonly etcdClusterId: string;
   readonly logger: Logger;
+  readonly admission: SyncAdmission;
   readonly attention: (reason: AttentionReason) => void;
 }
 
@@ -53,6 +55,7 @@ export class HostedDeployment {
       memberships: options.memberships,
       settings: options.settings,
       etcdClusterId: options.etcdClusterId,
+      admission: options.admission,
       verify: (batch) => checksums.firstBad(batch) === -1,
       ...(options.lend !== undefined && { lend: options.lend }),
       events: {

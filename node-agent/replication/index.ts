@@ -1,4 +1,4 @@
 export { NoSuchDeploymentError, PeerUnreachableError } from './errors.js';
-export { ReplicationHost, type ReplicationHostOptions, type RunningSync } from './host.js';
+export { ReplicationHost, type ReplicationHostOptions } from './host.js';
 export { type InventoryItem, type InventoryPage, MAX_INVENTORY_BLOCKS } from './inventory.js';
 export { DEFAULT_TRANSPORT_SETTINGS, type TransportSettings } from './settings.js';

@@ -16,11 +16,12 @@ import { DomainError } from '../../core/errors.js';
 import type { Clock, MembershipStore } from '../../core/ports.js';
 import type { DeploymentId, NamespaceId, NodeId, PolicyGroupId, UserId, VolumeId } from '../../core/types.js';
 import { Accounts } from './accounts.js';
+import { ClusterSlots } from './cluster-slots.js';
 import { encodeValue, revisionOf, versionOf } from './encoding.js';
 import { EtcdConnection, type EtcdOptions, toDomainError } from './etcd.js';
 import { decodeCluster, StateFeed, type Watch, type WatchHandlers } from './feed.js';
-import { CLUSTER_KEY, CLUSTER_SCOPE, nameScope } from './keys.js';
-import { LivenessRegistration } from './liveness.js';
+import { CLUSTER_KEY, CLUSTER_SCOPE, nameScope, objectKey, SYNC_SLOTS_PREFIX } from './keys.js';
+import { LeasedKey } from './leased-key.js';
 import { createMembershipStore } from './membership-store.js';
 import { NodeRecords } from './node-records.js';
 import { Repository, type RepositoryOptions, staleWrite, UPDATE_ATTEMPTS, type Versioned } from './repository.js';
@@ -40,7 +41,7 @@ import { PrefixWatch } from './watch.js';
 
 export type { EtcdOptions } from './etcd.js';
 export type { Watch, WatchHandlers } from './feed.js';
-export type { LivenessRegistration } from './liveness.js';
+export type { LeasedKey } from './leased-key.js';
 export { type Repository, staleWrite, type Versioned } from './repository.js';
 
 export interface ConnectOptions extends EtcdOptions {
@@ -189,11 +190,20 @@ export class ClusterState {
   }
 
   /** Keeps this node's sign of life in etcd until it is stopped. `ttlSeconds` is at least 2. */
-  async registerLiveness(info: NodeLiveness, ttlSeconds: number): Promise<LivenessRegistration> {
+  async registerLiveness(info: NodeLiveness, ttlSeconds: number): Promise<LeasedKey> {
     const { clock, onTrouble } = this.#options;
-    const registration = new LivenessRegistration({ etcd: this.#etcd, clock, info, ttlSeconds, onTrouble });
+    const key = objectKey('liveness', info.node);
+    const value = encodeValue(key, info);
+    const what = 'the sign of life of this node';
+    const registration = new LeasedKey({ etcd: this.#etcd, clock, key, value, what, ttlSeconds, onTrouble });
     await registration.start();
     return registration;
+  }
+
+  /** Slots for the cluster's syncs, `limit` in all. */
+  syncSlots(limit: number): ClusterSlots {
+    const { clock, onTrouble } = this.#options;
+    return new ClusterSlots({ etcd: this.#etcd, clock, onTrouble, prefix: SYNC_SLOTS_PREFIX, limit });
   }
 
   /* ---- cluster ---- */

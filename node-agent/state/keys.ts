@@ -20,6 +20,9 @@ export const ACCOUNTS_KEY = 'accounts';
 /** The sum of all volumes' sizes; see volume-records.ts. */
 export const PROVISIONED_KEY = 'provisioned';
 
+/** Who copies, or waits for its turn to; see cluster-slots.ts. */
+export const SYNC_SLOTS_PREFIX = 'syncs/';
+
 export function objectKey(kind: Kind, id: string): string {
   return `${kind}/${id}`;
 }

@@ -16,6 +16,7 @@ import {
   ReplicatedDeployment,
   type ReplicationSettings,
 } from '../../../../core/replication/replicated-deployment.js';
+import { ADMIT_ALL } from '../../../../core/replication/sync-admission.js';
 import type {
   BlockNumber,
   DeploymentId,
@@ -63,6 +64,8 @@ export class Lab {
   /** What etcd holds. */
   record: Membership | undefined;
   linkUp = true;
+  /** Syncs that its node takes in. */
+  admission = ADMIT_ALL;
   /** That the other copies speak. */
   protocolVersion = VERSION_WITH_MARKS;
   store!: DeploymentStore;
@@ -98,6 +101,11 @@ export class Lab {
       },
       settings: { ...DEFAULT_SETTINGS, ...settings },
       etcdClusterId: 'e',
+      admission: {
+        admit: (target) => lab.admission.admit(target),
+        renew: (target) => lab.admission.renew(target),
+        release: (target) => lab.admission.release(target),
+      },
       events: {
         attention: (reason) => lab.attentions.push(reason),
         log: (level, _, fields) => {

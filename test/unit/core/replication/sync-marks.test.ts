@@ -108,6 +108,35 @@ describe('the target of a sync', () => {
     expect(lab.store.state).toMatchObject({ syncBase: null, syncRegions: [] });
   });
 
+  it('refuses a sync while its node takes in others, and gives its place back at the end', async () => {
+    const lab = await target();
+    const log: string[] = [];
+    let room = false;
+    lab.admission = {
+      admit: () => room,
+      renew: () => log.push('renew'),
+      release: () => log.push('release'),
+    };
+    lab.receive(begin(1, order(2, 40)));
+    await lab.pass(80);
+    expect(lab.all('refused')).toMatchObject([{ of: 'sync-begin', reason: 'busy' }]);
+    expect(lab.store.state.syncBase).toBe(null);
+    room = true;
+    await marked(lab, 10);
+    expect(log).toEqual(['renew', 'renew']);
+    lab.receive({ ...header(lab), type: 'sync-finish', last: order(5, 41) });
+    await lab.until(() => lab.all('sync-finished').length > 0);
+    expect(log.at(-1)).toBe('release');
+  });
+
+  it('takes in every sync of a source that does not know the refusal', async () => {
+    const lab = await target();
+    lab.admission = { ...lab.admission, admit: () => false };
+    lab.protocolVersion = VERSION_WITH_MENDING;
+    await begun(lab, begin(1, order(2, 40)));
+    expect(lab.last('sync-ready')).toMatchObject({ sync: 1 });
+  });
+
   it('says nothing of marks to a source that does not know them', async () => {
     const lab = await target();
     lab.protocolVersion = VERSION_WITH_MENDING;
@@ -203,6 +232,14 @@ describe('the source of a sync', () => {
     await until(() => lab.all('backfill').length >= 3);
     await lab.pass(100);
     expect(blocksOf()).toEqual([[2], [17, 18], [19, 20]]);
+  });
+
+  it('tells a busy target from one that refuses for good', async () => {
+    const { lab, until, tell } = await copying((type) => type === 'sync-begin');
+    const sync = lab.deployment.startSync(THIRD, () => {});
+    await until(() => lab.all('sync-begin').length > 0);
+    tell({ type: 'refused', of: 'sync-begin', reason: 'busy', last: ORDER_ZERO });
+    await expect(sync.done).rejects.toMatchObject({ code: 'target-busy' });
   });
 
   it('makes no marks where the target does not know them', async () => {
