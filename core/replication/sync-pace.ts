@@ -1,8 +1,8 @@
 /**
  * How fast the syncs of one volume may copy. Foreground writes say so: they are compared with how long they took
  * before anything was copied. The rate is halved when they have become much slower, and grows by steps while they
- * have not (additive increase, multiplicative decrease: Chiu and Jain, 1989); it never falls below a floor, so that
- * every sync ends.
+ * have not (additive increase, multiplicative decrease: Chiu and Jain, 1989), or doubles while there are none; it
+ * never falls below a floor, so that every sync ends.
  */
 
 import type { ReplicationSettings } from './settings.js';
@@ -19,6 +19,8 @@ const SLOWER_MS = 2;
 /** Without a limit of its own, a sync begins with this rate and grows from there; bytes per second. */
 const FIRST_RATE = 64 << 20;
 const STEP = 16 << 20;
+/** More than what disks and networks give: from there it is soon back when somebody writes; bytes per second. */
+const MAX_RATE = 1 << 30;
 /** What may go out at once after a pause, ms of the rate. */
 const BURST_MS = 50;
 /** The baseline is not touched so long after the last copying: its traces are still there. */
@@ -48,7 +50,7 @@ export class SyncPace {
 
   get #limit(): number {
     const { syncBytesPerSecond } = this.#settings;
-    return syncBytesPerSecond === 0 ? Number.POSITIVE_INFINITY : syncBytesPerSecond;
+    return syncBytesPerSecond === 0 ? MAX_RATE : syncBytesPerSecond;
   }
 
   /** Bytes per second at present. */
@@ -84,7 +86,9 @@ export class SyncPace {
       this.#baseline !== undefined &&
       this.#present > Math.max(this.#baseline * SLOWER_FACTOR, this.#baseline + SLOWER_MS);
     if (judged) this.#writes = 0;
-    const next = slower ? this.#rate / 2 : this.#rate + STEP;
+    // Nobody writes: nothing is to be given way to, and the disks and the network say how fast it goes.
+    const faster = judged ? this.#rate + STEP : this.#rate * 2;
+    const next = slower ? this.#rate / 2 : faster;
     this.#rate = Math.min(this.#limit, Math.max(this.#settings.syncFloorBytesPerSecond, next));
   }
 }

@@ -34,8 +34,17 @@ function bench(settings: { limit?: number; floor?: number } = {}) {
 describe('the pace of a sync', () => {
   it('grows while nobody writes', () => {
     const { copy, pace } = bench();
-    copy(2_000);
-    expect(pace.rate).toBeGreaterThan(128 * MIB);
+    copy(1_000);
+    expect(pace.rate).toBeGreaterThan(800 * MIB);
+  });
+
+  it('has given way within two seconds when somebody begins to write', () => {
+    const { idle, copy, pace } = bench();
+    idle(5_000, 1);
+    copy(20_000);
+    expect(pace.rate).toBe(1024 * MIB);
+    copy(2_000, 10);
+    expect(pace.rate).toBeLessThan(8 * MIB);
   });
 
   it('keeps to its limit', () => {
