@@ -132,6 +132,10 @@ async function setScene(arena: Arena, { schedule, subject, random, workload, not
       await arena.killNode(node);
     },
     moveTo: (node) => workload.moveTo(node),
+    fillDisk: async (node, leaveBytes) => {
+      await workload.onFullDisk(node);
+      await arena.fillDisk(node, leaveBytes);
+    },
     note: (text) => notes.push(text),
   };
 }

@@ -3,6 +3,7 @@
 import type { NodeFacts } from '../../cluster/facts.js';
 import { nbdSocket } from '../../cluster/volumes.js';
 import { waitFor } from '../../cluster/wait.js';
+import { ERR } from '../../node-agent/frontend/nbd-protocol.js';
 import { type FioJob, type FioRun, startFio } from '../setup/fio.js';
 import type { Arena, Subject } from './arena.js';
 import { type RegisterClient, Registers } from './registers.js';
@@ -106,6 +107,14 @@ export class Workload {
       const client = registers.client(nbdSocket(node, volume.id), this.#attachments);
       this.#tenants.push({ node, client });
       client.start();
+    }
+  }
+
+  /** The node's disk is about to be full: who is served from there may be told so. */
+  async onFullDisk(node: NodeFacts): Promise<void> {
+    for (const [subject, registers] of this.registers) {
+      const { master } = await this.#arena.volume(subject);
+      if (master.nodeID === node.id) registers.expectedErrors.add(ERR.noSpace);
     }
   }
 

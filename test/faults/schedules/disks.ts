@@ -25,8 +25,8 @@ export const diskSchedules: readonly Schedule[] = [
     consumer: 'primary',
     connectionsLast: true,
     run: async (scene) => {
-      const { arena, random } = scene;
-      await arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
+      const { random } = scene;
+      await scene.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
       await pause(scene, 5_000, 12_000);
     },
   },
@@ -36,12 +36,24 @@ export const diskSchedules: readonly Schedule[] = [
     connectionsLast: true,
     run: async (scene) => {
       const { arena, random } = scene;
-      await arena.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
+      await scene.fillDisk(pick(random, scene.replicas), between(random, 0, 8) * MIB);
       await pause(scene, 3_000, 8_000);
       arena.emptyDisks();
       await pause(scene, 0, 3_000);
       await scene.kill(scene.primary);
       await pause(scene, 0, 5_000);
+    },
+  },
+  {
+    // Writes are refused, reads go on; fio would give up.
+    name: 'primary-disk-full',
+    consumer: 'any',
+    connectionsLast: false,
+    run: async (scene) => {
+      await scene.fillDisk(scene.primary, between(scene.random, 0, 4) * MIB);
+      await pause(scene, 5_000, 12_000);
+      scene.arena.emptyDisks();
+      await pause(scene, 1_000, 3_000);
     },
   },
   {

@@ -22,6 +22,8 @@ export interface Scene {
   kill(node: NodeFacts): Promise<void>;
   /** All volumes are attached to another node, and have clients there too; those here may get errors from now on. */
   moveTo(node: NodeFacts): Promise<void>;
+  /** Leaves so many bytes on a node's disk. Volumes that are served from there may say that it is full. */
+  fillDisk(node: NodeFacts, leaveBytes: number): Promise<void>;
   /** Something to be told of the round. */
   note(text: string): void;
 }
