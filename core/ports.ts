@@ -233,6 +233,11 @@ export interface DeploymentStore {
    * any: then the batch has its lease, which is the caller's to release.
    */
   read(first: BlockNumber, blocks: number, lend?: Lender): Promise<StoredBlocks>;
+  /**
+   * What `read` would resolve to if memory has all of it, index and payload; undefined otherwise, with nothing begun.
+   * Throws what `read` would reject with.
+   */
+  readCached(first: BlockNumber, blocks: number, lend?: Lender): StoredBlocks | undefined;
   /** Like `read` for scattered blocks, at most MAX_BATCH_ENTRIES. */
   readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks>;
   /**

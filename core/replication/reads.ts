@@ -36,29 +36,48 @@ export class Reads {
       return;
     }
     this.#count++;
-    context.background(this.#read(first as BlockNumber, blocks, done));
+    const cached = this.#readCached(first as BlockNumber, blocks);
+    if (cached !== undefined) this.#offer(cached, done);
+    else {
+      const read = this.#readHealing(first as BlockNumber, blocks).then((stored) => this.#offer(stored, done));
+      context.background(read);
+    }
   }
 
-  async #read(first: BlockNumber, blocks: number, done: (status: IoStatus, batch: Batch) => void): Promise<void> {
+  /** Undefined also if blocks have to be healed first. */
+  #readCached(first: BlockNumber, blocks: number): StoredBlocks | undefined {
+    const { store, lend } = this.#primary.context;
+    try {
+      return store.readCached(first, blocks, lend);
+    } catch (error) {
+      if (error instanceof BadBlockError) return undefined;
+      throw error;
+    }
+  }
+
+  /** Undefined: there are blocks that could not be healed. */
+  async #readHealing(first: BlockNumber, blocks: number): Promise<StoredBlocks | undefined> {
     const { context, healing } = this.#primary;
-    let stored: StoredBlocks | undefined;
     for (let attempt = 0; attempt < context.settings.healAttempts; attempt++) {
       try {
-        stored = await context.store.read(first, blocks, context.lend);
-        break;
+        return await context.store.read(first, blocks, context.lend);
       } catch (error) {
         if (!(error instanceof BadBlockError)) throw error;
-        if (this.#primary.stopped) return;
-        if (!(await healing.heal(error.blocks))) break;
+        if (this.#primary.stopped || !(await healing.heal(error.blocks))) return undefined;
       }
     }
+    return undefined;
+  }
+
+  /** Shows what was read when it may be shown; undefined: an error, which is an answer too: another primary may have the blocks. */
+  #offer(stored: StoredBlocks | undefined, done: (status: IoStatus, batch: Batch) => void): void {
+    const { context } = this.#primary;
     if (this.#primary.stopped) {
       if (stored !== undefined) release(stored.batch);
       return;
     }
     let newest = 0 as Sequence;
-    for (const order of stored?.orders ?? []) if (order.sequence > newest) newest = order.sequence;
-    // An error is an answer too: another primary may have what is lost here.
+    for (const { sequence } of stored?.orders ?? []) if (sequence > newest) newest = sequence;
     const show = (): void => {
       this.#count--;
       if (stored === undefined) {

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Batch } from '../../core/record.js';
 import { packageRoot } from '../package-root.js';
+import { Slab } from '../slab.js';
 import { type CipherEngine, CodecError, CodecSetupError, type VolumeOptions } from './codec.js';
-import { Slab } from './slab.js';
 import {
   type FromWorker,
   makeSlotMemory,
@@ -86,7 +86,7 @@ export class CodecPool {
         },
         done: (slot, message) => {
           if (message.type !== 'encoded') return reject(new WorkerFailure());
-          const [entries, payload] = this.#slab.take(message.entriesBytes, message.payloadBytes);
+          const [entries, payload] = this.#slab.takeTwo(message.entriesBytes, message.payloadBytes);
           entries.set(slot.entries.subarray(0, message.entriesBytes));
           payload.set(slot.payload.subarray(0, message.payloadBytes));
           resolve({ entries, payload });

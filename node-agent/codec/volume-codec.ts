@@ -97,13 +97,13 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
     const source = bytes.subarray(at.ENTRIES, at.ENTRIES + tableBytes);
     if (region !== undefined) {
       if (storedBytes >= SHORTEST_LEASE) {
-        const [table] = slab.take(tableBytes, 0);
+        const table = slab.take(tableBytes);
         table.set(source);
         return { entries: table, payload: region.shrink(storedBytes), lease: region };
       }
       region.release();
     }
-    const [table, payload] = slab.take(tableBytes, storedBytes);
+    const [table, payload] = slab.takeTwo(tableBytes, storedBytes);
     table.set(source);
     payload.set(bytes.subarray(stored, stored + storedBytes));
     return { entries: table, payload };

@@ -1,10 +1,10 @@
 /** One instance of the kernels and whose turn it is: all volumes of a thread share it, one call at a time. */
 
 import type { VolumeId } from '../../core/types.js';
+import { Slab } from '../slab.js';
 import { Arena, type Region, type RegionContents } from './arena.js';
 import { type IoMemory, XTS_KEY_BYTES } from './codec.js';
 import { instantiateKernels, type Kernels } from './kernels.js';
-import { Slab } from './slab.js';
 
 /** The key of a volume, expanded for the kernels. */
 export class KernelKey {

@@ -3,6 +3,7 @@ import type { IoStatus } from '../../core/messages.js';
 import type { Clock, Timer } from '../../core/ports.js';
 import type { Lease } from '../../core/record.js';
 import type { IoMemory } from '../codec/index.js';
+import { Slab } from '../slab.js';
 import { type Receiver, receiveDirectly } from './direct-socket.js';
 import type { IoBudget } from './io-budget.js';
 import { NbdHandshake } from './nbd-handshake.js';
@@ -18,7 +19,6 @@ import {
 } from './nbd-protocol.js';
 import { type DataReply, dataReply, readErrorReply, statusReply } from './nbd-replies.js';
 import { type NbdRequest, type NbdRequestHeader, NbdRequestParser, type Verdict } from './nbd-requests.js';
-import { Slab } from './slab.js';
 import type { FrontendStats, OperationKind } from './stats.js';
 import type { ByteDevice } from './volume-io.js';
 

@@ -1,8 +1,8 @@
 import type { Lease } from '../../core/record.js';
 import type { IoMemory } from '../codec/index.js';
+import type { Slab } from '../slab.js';
 import { CHUNK, MAGIC_SIMPLE_REPLY, MAGIC_STRUCTURED_REPLY, type NbdError, REPLY_FLAG_DONE } from './nbd-protocol.js';
 import type { NbdRequestHeader } from './nbd-requests.js';
-import type { Slab } from './slab.js';
 
 const SIMPLE_BYTES = 16;
 const STRUCTURED_BYTES = 20;

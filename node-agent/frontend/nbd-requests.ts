@@ -1,7 +1,7 @@
 import type { Lease } from '../../core/record.js';
 import type { IoMemory, Region } from '../codec/index.js';
+import { Slab } from '../slab.js';
 import { CMD, MAGIC_REQUEST, NbdProtocolError, REQUEST_BYTES } from './nbd-protocol.js';
-import { Slab } from './slab.js';
 
 export interface NbdRequestHeader {
   readonly flags: number;

@@ -14,9 +14,9 @@ import {
 import type { BlockNumber, Epoch, Order, Sequence } from '../../core/types.js';
 import { ORDER_ZERO } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
+import { Slab } from '../slab.js';
 import type { BadBlocks } from './bad-blocks.js';
 import type { FilePool, PooledFile } from './file-pool.js';
-import { writeU64 } from './format.js';
 import { emptyRecord, type IndexRecord } from './paged/extents.js';
 import { ABSENT, type Answer, KNOWN, NEVER, type PageTree, type Pinned } from './paged/page-tree.js';
 import type { PagedIndex } from './paged/paged-index.js';
@@ -33,15 +33,27 @@ interface Extent {
 
 type Find = (block: number, into: IndexRecord) => Answer;
 
-/** Reads that are under way. */
-interface Begun {
-  readonly batch: Batch;
+/** What the index says of some blocks, and where their payloads are; the table of entries is in TABLE. */
+interface Found {
   readonly orders: Order[];
   /** Entries of which it is known that there is no payload. */
   readonly lost: readonly number[];
-  /** Of each extent; false: bytes are missing. */
-  readonly outcomes: readonly (boolean | Promise<boolean>)[];
+  readonly extents: readonly Extent[];
+  /** Of all payloads together, bytes. */
+  readonly length: number;
 }
+
+/** Reads that are under way. */
+interface Begun extends Found {
+  readonly batch: Batch;
+  readonly outcomes: readonly Promise<void>[];
+}
+
+/** Shared by all readers: filled and copied within one synchronous call. */
+const TABLE = Buffer.alloc(MAX_BATCH_ENTRIES * ENTRY_BYTES);
+/** For what is read into no leased memory. */
+const SLAB = new Slab();
+const TABLE_VIEW = new DataView(TABLE.buffer, TABLE.byteOffset, TABLE.length);
 
 export interface BlockReaderOptions {
   readonly deployment: string;
@@ -63,9 +75,12 @@ export interface ReadOptions {
 export class BlockReader {
   readonly #options: BlockReaderOptions;
   readonly #record = emptyRecord();
+  readonly #inMemory: Find;
 
   constructor(options: BlockReaderOptions) {
     this.#options = options;
+    const { index } = options;
+    this.#inMemory = (block, record) => index.tryGet(block, record);
   }
 
   /**
@@ -73,15 +88,30 @@ export class BlockReader {
    * up anybody; `patient`: all of it. Segments can't vanish meanwhile: they are held open.
    */
   async read(count: number, at: (i: number) => number, options?: ReadOptions): Promise<StoredBlocks> {
-    if (count < 1 || count > MAX_BATCH_ENTRIES) throw new RangeError(`read of ${count} blocks`);
     const { index } = this.#options;
     const begun =
-      this.#begin(count, at, (block, record) => index.tryGet(block, record), options) ??
+      this.#begin(count, at, this.#inMemory, options) ??
       (await index.look(
         Array.from({ length: count }, (_, i) => at(i)),
         (get) => this.#begin(count, at, (block, record) => (get(block, record) ? KNOWN : NEVER), options)!,
       ));
     return this.#finish(begun);
+  }
+
+  /** The same if memory has all of it; undefined otherwise, with nothing begun. Throws BadBlockError. */
+  readCached(count: number, at: (i: number) => number, lend?: Lender): StoredBlocks | undefined {
+    const found = this.#lookUp(count, at, this.#inMemory);
+    if (found === undefined) return undefined;
+    const batch = this.#makeRoom(count, found.length, lend);
+    try {
+      if (found.extents.every((extent) => this.#fetchCached(extent, batch.payload)))
+        return this.#verified(batch, found);
+    } catch (error) {
+      batch.lease?.release();
+      throw error;
+    }
+    batch.lease?.release();
+    return undefined;
   }
 
   /** The blocks as a tree has them that does not change: a snapshot's. */
@@ -94,19 +124,21 @@ export class BlockReader {
 
   /** Whatever goes wrong, the payload's memory is given back, but not before the last read into it has ended. */
   async #finish(begun: Begun): Promise<StoredBlocks> {
+    const { batch, outcomes } = begun;
     try {
-      return await this.#verified(begun);
+      // What is missing is not what was written: its checksum says so.
+      await Promise.all(outcomes);
+      return this.#verified(batch, begun);
     } catch (error) {
-      await Promise.allSettled(begun.outcomes);
-      begun.batch.lease?.release();
+      await Promise.allSettled(outcomes);
+      batch.lease?.release();
       throw error;
     }
   }
 
-  async #verified({ batch, orders, lost, outcomes }: Begun): Promise<StoredBlocks> {
-    const { deployment, known } = this.#options;
-    const missing = (await Promise.all(outcomes)).includes(false);
-    const bad = missing || batch.payload.length > 0 ? [...lost, ...this.#bad(batch)] : lost;
+  #verified(batch: Batch, { orders, lost }: Found): StoredBlocks {
+    const { deployment, known, checksums } = this.#options;
+    const bad = batch.payload.length > 0 ? [...lost, ...badEntries(checksums, batch)] : lost;
     if (bad.length > 0) {
       const blocks = bad.map((i) => describe(batch.entries, i, orders[i]!));
       known.found(blocks);
@@ -121,10 +153,19 @@ export class BlockReader {
    * Undefined, with nothing begun, if the index of a block is not in memory.
    */
   #begin(count: number, at: (i: number) => number, find: Find, options?: ReadOptions): Begun | undefined {
+    const found = this.#lookUp(count, at, find);
+    if (found === undefined) return undefined;
+    const batch = this.#makeRoom(count, found.length, options?.lend);
+    const outcomes = found.extents.map((one) => this.#fetch(one, batch.payload, options?.patient === true));
+    return { ...found, batch, outcomes };
+  }
+
+  /** Undefined if the index of a block is not in memory. */
+  #lookUp(count: number, at: (i: number) => number, find: Find): Found | undefined {
+    if (count < 1 || count > MAX_BATCH_ENTRIES) throw new RangeError(`read of ${count} blocks`);
     const { segments } = this.#options;
     const record = this.#record;
-    const entries = Buffer.alloc(count * ENTRY_BYTES);
-    const orders: Order[] = new Array(count);
+    const orders: Order[] = [];
     const extents: Extent[] = [];
     const lost: number[] = [];
     let length = 0;
@@ -134,12 +175,12 @@ export class BlockReader {
       const found = find(block, record);
       if (found === ABSENT) return undefined;
       if (found === NEVER) {
-        writeEntryOf(entries, i, block, undefined);
-        orders[i] = ORDER_ZERO;
+        tabulate(i, block, undefined);
+        orders.push(ORDER_ZERO);
         continue;
       }
-      writeEntryOf(entries, i, block, record);
-      orders[i] = { epoch: record.epoch as Epoch, sequence: record.sequence as Sequence };
+      tabulate(i, block, record);
+      orders.push({ epoch: record.epoch as Epoch, sequence: record.sequence as Sequence });
       if (record.kind === KIND_LOST) lost.push(i);
       if (record.kind !== KIND_DATA) continue;
       if (extent?.segment.number === record.segment && extent.offset + extent.length === record.offset) {
@@ -151,42 +192,56 @@ export class BlockReader {
       }
       length += record.storedLength;
     }
-    const lease = options?.lend?.(length);
-    const payload = lease?.bytes ?? Buffer.allocUnsafeSlow(length);
-    const outcomes = extents.map((one) => this.#fetch(one, payload, options?.patient === true));
-    return { batch: { entries, payload, lease }, orders, lost, outcomes };
+    return { orders, lost, extents, length };
   }
 
-  /** False: bytes are missing. What they are in the result is undefined then, so that no checksum matches. */
-  #fetch({ segment, offset, length, at }: Extent, payload: Buffer, patient: boolean): boolean | Promise<boolean> {
+  /** The table that was just looked up, with room for its payloads. */
+  #makeRoom(count: number, length: number, lend: Lender | undefined): Batch {
+    const lease = lend?.(length);
+    const [entries, ownPayload] = SLAB.takeTwo(count * ENTRY_BYTES, lease === undefined ? length : 0);
+    TABLE.copy(entries);
+    return { entries, payload: lease?.bytes ?? ownPayload, lease };
+  }
+
+  /** Whether memory has all of it. */
+  #fetchCached({ segment, offset, length, at }: Extent, payload: Buffer): boolean {
     const { pool } = this.#options;
-    const target = payload.subarray(at, at + length);
     let pooled: PooledFile;
     try {
       pooled = pool.acquire(segment.path);
     } catch (error) {
-      return unreadable(target, error);
+      if (error instanceof DiskError) return false;
+      throw error;
     }
-    if (!patient && pooled.file.readCached(target, offset)) {
-      pool.release(pooled);
-      return true;
-    }
-    return pooled.file
-      .readAsync(target, offset)
-      .then(
-        (count) => settle(target, count),
-        (error) => unreadable(target, error),
-      )
-      .finally(() => pool.release(pooled));
+    const done = pooled.file.readCached(payload.subarray(at, at + length), offset);
+    pool.release(pooled);
+    return done;
   }
 
-  #bad(batch: Batch): number[] {
-    return badEntries(this.#options.checksums, batch);
+  /** Bytes that can't be read are zeroes in the result, whose checksum is another one. */
+  async #fetch(extent: Extent, payload: Buffer, patient: boolean): Promise<void> {
+    if (!patient && this.#fetchCached(extent, payload)) return;
+    const { pool } = this.#options;
+    const { segment, offset, length, at } = extent;
+    const target = payload.subarray(at, at + length);
+    let pooled: PooledFile | undefined;
+    try {
+      pooled = pool.acquire(segment.path);
+      target.fill(0, await pooled.file.readAsync(target, offset));
+    } catch (error) {
+      // An unreadable place of the disk is a bad block like any other: the copy elsewhere is rewritten to a new place.
+      if (!(error instanceof DiskError)) throw error;
+      target.fill(0);
+    } finally {
+      if (pooled !== undefined) pool.release(pooled);
+    }
   }
 }
 
 /** Indexes of the DATA entries whose payload does not match; in parts, as a checksum call has a limit of bytes. */
-export function badEntries(checksums: BlockChecksums, { entries, payload }: Batch): number[] {
+export function badEntries(checksums: BlockChecksums, batch: Batch): number[] {
+  const { entries, payload } = batch;
+  if (payload.length <= MAX_BATCH_PAYLOAD_BYTES) return checksums.bad(batch);
   const bad: number[] = [];
   const count = entries.length / ENTRY_BYTES;
   for (let first = 0, from = 0; first < count; ) {
@@ -208,29 +263,18 @@ export function badEntries(checksums: BlockChecksums, { entries, payload }: Batc
   return bad;
 }
 
-function settle(target: Buffer, count: number): boolean {
-  if (count === target.length) return true;
-  target.fill(0, count);
-  return false;
-}
-
-/** An unreadable place of the disk is a bad block like any other: the copy elsewhere is rewritten to a new place. */
-function unreadable(target: Buffer, error: unknown): boolean {
-  if (!(error instanceof DiskError)) throw error;
-  target.fill(0);
-  return false;
-}
-
-function writeEntryOf(entries: Buffer, i: number, block: number, record: IndexRecord | undefined): void {
+/** Writes what the index has of a block as the `i`-th entry of TABLE. */
+function tabulate(i: number, block: number, record: IndexRecord | undefined): void {
   const at = i * ENTRY_BYTES;
-  writeU64(entries, block, at);
-  entries.writeUInt32LE(1, at + 8);
-  entries.writeUInt8(record?.kind ?? KIND_ZERO, at + 12);
-  if (record === undefined || record.kind === KIND_ZERO) return;
-  entries.writeUInt8(record.flags, at + 13);
-  entries.writeUInt32LE(record.storedLength, at + 16);
-  entries.writeUInt32LE(record.checksumLow, at + 24);
-  entries.writeUInt32LE(record.checksumHigh, at + 28);
+  const isStored = record !== undefined && record.kind !== KIND_ZERO;
+  TABLE_VIEW.setUint32(at, block % 2 ** 32, true);
+  TABLE_VIEW.setUint32(at + 4, Math.floor(block / 2 ** 32), true);
+  TABLE_VIEW.setUint32(at + 8, 1, true);
+  TABLE_VIEW.setUint32(at + 12, (record?.kind ?? KIND_ZERO) | (isStored ? record.flags << 8 : 0), true);
+  TABLE_VIEW.setUint32(at + 16, isStored ? record.storedLength : 0, true);
+  TABLE_VIEW.setUint32(at + 20, 0, true);
+  TABLE_VIEW.setUint32(at + 24, isStored ? record.checksumLow : 0, true);
+  TABLE_VIEW.setUint32(at + 28, isStored ? record.checksumHigh : 0, true);
 }
 
 function describe(entries: Buffer, i: number, order: Order): IndexedBlock {

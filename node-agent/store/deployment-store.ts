@@ -445,6 +445,11 @@ export class LocalDeploymentStore implements DeploymentStore {
     return this.#ask(() => this.#reader.read(blocks, (i) => first + i, { lend }));
   }
 
+  readCached(first: BlockNumber, blocks: number, lend?: Lender): StoredBlocks | undefined {
+    this.#check();
+    return this.#reader.readCached(blocks, (i) => first + i, lend);
+  }
+
   async readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
     return this.#ask(() => this.#reader.read(blocks.length, (i) => blocks[i]!));
   }

@@ -124,6 +124,8 @@ export class StoreDisk implements NodeDisk {
       return settled.value;
     };
     const reads: Partial<DeploymentStore> = {
+      // Of half of the blocks, always the same, so that both ways of reading are taken.
+      readCached: (first, blocks, lend) => (first % 2 === 0 ? store.readCached(first, blocks, lend) : undefined),
       read: (first, blocks, lend) => late(store.read(first, blocks, lend)),
       readBlocks: (blocks) => late(store.readBlocks(blocks)),
       readLog: (from, maxBytes) => late(store.readLog(from, maxBytes)),
