@@ -7,16 +7,21 @@ import type { DeploymentId, VolumeId } from '../core/types.js';
 import type { CopyAnswer } from '../core/volume-plan.js';
 import type { ActivityDeps } from './deps.js';
 
-/** What each copy says of itself, asked in parallel; takes at most `statusTimeoutMs`. */
+/**
+ * What each copy says of itself, asked in parallel; takes at most `statusTimeoutMs`. Of a node that gossip takes for
+ * dead an answer is not expected: it gets a little time, in which it answers if it is there after all. A failover asks
+ * several times, and each time the whole cluster would wait for what is known.
+ */
 export async function askCopies(
-  deps: Pick<ActivityDeps, 'replication' | 'settings'>,
+  deps: Pick<ActivityDeps, 'replication' | 'settings' | 'nodeHealth'>,
   copies: readonly Placement[],
 ): Promise<Map<DeploymentId, CopyAnswer>> {
   const answers = await Promise.all(
     copies.map(async ({ deployment, node }): Promise<[DeploymentId, CopyAnswer]> => {
       try {
-        const { statusTimeoutMs } = deps.settings;
-        return [deployment, await deps.replication.remoteStatus({ deployment, node }, statusTimeoutMs)];
+        const { statusTimeoutMs, deadStatusTimeoutMs } = deps.settings;
+        const timeoutMs = deps.nodeHealth(node) === 'dead' ? deadStatusTimeoutMs : statusTimeoutMs;
+        return [deployment, await deps.replication.remoteStatus({ deployment, node }, timeoutMs)];
       } catch (error) {
         if (error instanceof DomainError && error.code === 'not-found') return [deployment, 'absent'];
         // Also a node whose answer makes no sense.

@@ -121,6 +121,8 @@ export interface ActivitySettings {
   readonly reserveBytes: number;
   /** A copy that does not tell its status within this time counts as unreachable. */
   readonly statusTimeoutMs: number;
+  /** The same for one on a node that gossip takes for dead. */
+  readonly deadStatusTimeoutMs: number;
   /** RFC 3339; for records that people read. */
   readonly timestamp: () => string;
 }

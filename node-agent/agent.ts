@@ -42,6 +42,8 @@ import { createTracer } from './tracing/tracer.js';
 
 /** A deployment that does not tell its status to the workflows within this time counts as unreachable, ms. */
 const STATUS_TIMEOUT_MS = 1_000;
+/** The same for one whose node is dead, if gossip is right: time for a connection and an answer, ms. */
+const DEAD_STATUS_TIMEOUT_MS = 200;
 
 export interface Agent {
   readonly node: NodeId;
@@ -206,6 +208,7 @@ async function start(
     plan: { ...DEFAULT_PLAN_SETTINGS, graceMs: config.replacementGraceMs },
     reserveBytes: config.capacityReserveBytes,
     statusTimeoutMs: STATUS_TIMEOUT_MS,
+    deadStatusTimeoutMs: DEAD_STATUS_TIMEOUT_MS,
     timestamp: () => clock.timestamp(),
   };
   const control = startControl({

@@ -2,6 +2,7 @@ import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { askCopies } from '../../../activities/copies.js';
 import type { ActivityDeps, InventoryBlock } from '../../../activities/deps.js';
 import { toFailure } from '../../../activities/failures.js';
 import { heartbeatInterceptor } from '../../../activities/heartbeat.js';
@@ -77,6 +78,7 @@ describe('toFailure', () => {
     [new DomainError('stale-write', 'raced'), 'stale-write', false],
     [new ReplicationError('not-primary', 'deposed'), 'invalid-state', true],
     [new ReplicationError('target-lost', 'away'), 'node-unavailable', false],
+    [new ReplicationError('target-busy', 'later'), 'locked', false],
     [new DiskError('no-space', 'x', 'full'), 'no-capacity', true],
     [new DiskError('io', 'x', 'broken'), 'internal', true],
     [new Error('anything'), 'internal', true],
@@ -215,6 +217,31 @@ describe('activities done twice', () => {
     const target = inSync.find((member) => member !== primary.deployment)!;
     const result = await run(bound.syncReplica, { volume, source: primary.deployment, target, epoch });
     expect(result.blocksCopied).toBe(0);
+  });
+});
+
+describe('asking copies', () => {
+  it('gives a node that is dead by what gossip says little time, and the others theirs', async () => {
+    const timeouts = new Map<NodeId, number>();
+    const [one, two] = [cluster.node('node1'), cluster.node('node2')];
+    const answers = await askCopies(
+      {
+        ...deps,
+        nodeHealth: (asked) => (asked === one ? 'dead' : asked === two ? 'suspect' : undefined),
+        replication: {
+          ...deps.replication,
+          remoteStatus: async (copy, timeoutMs) => {
+            timeouts.set(copy.node, timeoutMs);
+            throw new DomainError('node-unavailable', 'no');
+          },
+        },
+      },
+      ['node1', 'node2', 'node3'].map((name, i) => ({ deployment: deployment(i), node: cluster.node(name) })),
+    );
+    const { statusTimeoutMs, deadStatusTimeoutMs } = deps.settings;
+    expect(deadStatusTimeoutMs).toBeLessThan(statusTimeoutMs);
+    expect([...timeouts.values()]).toEqual([deadStatusTimeoutMs, statusTimeoutMs, statusTimeoutMs]);
+    expect([...answers.values()]).toEqual(['unreachable', 'unreachable', 'unreachable']);
   });
 });
 

@@ -234,6 +234,7 @@ export class FakeCluster {
         },
         reserveBytes: 2 ** 30,
         statusTimeoutMs: 500,
+        deadStatusTimeoutMs: 100,
         timestamp: () => new Date().toISOString(),
       },
     };
