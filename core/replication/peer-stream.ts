@@ -395,12 +395,14 @@ export class PeerStream {
       if (past(this.#appendSince, settings.memberTimeoutMs)) this.#miss('too-slow');
       else if (past(this.#flushSince, settings.flushTimeoutMs)) this.#miss('flush-too-slow');
       else if (past(this.#leasesAsked.values().next().value, settings.memberTimeoutMs)) this.#miss('no-answer');
-      if (now - this.#leaseAskedAt >= settings.leaseRenewMs) this.askLease();
+      if (round(now, settings.leaseRenewMs) > round(this.#leaseAskedAt, settings.leaseRenewMs)) this.askLease();
     }
   }
 
-  /** Whether a confirmation is of the life that this stream has greeted. */
-  /** What was said under an epoch before this stream's may be of a log that is no more. */
+  /**
+   * Whether a confirmation is of the life that this stream has greeted. What was said under an epoch before this
+   * stream's may be of a log that is no more.
+   */
   #accepts(message: { readonly incarnation: Incarnation; readonly epoch: Epoch }): boolean {
     if (this.#state !== 'streaming' || message.incarnation !== this.incarnation) return false;
     return message.epoch >= this.established;
@@ -410,4 +412,9 @@ export class PeerStream {
     const node = this.#owner.context.nodeOf(this.deployment);
     return node !== undefined && this.#owner.context.links.isUp(node);
   }
+}
+
+/** Leases are renewed at the same moments for all streams of a process, so that their requests travel together. */
+function round(now: number, renewMs: number): number {
+  return Math.floor(now / renewMs);
 }

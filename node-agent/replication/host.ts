@@ -30,6 +30,7 @@ import type { Logger } from '../log.js';
 import type { CopyState } from '../metrics/replication.js';
 import type { TlsIdentity } from '../pki/index.js';
 import { type NodeStores, NoSuchDeploymentError as NotStoredError } from '../store/index.js';
+import { AlignedClock } from './aligned-clock.js';
 import { NoSuchDeploymentError } from './errors.js';
 import { HostedDeployment } from './hosted-deployment.js';
 import { type InventoryPage, takeInventory } from './inventory.js';
@@ -86,6 +87,8 @@ export class ReplicationHost {
   readonly #settings: ReplicationSettings;
   readonly #syncs: SyncTurns;
   readonly #admission: SyncAdmission;
+  /** The deployments' own. */
+  readonly #clock: Clock;
   readonly #network: ReplicationNetwork;
   readonly #volumes = new Map<VolumeId, Volume>();
   readonly #memberships = new Map<VolumeId, Membership>();
@@ -106,6 +109,7 @@ export class ReplicationHost {
       random: () => options.random.next(),
     });
     this.#admission = new BoundedAdmission(options.clock, maxSyncs);
+    this.#clock = new AlignedClock(options.clock);
     this.#network = new ReplicationNetwork({
       self: options.self,
       cluster: options.cluster,
@@ -420,7 +424,7 @@ export class ReplicationHost {
       lend: options.lend,
       links: this.#links(volume, deployment),
       memberships: options.memberships,
-      clock: options.clock,
+      clock: this.#clock,
       random: options.random,
       settings: this.#settings,
       admission: this.#admission,
