@@ -6,14 +6,12 @@ import { checkAgentPorts } from './agent.js';
 import { nodeAddress } from './data-dir.js';
 import { ClusterError } from './errors.js';
 
-/** On a disk, not in memory, and open to the database's user. Tests have one that goes with them. */
-const TEMPORARY = process.env.STORAGEOS_SCRATCH || '/var/tmp';
 const FIRST_NETWORK = 100;
 const NETWORKS = 100;
 
-/** A new directory that other users can pass through. */
+/** A new directory on a disk, not in memory, that other users can pass through. Tests have a place that goes with them. */
 export function temporaryDirectory(purpose: string): string {
-  const path = mkdtempSync(join(TEMPORARY, `storageos-${purpose}-`));
+  const path = mkdtempSync(join(process.env.STORAGEOS_SCRATCH || '/var/tmp', `storageos-${purpose}-`));
   chmodSync(path, 0o755);
   return path;
 }
