@@ -13,7 +13,7 @@ const failure = z.object({ code: z.enum(ERROR_CODES), message: z.string().max(MA
 function encode(type: number, id: number, value: unknown, failed = false): EncodedFrame {
   const body = Buffer.from(JSON.stringify(value) ?? 'null');
   if (body.length > MAX_JSON_BYTES) throw new WireError('too-long', `request or answer of ${body.length} bytes`);
-  return new HeadWriter(8 + body.length).u64(id).bytes(body).seal(type, failed);
+  return new HeadWriter(8 + body.length).u64(id).bytes(body).flag(failed).seal(type);
 }
 
 function decode(frame: Frame): { id: number; value: unknown } {

@@ -1,8 +1,8 @@
 /** Fields of a frame's head. Little-endian; 64-bit numbers are checked to be at most 2^53 - 1. */
 
 import { type Batch, ENTRY_BYTES, type Lease, MAX_BATCH_ENTRIES } from '../../core/record.js';
-import type { Epoch, HistoryEntry, Order, Sequence } from '../../core/types.js';
-import { EMPTY, type Frame, HEADER_BYTES, MAX_DEAD_BLOCKS, MAX_HISTORY_ENTRIES, sealFrame, WireError } from './wire.js';
+import type { Epoch, Order, Sequence } from '../../core/types.js';
+import { EMPTY, type Frame, HEADER_BYTES, sealFrame, WireError } from './wire.js';
 
 const HIGH = 2 ** 32;
 /** Highest upper half of a number ≤ 2^53 - 1. */
@@ -51,6 +51,9 @@ export interface EncodedFrame {
 export class HeadWriter {
   readonly #buffer: Buffer;
   #at = HEADER_BYTES;
+  #flag = false;
+  #payload: Buffer = EMPTY;
+  #lease: Lease | undefined;
 
   constructor(headBytes: number) {
     this.#buffer = Buffer.allocUnsafe(HEADER_BYTES + headBytes);
@@ -88,39 +91,27 @@ export class HeadWriter {
     return this;
   }
 
-  history(history: readonly HistoryEntry[]): this {
-    this.u32(history.length);
-    for (const entry of history) this.u64(entry.epoch).u64(entry.startsAfter);
+  /** The header's; false by default. */
+  flag(value: boolean): this {
+    this.#flag = value;
     return this;
   }
 
-  numbers(values: readonly number[]): this {
-    this.u32(values.length);
-    for (const value of values) this.u64(value);
-    return this;
+  /** The entries as the last of the head, the payload behind it. */
+  batch({ entries, payload, lease }: Batch): this {
+    this.#payload = payload;
+    this.#lease = lease;
+    return this.bytes(entries);
   }
 
   /** Seals the frame. The head must be exactly full. */
-  seal(type: number, flag = false, payload: Buffer = EMPTY): EncodedFrame {
+  seal(type: number): EncodedFrame {
     if (this.#at !== this.#buffer.length) {
       throw new WireError('malformed', `frame type ${type}: head of ${this.#at - HEADER_BYTES} bytes written`);
     }
-    sealFrame(this.#buffer, type, flag, payload.length);
-    return { head: this.#buffer, payload };
+    sealFrame(this.#buffer, type, this.#flag, this.#payload.length);
+    return { head: this.#buffer, payload: this.#payload, lease: this.#lease };
   }
-
-  /** As `seal`, with the batch's entries as the last of the head. */
-  sealBatch(type: number, flag: boolean, { entries, payload, lease }: Batch): EncodedFrame {
-    return { ...this.bytes(entries).seal(type, flag, payload), lease };
-  }
-}
-
-export function historyBytes(history: readonly HistoryEntry[]): number {
-  return 4 + ORDER_BYTES * history.length;
-}
-
-export function numbersBytes(values: readonly number[]): number {
-  return 4 + 8 * values.length;
 }
 
 /** Reads a head. Errors: WireError('malformed'). */
@@ -130,6 +121,10 @@ export class HeadReader {
 
   constructor(frame: Frame) {
     this.#frame = frame;
+  }
+
+  get type(): number {
+    return this.#frame.type;
   }
 
   get flag(): boolean {
@@ -183,39 +178,19 @@ export class HeadReader {
   }
 
   rest(): Buffer {
-    return this.bytes(this.#frame.head.length - this.#at);
+    return this.bytes(this.left);
   }
 
-  history(): HistoryEntry[] {
-    const count = this.#count(MAX_HISTORY_ENTRIES, ORDER_BYTES);
-    const history: HistoryEntry[] = [];
-    for (let i = 0; i < count; i++) {
-      history.push({ epoch: this.u64() as Epoch, startsAfter: this.u64() as Sequence });
-    }
-    return history;
+  /** Bytes that were not read yet. */
+  get left(): number {
+    return this.#frame.head.length - this.#at;
   }
 
-  numbers<T extends number>(limit: number = MAX_DEAD_BLOCKS): T[] {
-    const count = this.#count(limit, 8);
-    const values: T[] = [];
-    for (let i = 0; i < count; i++) values.push(this.u64() as T);
-    return values;
-  }
-
-  #count(limit: number, eachBytes: number): number {
+  /** Of a list, in 32 bits: at most `limit`, and no more than there is room for in what is left. */
+  count(limit: number, itemBytes: number): number {
     const count = this.u32();
-    if (count > limit || count * eachBytes > this.#frame.head.length - this.#at) {
-      throw this.#malformed(`a list of ${count}`);
-    }
+    if (count > limit || count * itemBytes > this.left) throw this.#malformed(`a list of ${count}`);
     return count;
-  }
-
-  /** `count` orders. */
-  orders(count: number): Order[] {
-    if (count > MAX_BATCH_ENTRIES) throw this.#malformed(`${count} orders`);
-    const orders: Order[] = [];
-    for (let i = 0; i < count; i++) orders.push(this.order());
-    return orders;
   }
 
   /**
@@ -238,6 +213,6 @@ export class HeadReader {
 
   /** Nothing may be left. */
   end(): void {
-    if (this.#at !== this.#frame.head.length) throw this.#malformed('is longer than its fields');
+    if (this.left > 0) throw this.#malformed('is longer than its fields');
   }
 }

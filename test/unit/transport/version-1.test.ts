@@ -1,6 +1,6 @@
 /**
- * Version 1 of the protocol, as the release before spoke it: bytes that its code wrote. As long as OLDEST_VERSION is
- * 1, they are read and written the same way.
+ * Version 1 of the protocol, as the release before spoke it, and what versions 2 and 3 have added: bytes that their
+ * code wrote. As long as OLDEST_VERSION is 1, they are read and written the same way.
  */
 
 import { readFileSync } from 'node:fs';
@@ -40,9 +40,14 @@ interface Fixture {
   readonly welcome: string;
 }
 
-const fixture = JSON.parse(readFileSync(new URL('version-1.json', import.meta.url), 'utf8'), (_key, value) =>
-  typeof value?.hex === 'string' ? Buffer.from(value.hex, 'hex') : value,
-) as Fixture;
+function readFixture<F>(name: string): F {
+  return JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'), (_key, value) =>
+    typeof value?.hex === 'string' ? Buffer.from(value.hex, 'hex') : value,
+  );
+}
+
+const fixture = readFixture<Fixture>('version-1.json');
+const added = readFixture<Pick<Fixture, 'address' | 'peer'>>('version-3.json');
 
 function frameOf(hex: string): Frame {
   const [frame, ...more] = new FrameParser().push(Buffer.from(hex, 'hex'));
@@ -52,12 +57,22 @@ function frameOf(hex: string): Frame {
 
 const hexOf = ({ head, payload }: EncodedFrame): string => Buffer.concat([head, payload]).toString('hex');
 
+function expectPeerMessage(to: PeerAddress, sample: Sample): void {
+  const fromNode = '11111111-2222-4333-8444-555555555555' as NodeId;
+  const { message, ...address } = decodePeerMessage(frameOf(sample.bytes), fromNode);
+  expect({ message, ...address }).toEqual({ message: sample.message, ...to, fromNode });
+  expect(hexOf(encodePeerMessage(to, message))).toBe(sample.bytes);
+}
+
+describe('what versions 2 and 3 have added', () => {
+  it.each(added.peer.map((sample, i) => [`${sample.message.type} (${i})`, sample] as const))('%s', (_, sample) => {
+    expectPeerMessage(added.address, sample);
+  });
+});
+
 describe.runIf(OLDEST_VERSION === 1)('what version 1 wrote', () => {
   it.each(fixture.peer.map((sample, i) => [`${sample.message.type} (${i})`, sample] as const))('%s', (_, sample) => {
-    const fromNode = '11111111-2222-4333-8444-555555555555' as NodeId;
-    const { message, ...address } = decodePeerMessage(frameOf(sample.bytes), fromNode);
-    expect({ message, ...address }).toEqual({ message: sample.message, ...fixture.address, fromNode });
-    expect(hexOf(encodePeerMessage(fixture.address, message))).toBe(sample.bytes);
+    expectPeerMessage(fixture.address, sample);
   });
 
   it.each(fixture.frontend.map((sample, i) => [`${sample.message.type} (${i})`, sample] as const))(

@@ -122,7 +122,7 @@ describe('hostile bytes', () => {
     fc.assert(
       fc.property(type, fc.boolean(), fc.uint8Array({ maxLength: 300 }), (code, flag, garbage) => {
         try {
-          survive(bytes(new HeadWriter(garbage.length).bytes(garbage).seal(code, flag)), [100]);
+          survive(bytes(new HeadWriter(garbage.length).bytes(garbage).flag(flag).seal(code)), [100]);
         } catch (error) {
           if (!(error instanceof WireError)) throw error;
         }
