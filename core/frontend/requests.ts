@@ -4,8 +4,8 @@ import type { Batch } from '../record.js';
 
 export interface RequestResult {
   readonly status: IoStatus;
-  /** Of a read that is `ok`. */
-  readonly batch?: Batch;
+  /** Of a read that is `ok`, held for the caller; else empty. */
+  readonly batch: Batch;
 }
 
 /** A request that has not been answered to its caller. */
@@ -20,7 +20,7 @@ export interface PendingRequest {
   readonly bytes: number;
   readonly submittedAtMs: number;
   /** Of a write. */
-  readonly batch?: Batch;
+  readonly batch: Batch | undefined;
   readonly fua: boolean;
   /** Of a flush: see LossTracker.mark. */
   readonly mark: number;

@@ -44,6 +44,16 @@ export interface FrontendStatus {
 
 const EMPTY_BATCH: Batch = { entries: Buffer.alloc(0), payload: Buffer.alloc(0) };
 
+/** A request as its caller hands it over. */
+type Submission = Pick<PendingRequest, 'kind' | 'first' | 'end' | 'bytes' | 'fua' | 'resolve'> & {
+  readonly batch?: Batch;
+};
+
+/** The answer to all but a read that went well. */
+function withoutBlocks(status: IoStatus): RequestResult {
+  return { status, batch: EMPTY_BATCH };
+}
+
 /** How often ages are looked at while requests are pending. */
 const AGE_CHECK_MS = 1_000;
 
@@ -128,22 +138,29 @@ export class VolumeFrontend {
    * Writes encoded blocks: DATA and ZERO entries of blocks of this volume. `fua`: durable when it is answered. The
    * caller holds the batch's lease, if it has one, until then.
    */
-  async write(batch: Batch, fua: boolean): Promise<IoStatus> {
+  write(batch: Batch, fua: boolean): Promise<IoStatus> {
     const { first, end } = rangeOf(batch);
     const bytes = batch.entries.length + batch.payload.length;
-    return (await this.#submit('write', first, end, bytes, fua, batch)).status;
+    return new Promise((resolve) => {
+      this.#submit({ kind: 'write', first, end, bytes, fua, batch, resolve: ({ status }) => resolve(status) });
+    });
   }
 
   /** The blocks as stored, in order; `batch` is empty unless the status is `ok`, and the caller's to release. */
-  async read(first: BlockNumber, blocks: number): Promise<{ status: IoStatus; batch: Batch }> {
-    const result = await this.#submit('read', first, first + blocks, blocks * this.#volume.blockSize, false);
-    return { status: result.status, batch: result.batch ?? EMPTY_BATCH };
+  read(first: BlockNumber, blocks: number): Promise<RequestResult> {
+    const bytes = blocks * this.#volume.blockSize;
+    return new Promise((resolve) => {
+      this.#submit({ kind: 'read', first, end: first + blocks, bytes, fua: false, resolve });
+    });
   }
 
   /** All writes acknowledged before the call are durable when it answers `ok`. */
-  async flush(): Promise<IoStatus> {
-    if (this.#losses.takeReport()) return 'io-error';
-    return (await this.#submit('flush', 0, 0, 0, false)).status;
+  flush(): Promise<IoStatus> {
+    if (this.#losses.takeReport()) return Promise.resolve('io-error');
+    return new Promise((resolve) => {
+      const range = { first: 0, end: 0, bytes: 0 };
+      this.#submit({ kind: 'flush', ...range, fua: false, resolve: ({ status }) => resolve(status) });
+    });
   }
 
   /** Ends the session; what is unanswered fails. Flush before, if that matters. */
@@ -151,37 +168,33 @@ export class VolumeFrontend {
     this.#end('closed');
   }
 
-  #submit(
-    kind: PendingRequest['kind'],
-    first: number,
-    end: number,
-    bytes: number,
-    fua: boolean,
-    batch?: Batch,
-  ): Promise<RequestResult> {
-    if (this.#ended !== undefined) return Promise.resolve({ status: 'io-error' });
-    if (kind !== 'flush' && !(first >= 0 && first < end && end <= this.#volume.blocks)) {
-      return Promise.resolve({ status: 'invalid' });
+  #submit(request: Submission): void {
+    const { kind, first, end, resolve } = request;
+    if (this.#ended !== undefined) {
+      resolve(withoutBlocks('io-error'));
+      return;
     }
-    return new Promise((resolve) => {
-      this.#requests.add({
-        id: this.#nextRequest++,
-        kind,
-        first,
-        end,
-        bytes,
-        submittedAtMs: this.#clock.now(),
-        ...(batch !== undefined && { batch }),
-        fua,
-        mark: kind === 'flush' ? this.#losses.mark() : 0,
-        resolve,
-        state: 'ready',
-        blockers: 0,
-        dependents: [],
-      });
-      this.#scheduleAgeCheck();
-      this.#pump();
+    if (kind !== 'flush' && !(first >= 0 && first < end && end <= this.#volume.blocks)) {
+      resolve(withoutBlocks('invalid'));
+      return;
+    }
+    this.#requests.add({
+      id: this.#nextRequest++,
+      kind,
+      first,
+      end,
+      bytes: request.bytes,
+      submittedAtMs: this.#clock.now(),
+      batch: request.batch,
+      fua: request.fua,
+      mark: kind === 'flush' ? this.#losses.mark() : 0,
+      resolve,
+      state: 'ready',
+      blockers: 0,
+      dependents: [],
     });
+    this.#scheduleAgeCheck();
+    this.#pump();
   }
 
   #pump(): void {
@@ -214,7 +227,7 @@ export class VolumeFrontend {
       // Each of these flushes was asked for by somebody who relies on what is gone.
       const flushes = this.#requests.ofKind('flush');
       if (flushes.length > 0) this.#losses.takeReport();
-      for (const flush of flushes) this.#finish(flush, { status: 'io-error' });
+      for (const flush of flushes) this.#finish(flush, withoutBlocks('io-error'));
     }
     this.#pump();
   }
@@ -225,7 +238,7 @@ export class VolumeFrontend {
         const request = this.#sent(message.request, 'write');
         if (request === undefined) return;
         if (message.status === 'ok') this.#losses.acknowledged(request.fua);
-        this.#finish(request, { status: message.status });
+        this.#finish(request, withoutBlocks(message.status));
         break;
       }
       case 'data': {
@@ -238,7 +251,7 @@ export class VolumeFrontend {
         const request = this.#sent(message.request, 'flush');
         if (request === undefined) return;
         if (message.status === 'ok') this.#losses.flushed(request.mark);
-        this.#finish(request, { status: message.status });
+        this.#finish(request, withoutBlocks(message.status));
         break;
       }
       default:
@@ -254,14 +267,14 @@ export class VolumeFrontend {
   }
 
   #checkedRead(request: PendingRequest, status: IoStatus, batch: Batch): RequestResult {
-    if (status !== 'ok') return { status };
+    if (status !== 'ok') return withoutBlocks(status);
     if (coversExactly(batch, request.first, request.end - request.first)) {
       retain(batch);
       return { status, batch };
     }
     const { first, end } = request;
     this.#events.log('warn', 'the primary answered a read with other blocks', { first, end });
-    return { status: 'io-error' };
+    return withoutBlocks('io-error');
   }
 
   #finish(request: PendingRequest, result: RequestResult): void {
@@ -285,7 +298,7 @@ export class VolumeFrontend {
     this.#ended = why;
     this.#ageCheck?.cancel();
     this.#keeper.end();
-    for (const request of this.#requests.all()) this.#finish(request, { status: 'io-error' });
+    for (const request of this.#requests.all()) this.#finish(request, withoutBlocks('io-error'));
   }
 
   #scheduleAgeCheck(): void {
@@ -308,7 +321,7 @@ export class VolumeFrontend {
       if (ageMs >= deviceTimeoutMs) {
         // Its effect is unknown to the caller, as with any disk: it may be done, but before anything that follows.
         this.#events.log('warn', 'request given up', { kind: oldest.kind, ageMs });
-        this.#finish(oldest, { status: 'io-error' });
+        this.#finish(oldest, withoutBlocks('io-error'));
         continue;
       }
       if (ageMs >= attentionAfterMs && now - this.#stallSaidAtMs >= attentionEveryMs && this.#keeper.channel) {

@@ -251,24 +251,21 @@ export class NbdConnection implements Receiver {
       return;
     }
     this.#inFlight++;
-    void this.#run(header, payload, lease).then((reply) => {
+    const startedAtMs = this.#clock.now();
+    const answer = header.command === CMD.read ? this.#dataReply(header) : undefined;
+    const answered = (status: IoStatus): void => {
       this.#inFlight--;
-      this.#reply(reply);
+      this.#reply(this.#replyTo(header, status, startedAtMs, answer));
       this.#budget.release(reserved);
       if (this.#disconnecting && this.#inFlight === 0) this.#endAfterReplies();
+    };
+    this.#perform(header, payload, lease, answer?.data).then(answered, (error: unknown) => {
+      this.#log('warn', 'request failed', { command: header.command, error: String(error) });
+      answered('io-error');
     });
   }
 
-  async #run(header: NbdRequestHeader, payload: Buffer | undefined, lease: Lease | undefined): Promise<Reply> {
-    const startedAtMs = this.#clock.now();
-    const answer = header.command === CMD.read ? this.#dataReply(header) : undefined;
-    let status: IoStatus;
-    try {
-      status = await this.#perform(header, payload, lease, answer?.data);
-    } catch (error) {
-      this.#log('warn', 'request failed', { command: header.command, error: String(error) });
-      status = 'io-error';
-    }
+  #replyTo(header: NbdRequestHeader, status: IoStatus, startedAtMs: number, answer: DataReply | undefined): Reply {
     const stats = this.#stats[KINDS[header.command] ?? 'flush'];
     stats.operations++;
     stats.latency.observe((this.#clock.now() - startedAtMs) / 1000);

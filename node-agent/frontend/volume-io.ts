@@ -89,27 +89,42 @@ export class VolumeIo implements ByteDevice {
     this.readOnly = options.readOnly;
   }
 
-  async read(offset: number, into: Buffer): Promise<IoStatus> {
+  read(offset: number, into: Buffer): Promise<IoStatus> {
     const size = this.#blockSize;
     const first = Math.floor(offset / size);
     const end = Math.ceil((offset + into.length) / size);
-    if (offset === first * size && into.length === (end - first) * size) return this.#readInTurn(first, into);
-    const whole = Buffer.allocUnsafe((end - first) * size);
+    const isWhole = offset === first * size && into.length === (end - first) * size;
+    return isWhole ? this.#readInTurn(first, into) : this.#readPart(first, end, offset, into);
+  }
+
+  async #readPart(first: number, end: number, offset: number, into: Buffer): Promise<IoStatus> {
+    const whole = Buffer.allocUnsafe((end - first) * this.#blockSize);
     const status = await this.#readInTurn(first, whole);
-    if (status === 'ok') whole.copy(into, 0, offset - first * size);
+    if (status === 'ok') whole.copy(into, 0, offset - first * this.#blockSize);
     return status;
   }
 
-  async write(offset: number, data: Buffer, fua: boolean, lease?: Lease): Promise<IoStatus> {
-    if (this.readOnly) return 'read-only';
+  write(offset: number, data: Buffer, fua: boolean, lease?: Lease): Promise<IoStatus> {
+    if (this.readOnly) return Promise.resolve('read-only');
     const size = this.#blockSize;
     const first = Math.floor(offset / size);
     const end = Math.ceil((offset + data.length) / size);
     const isWhole = offset === first * size && data.length === (end - first) * size;
     const isOneStep = isWhole && end - first <= this.#batchBlocks && data.length < this.#offloadBytes;
     if (isOneStep && !this.#lock.overlaps(first, end)) {
-      return this.#send(this.#codec.encode(data, first), fua);
+      return this.#encodeAndSend(data, first, fua);
     }
+    return this.#writeInSteps(first, end, offset, data, fua, lease);
+  }
+
+  async #writeInSteps(
+    first: number,
+    end: number,
+    offset: number,
+    data: Buffer,
+    fua: boolean,
+    lease: Lease | undefined,
+  ): Promise<IoStatus> {
     const kept = lease === undefined ? Buffer.from(data) : data;
     lease?.retain();
     try {
@@ -119,13 +134,26 @@ export class VolumeIo implements ByteDevice {
     }
   }
 
-  /** The batch is in use until its answer. */
-  async #send(batch: Batch, fua: boolean): Promise<IoStatus> {
+  #encodeAndSend(plain: Buffer, block: number, fua: boolean): Promise<IoStatus> {
     try {
-      return await this.#frontend.write(batch, fua);
-    } finally {
-      release(batch);
+      return this.#send(this.#codec.encode(plain, block), fua);
+    } catch (error) {
+      return Promise.resolve(this.#failed(error));
     }
+  }
+
+  /** The batch is in use until its answer. */
+  #send(batch: Batch, fua: boolean): Promise<IoStatus> {
+    return this.#frontend.write(batch, fua).then(
+      (status) => {
+        release(batch);
+        return status;
+      },
+      (error: unknown) => {
+        release(batch);
+        throw error;
+      },
+    );
   }
 
   async zero(offset: number, length: number, fua: boolean): Promise<IoStatus> {
@@ -213,7 +241,7 @@ export class VolumeIo implements ByteDevice {
       const at = block * size;
       const from = Math.max(offset, at);
       data.copy(plain, from - at, from - offset, Math.min(offset + data.length, at + size) - offset);
-      writes.push(this.#send(this.#codec.encode(plain, block), fua));
+      writes.push(this.#encodeAndSend(plain, block, fua));
     }
     const batches: Promise<Submission>[] = [];
     for (let block = edges.wholeFirst; block < edges.wholeEnd; block += this.#batchBlocks) {
@@ -253,7 +281,7 @@ export class VolumeIo implements ByteDevice {
     for (const { block, plain } of edges.blocks) {
       const at = block * size;
       plain.fill(0, Math.max(offset, at) - at, Math.min(offset + length, at + size) - at);
-      writes.push(this.#send(this.#codec.encode(plain, block), fua));
+      writes.push(this.#encodeAndSend(plain, block, fua));
     }
     writes.push(this.#zeroPieces(edges.wholeFirst, edges.wholeEnd, fua, submitted));
     return firstFailure(await Promise.all(writes));
@@ -273,7 +301,7 @@ export class VolumeIo implements ByteDevice {
   }
 
   /** Reads behind the writes that came before, those included that the frontend does not have yet. */
-  async #readInTurn(first: number, into: Buffer): Promise<IoStatus> {
+  #readInTurn(first: number, into: Buffer): Promise<IoStatus> {
     const end = first + into.length / this.#blockSize;
     if (!this.#lock.overlaps(first, end)) return this.#readBlocks(first, into);
     return this.#locked(first, end, (submitted) => {
@@ -284,7 +312,7 @@ export class VolumeIo implements ByteDevice {
   }
 
   /** All of it is submitted when the call returns. */
-  async #readBlocks(first: number, into: Buffer): Promise<IoStatus> {
+  #readBlocks(first: number, into: Buffer): Promise<IoStatus> {
     const blocks = into.length / this.#blockSize;
     if (blocks <= this.#batchBlocks) return this.#readBatch(first, into);
     const reads: Promise<IoStatus>[] = [];
@@ -292,15 +320,32 @@ export class VolumeIo implements ByteDevice {
       const until = Math.min(at + this.#batchBlocks, blocks);
       reads.push(this.#readBatch(first + at, into.subarray(at * this.#blockSize, until * this.#blockSize)));
     }
-    return firstFailure(await Promise.all(reads));
+    return Promise.all(reads).then(firstFailure);
   }
 
-  async #readBatch(first: number, into: Buffer): Promise<IoStatus> {
-    const { status, batch } = await this.#frontend.read(first as BlockNumber, into.length / this.#blockSize);
-    if (status !== 'ok') return status;
+  #readBatch(first: number, into: Buffer): Promise<IoStatus> {
+    const isLong = into.length >= this.#offloadBytes;
+    return this.#frontend.read(first as BlockNumber, into.length / this.#blockSize).then(({ status, batch }) => {
+      if (status !== 'ok') return status;
+      return isLong ? this.#decodeElsewhere(batch, first, into) : this.#decode(batch, first, into);
+    });
+  }
+
+  #decode(batch: Batch, first: number, into: Buffer): IoStatus {
     try {
-      if (into.length >= this.#offloadBytes) await this.#codec.decodeAsync(batch, first, into);
-      else this.#codec.decode(batch, first, into);
+      this.#codec.decode(batch, first, into);
+      return 'ok';
+    } catch (error) {
+      return this.#failed(error);
+    } finally {
+      release(batch);
+    }
+  }
+
+  /** In a worker thread. */
+  async #decodeElsewhere(batch: Batch, first: number, into: Buffer): Promise<IoStatus> {
+    try {
+      await this.#codec.decodeAsync(batch, first, into);
       return 'ok';
     } catch (error) {
       return this.#failed(error);
