@@ -11,6 +11,7 @@ import { BLOCK_BYTES, contentOf, writeIn } from './register-content.js';
 
 const RECONNECT_MS = 50;
 const MAX_BLOCKS_PER_REQUEST = 5;
+const MAX_READS_UNDER_WAY = 100;
 const MAX_PROBLEMS = 20;
 /** Shares of what is asked for; the rest is reads. */
 const FLUSHES = 0.04;
@@ -95,7 +96,12 @@ export class RegisterClient {
 
   /** Begins to ask at random. Connections that end are made anew. */
   start(): void {
-    for (let i = 0; i < this.#registers.options.connections; i++) this.#loops.push(this.#connected());
+    const { connections, depth } = this.#registers.options;
+    const several = async (client: NbdClient): Promise<void> => {
+      await Promise.all(Array.from({ length: depth }, () => this.#askOn(client)));
+    };
+    for (let i = 0; i < connections; i++) this.#loops.push(this.#connected(several));
+    this.#loops.push(this.#connected((client) => this.#readOn(client)));
   }
 
   /** Asks for nothing more; resolves to how many requests had no answer within the time. */
@@ -127,8 +133,8 @@ export class RegisterClient {
     client.close();
   }
 
-  async #connected(): Promise<void> {
-    const { depth } = this.#registers.options;
+  /** Keeps a connection, whose work ends when it does. */
+  async #connected(work: (client: NbdClient) => Promise<void>): Promise<void> {
     while (this.#running) {
       const client = await NbdClient.connect(this.#socketPath).catch(() => undefined);
       if (client === undefined) {
@@ -136,7 +142,7 @@ export class RegisterClient {
         continue;
       }
       this.#connections.add(client);
-      await Promise.all(Array.from({ length: depth }, () => this.#askOn(client)));
+      await work(client);
       this.#connections.delete(client);
       client.close();
     }
@@ -151,14 +157,39 @@ export class RegisterClient {
     }
   }
 
-  #choose(): Request {
+  /**
+   * Reads without waiting for answers: a primary that must not serve any more would never be asked if all were waiting
+   * for writes that it holds back.
+   */
+  async #readOn(client: NbdClient): Promise<void> {
+    const { random, pauseMs } = this.#registers.options;
+    let open = true;
+    let waiting = 0;
+    while (this.#running && open) {
+      await sleep(random() * 2 * pauseMs);
+      if (waiting === MAX_READS_UNDER_WAY) continue;
+      waiting++;
+      const read: Request = { kind: 'read', ...this.#range(), zero: false, fua: false };
+      void this.#ask(client, read).then((goesOn) => {
+        waiting--;
+        open &&= goesOn;
+      });
+    }
+  }
+
+  #range(): Pick<Request, 'first' | 'blocks'> {
     const { random, blocks: all } = this.#registers.options;
     const blocks = random() < 0.7 ? 1 : 1 + Math.floor(random() * MAX_BLOCKS_PER_REQUEST);
-    const first = Math.floor(random() * (all - blocks + 1));
+    return { first: Math.floor(random() * (all - blocks + 1)), blocks };
+  }
+
+  #choose(): Request {
+    const { random } = this.#registers.options;
+    const range = this.#range();
     const choice = random();
     if (choice < FLUSHES) return { kind: 'flush', first: 0, blocks: 0, zero: false, fua: false };
-    if (choice >= FLUSHES + WRITES) return { kind: 'read', first, blocks, zero: false, fua: false };
-    return { kind: 'write', first, blocks, zero: random() < TRIMS + ZEROES, fua: random() < FUA };
+    if (choice >= FLUSHES + WRITES) return { kind: 'read', ...range, zero: false, fua: false };
+    return { kind: 'write', ...range, zero: random() < TRIMS + ZEROES, fua: random() < FUA };
   }
 
   /** Resolves to whether the connection goes on. */

@@ -4,19 +4,26 @@ import { mended, rot, scrubbed } from '../../setup/rot.js';
 import { between, pause, pick, type Scene, type Schedule } from './schedule.js';
 
 const MIB = 1 << 20;
+const RECOVERY_TIMEOUT_MS = 90_000;
 
-/** Bits change in one copy, twice, while the others are as they should be; it must be whole again before anything else fails. */
+/**
+ * Bits change in one copy, twice, while the others are as they should be. When it says that it is whole again its agent
+ * is killed: what a scrub of blocks does not see, the next recovery of the log does.
+ */
 async function rotAndMend(scene: Scene, node: Scene['primary']): Promise<void> {
-  const { random, subject } = scene;
+  const { arena, random, subject } = scene;
   let changed = 0;
   for (let times = 0; times < 2; times++) {
     changed += rot(node, between(random, 128, 1024) * 1024, random);
     await pause(scene, 500, 2_000);
   }
   scene.note(`${changed} bits`);
-  const volume = await scene.arena.volume(subject);
+  const volume = await arena.volume(subject);
   await scrubbed(node, volume);
   await mended(node, volume);
+  await scene.kill(node);
+  await arena.cluster.startNode(node.name);
+  await arena.whole(subject, RECOVERY_TIMEOUT_MS);
 }
 
 export const diskSchedules: readonly Schedule[] = [
@@ -58,7 +65,7 @@ export const diskSchedules: readonly Schedule[] = [
   },
   {
     name: 'primary-rots',
-    consumer: 'any',
+    consumer: 'bystander',
     connectionsLast: true,
     run: (scene) => rotAndMend(scene, scene.primary),
   },
