@@ -1,121 +1,353 @@
 /**
- * What the volume's workflow does for a volume's copies, in its thinnest form and on virtual time: the same
- * core functions, asked again and again, with answers that may be old when it acts on them.
+ * What a volume's workflow does, on virtual time: the same planner, asked again and again, with answers that may be
+ * old when it acts on them; and the acts that it plans, as the activities do them.
  */
 
 import type { Answer } from '../../core/candidate.js';
-import { DEFAULT_PATIENCE, patienceMs, planFailover, primaryHealth } from '../../core/failover.js';
-import type { DeploymentId } from '../../core/types.js';
+import type { Membership, Placement } from '../../core/domain.js';
+import { planFailover, primaryHealth } from '../../core/failover.js';
+import { planRecovery } from '../../core/recovery.js';
+import type { DeploymentId, NodeId } from '../../core/types.js';
+import type { CopyAnswer, Failures, PlanMemory, PlanSettings } from '../../core/volume-plan.js';
+import { type Act, actKey, DEFAULT_PLAN_SETTINGS, EMPTY_MEMORY, planVolume } from '../../core/volume-plan.js';
 import type { SimNode, World } from './node.js';
 import { SimProcess } from './scheduler.js';
+import type { SimVolume } from './volume.js';
 
+export const CONTROLLER = 'controller';
 const LOOK_EVERY_MS = 500;
 const ASK_TIMEOUT_MS = 400;
+const WAKE_MS = 20;
+const MIN_BETWEEN_WAKES_MS = 50;
+const FIRST_RETRY_MS = 500;
+const MAX_RETRY_MS = 4_000;
+
+/** What is known of the copies, and what was true of those that say that they are unclean, or nothing. */
+interface Look {
+  readonly record: Membership;
+  readonly answers: ReadonlyMap<DeploymentId, CopyAnswer>;
+  /** Copies that had everything when they were asked, whether they answered or not. */
+  readonly complete: ReadonlySet<DeploymentId>;
+}
 
 export class SimController {
   readonly #world: World;
+  readonly #volume: SimVolume;
   readonly #process: SimProcess;
-  /** How often it suspects a primary for no reason. */
+  readonly #settings: PlanSettings;
+  /** How often it takes a primary that serves for dead. */
   falseSuspicion = 0;
+  /** The workflow waits while something else decides, or at the end. */
   running = true;
-  failovers = 0;
-  syncsStarted = 0;
-  lossyChoices = 0;
-  #unwell: { health: string; epoch: number; since: number } | undefined;
-  #lastAttention = 0;
+  #memory: PlanMemory = EMPTY_MEMORY;
+  #failures: Failures = {};
+  #background: 'sync' | 'rebuild' | undefined;
+  #looking = false;
+  #lastWake = Number.NEGATIVE_INFINITY;
 
-  constructor(world: World) {
+  constructor(world: World, volume: SimVolume) {
     this.#world = world;
+    this.#volume = volume;
     this.#process = new SimProcess(world.scheduler);
+    this.#settings = { ...DEFAULT_PLAN_SETTINGS, graceMs: world.random.pick([1_000, 15_000]), idleMs: 2_000 };
     this.#loop();
   }
 
   #loop(): void {
     const { scheduler, random } = this.#world;
     scheduler.after(random.between(0.5, 1.5) * LOOK_EVERY_MS, () => {
+      if (!this.#process.alive) return;
       void this.#look();
       this.#loop();
     });
   }
 
+  /** For good. */
+  end(): void {
+    this.running = false;
+    this.#process.kill();
+  }
+
   /** Somebody says that something may have changed. */
   wake(): void {
     const { scheduler } = this.#world;
-    if (scheduler.now - this.#lastAttention < 50) return;
-    this.#lastAttention = scheduler.now;
-    scheduler.after(20, () => void this.#look());
+    if (scheduler.now - this.#lastWake < MIN_BETWEEN_WAKES_MS) return;
+    this.#lastWake = scheduler.now;
+    scheduler.after(WAKE_MS, () => void this.#look());
   }
 
   /** Looks at once, and names another primary whatever it sees. */
   promote(): void {
-    void this.#look(true);
+    void this.#readAndAsk().then((look) => look && this.#nameAnother(look, true));
   }
 
-  #ask(node: SimNode): Promise<Answer> {
+  /* ---- looking ---- */
+
+  #ask<T>(node: SimNode, question: () => T | undefined): Promise<T | undefined> {
     const { scheduler, network } = this.#world;
     return new Promise((resolve) => {
-      scheduler.after(ASK_TIMEOUT_MS, () => resolve('unreachable'));
-      if (network.isBlocked('controller', node.name) || network.isBlocked(node.name, 'controller')) return;
+      const timeout = scheduler.after(ASK_TIMEOUT_MS, () => resolve(undefined));
+      if (network.isBlocked(CONTROLLER, node.name) || network.isBlocked(node.name, CONTROLLER)) return;
       scheduler.after(network.delay(), () => {
-        const status = node.status();
-        if (status === undefined) return;
-        scheduler.after(network.delay(), () => resolve(status));
+        const answer = question();
+        if (answer === undefined) return;
+        scheduler.after(network.delay(), () => {
+          timeout.cancel();
+          resolve(answer);
+        });
       });
     });
   }
 
-  async #look(always = false): Promise<void> {
-    if (!this.running) return;
-    const { etcd, nodes, scheduler, random, spec } = this.#world;
-    const record = await etcd.read('controller', this.#process).catch(() => undefined);
-    if (record === undefined) return;
-    const answers = new Map<DeploymentId, Answer>();
-    const asked = nodes.map(async (node) => {
-      answers.set(node.placement.deployment, await this.#ask(node));
-    });
-    await Promise.all(asked);
-    const health = primaryHealth(record, answers.get(record.primary.deployment));
-    const suspected = always || random.chance(this.falseSuspicion);
-    if (health === 'serving' && !suspected) {
-      this.#unwell = undefined;
-      this.#syncOthers(record.primary.deployment, new Set(record.inSync), answers);
+  async #readAndAsk(): Promise<Look | undefined> {
+    const { etcd } = this.#world;
+    const volume = this.#volume;
+    const record = await etcd.read({ name: CONTROLLER, process: this.#process }, volume.id).catch(() => undefined);
+    if (record === undefined) return undefined;
+    const { placements } = volume.spec;
+    const asked = placements.some(({ deployment }) => deployment === record.primary.deployment)
+      ? placements
+      : [...placements, record.primary];
+    const answers = new Map<DeploymentId, CopyAnswer>();
+    const complete = new Set<DeploymentId>();
+    await Promise.all(
+      asked.map(async ({ deployment, node: id }) => {
+        const node = this.#world.node(id);
+        const isComplete = (): boolean => record.inSync.includes(deployment) && !node.isUnclean(deployment);
+        if (isComplete()) complete.add(deployment);
+        const answer = await this.#ask(node, () => {
+          if (!isComplete()) complete.delete(deployment);
+          return node.status(deployment);
+        });
+        answers.set(deployment, answer ?? 'unreachable');
+      }),
+    );
+    return { record, answers, complete };
+  }
+
+  async #look(): Promise<void> {
+    if (!this.running || this.#looking) return;
+    this.#looking = true;
+    const look = await this.#readAndAsk();
+    if (look !== undefined && this.running) await this.#decide(look);
+    this.#looking = false;
+  }
+
+  async #decide(look: Look): Promise<void> {
+    const { nodes, scheduler, random } = this.#world;
+    const volume = this.#volume;
+    if (random.chance(this.falseSuspicion)) {
+      await this.#nameAnother(look, true);
       return;
     }
-    if (this.#unwell?.health !== health || this.#unwell.epoch !== record.epoch) {
-      this.#unwell = { health, epoch: record.epoch, since: scheduler.now };
-    }
-    const patience = patienceMs(record, health, DEFAULT_PATIENCE);
-    if (scheduler.now - this.#unwell.since < patience && !suspected) return;
-    const step = planFailover(record, spec.placements, answers);
-    if (step.kind === 'wait') return;
-    this.#unwell = undefined;
-    this.failovers++;
-    if (step.lossy) this.lossyChoices++;
-    this.#world.trace('controller', `names ${step.next.primary.node} (${health})`, {
-      epoch: step.next.epoch,
-      lossy: step.lossy,
+    const plan = planVolume({
+      volume: volume.volumeRecord,
+      membership: look.record,
+      answers: look.answers,
+      nodes: new Map(nodes.map(({ id }) => [id, { id, name: id, cordoned: false, computeOnly: false }] as const)),
+      attachedTo: volume.client?.node.id,
+      running: this.#background,
+      failures: this.#failures,
+      memory: this.#memory,
+      nowMs: scheduler.now,
+      settings: this.#settings,
     });
-    await etcd.swap('controller', this.#process, record, step.next);
+    this.#memory = plan.memory;
+    const { step } = plan;
+    if (step.act !== 'wait' && step.act !== 'end') await this.#do(step, look);
   }
 
-  #syncOthers(
-    primary: DeploymentId,
-    inSync: ReadonlySet<DeploymentId>,
-    answers: ReadonlyMap<DeploymentId, Answer>,
-  ): void {
-    const node = this.#world.nodes.find((candidate) => candidate.placement.deployment === primary);
-    for (const [deployment, answer] of answers) {
-      if (inSync.has(deployment) || answer === 'unreachable') continue;
-      node?.process.run(() => {
-        const sync = node.deployment?.startSync(deployment, () => {});
-        sync?.done.then(
-          () => {
-            this.syncsStarted++;
-            this.#world.trace('controller', `sync of ${deployment.slice(0, 8)} is done`);
-          },
-          (error: Error) => this.#world.trace('controller', `no sync of ${deployment.slice(0, 8)}: ${error.message}`),
-        );
-      });
+  /* ---- acting ---- */
+
+  async #do(act: Act, look: Look): Promise<void> {
+    switch (act.act) {
+      case 'failover':
+        await this.#nameAnother(look, act.stalled === true);
+        return;
+      case 'sync':
+        this.#begin(act, () => this.#sync(act.primary.deployment, act.deployment));
+        return;
+      case 'rebuild':
+        this.#begin(act, () => this.#rebuild(act));
+        return;
+      case 'remove-copy':
+        await this.#tried(act, this.#removeCopy(act.primary.deployment, act.deployment, act.reason));
+        return;
+      case 'provision':
+      case 'delete':
+        throw new Error(`the plan of a volume that is there says ${act.act}`);
+    }
+  }
+
+  /** Goes on beside the looks. */
+  #begin(act: Act & { act: 'sync' | 'rebuild' }, run: () => Promise<void>): void {
+    this.#background = act.act;
+    void this.#tried(act, run()).then(() => {
+      this.#background = undefined;
+      this.wake();
+    });
+  }
+
+  async #tried(act: Act, done: Promise<void>): Promise<void> {
+    const key = actKey(act);
+    try {
+      await done;
+      const { [key]: _, ...others } = this.#failures;
+      this.#failures = others;
+    } catch (error) {
+      this.#volume.trace(CONTROLLER, `${key} failed: ${(error as Error).message}`);
+      const count = (this.#failures[key]?.count ?? 0) + 1;
+      const notBeforeMs = this.#world.scheduler.now + Math.min(FIRST_RETRY_MS * 2 ** (count - 1), MAX_RETRY_MS);
+      this.#failures = { ...this.#failures, [key]: { count, notBeforeMs } };
+    }
+  }
+
+  /** Transaction 1 of a promotion. `always`: also of a primary that is well. */
+  async #nameAnother({ record, answers, complete }: Look, always: boolean): Promise<void> {
+    const { etcd } = this.#world;
+    const volume = this.#volume;
+    if (record.etcdClusterId !== etcd.clusterId) return;
+    const told = new Map(
+      [...answers].map(([id, answer]): [DeploymentId, Answer] => [id, answer === 'absent' ? 'unreachable' : answer]),
+    );
+    const health = primaryHealth(record, told.get(record.primary.deployment));
+    if (!always && (health === 'serving' || health === 'working')) return;
+    const step = planFailover(record, volume.spec.placements, told);
+    if (step.kind === 'wait') return;
+    const { next, lossy } = step;
+    volume.trace(CONTROLLER, `names ${next.primary.node} (${health})`, { epoch: next.epoch, lossy });
+    this.#world.count('promotions', 1);
+    if (lossy) this.#checkLossyChoice(next, complete);
+    const client = { name: CONTROLLER, process: this.#process, etcdClusterId: etcd.clusterId };
+    await etcd.swap(client, record, next);
+  }
+
+  /** [R10] Nobody who may have lost writes is chosen while a member has them all, wherever it is. */
+  #checkLossyChoice({ primary }: Membership, complete: ReadonlySet<DeploymentId>): void {
+    if (complete.size === 0) return;
+    const others = [...complete].map((deployment) => this.#volume.nodeOf(deployment)?.name ?? deployment);
+    this.#volume.problem(`${primary.node} is unclean and was chosen though ${others.join(', ')} was not`);
+  }
+
+  /** On that node, as an activity does it: fails if the node does not answer, or ends meanwhile. */
+  async #on<T>(node: SimNode | undefined, run: (node: SimNode) => Promise<T>): Promise<T> {
+    const begun =
+      node === undefined
+        ? undefined
+        : await this.#ask(node, () => {
+            const { process } = node;
+            if (!process.alive || process.paused) return undefined;
+            const done = run(node);
+            // Whoever asked may have given up by the time that he would hear of it.
+            done.catch(() => {});
+            return { process, done };
+          });
+    if (begun === undefined) throw new Error('the node does not answer');
+    return this.#whileAlive(begun.process, begun.done);
+  }
+
+  /** A process that has ended sends no heartbeat any more. */
+  #whileAlive<T>(process: SimProcess, done: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let ended = false;
+      const end = (): void => {
+        ended = true;
+      };
+      done.then(resolve, reject).finally(end);
+      const look = (): void => {
+        if (ended) return;
+        if (process.alive) this.#world.scheduler.after(LOOK_EVERY_MS, look);
+        else reject(new Error('the process has ended'));
+      };
+      look();
+    });
+  }
+
+  async #sync(primary: DeploymentId, target: DeploymentId): Promise<void> {
+    const result = await this.#on(this.#volume.nodeOf(primary), async (node) => {
+      const copy = node.copies.get(primary);
+      if (copy === undefined) throw new Error('the primary is not open');
+      return copy.replicated.startSync(target, () => {}).done;
+    });
+    this.#world.count(result.kind === 'full' ? 'full syncs' : 'delta syncs', 1);
+    this.#volume.trace(CONTROLLER, `${result.kind} sync of ${target.slice(0, 8)} is done`);
+  }
+
+  async #rebuild({ placed, primary, reason }: Extract<Act, { act: 'rebuild' }>): Promise<void> {
+    const { random, nodes } = this.#world;
+    const volume = this.#volume;
+    let target: Placement | undefined = placed;
+    if (target === undefined) {
+      const free = nodes.filter((node) => node.up && !volume.nodes.includes(node));
+      if (free.length === 0) throw new Error('no node for another copy');
+      target = { deployment: random.uuid() as DeploymentId, node: random.pick(free).id };
+      volume.place(target);
+    }
+    const { deployment, node } = target;
+    volume.trace(CONTROLLER, `a new copy on ${node}, because ${reason}`);
+    this.#world.count('rebuilds', 1);
+    await this.#on(this.#world.node(node), (there) => there.create(volume, deployment));
+    await this.#sync(primary.deployment, deployment);
+  }
+
+  /** Out of the membership, then out of the record, then off the disk. */
+  async #removeCopy(primary: DeploymentId, deployment: DeploymentId, reason: string): Promise<void> {
+    const { etcd } = this.#world;
+    const volume = this.#volume;
+    await this.#on(volume.nodeOf(primary), async (node) => {
+      const copy = node.copies.get(primary);
+      if (copy === undefined) throw new Error('the primary is not open');
+      await copy.replicated.removeMember(deployment, reason);
+    });
+    const record = await etcd.read({ name: CONTROLLER, process: this.#process }, volume.id);
+    if (record?.inSync.includes(deployment) !== false) throw new Error('it is in sync: it cannot be dropped');
+    volume.trace(CONTROLLER, `copy ${deployment.slice(0, 8)} is dropped, because ${reason}`);
+    volume.drop(deployment);
+  }
+
+  /* ---- an etcd that is behind ---- */
+
+  /** `storageos recover`. False: not yet, ask again. */
+  async recover(): Promise<boolean> {
+    const { etcd, nodes, scheduler } = this.#world;
+    const volume = this.#volume;
+    const client = { name: CONTROLLER, process: this.#process, etcdClusterId: etcd.clusterId };
+    const record = await etcd.read(client, volume.id).catch(() => undefined);
+    const surveys = await Promise.all(nodes.map((node) => this.#ask(node, () => node.survey(volume))));
+    const closed = surveys.flatMap((survey, i) =>
+      (survey?.closed ?? []).map((deployment): Placement => ({ deployment, node: nodes[i]!.id })),
+    );
+    const plan = planRecovery({
+      volume: volume.id,
+      record,
+      placements: volume.spec.placements,
+      copies: surveys.flatMap((survey) => survey?.copies ?? []),
+      closed,
+      silent: nodes.filter((_, i) => surveys[i] === undefined).map(({ id }): NodeId => id),
+      etcdClusterId: etcd.clusterId,
+      timestamp: new Date(scheduler.now).toISOString(),
+    });
+    const { next, reasons, risks, adopting, placements } = plan;
+    if (reasons.length === 0) return true;
+    volume.trace(CONTROLLER, 'recovers', { reasons, risks, next });
+    if (record === undefined || next === undefined || risks.length > 0) return false;
+    try {
+      for (const { deployment, node } of adopting) {
+        await this.#on(this.#world.node(node), async (there) => {
+          const copy = there.copies.get(deployment);
+          if (copy === undefined) throw new Error('the copy is not open');
+          await there.adoptCluster(copy);
+        });
+      }
+      volume.generation = Math.max(
+        volume.generation,
+        ...surveys.flatMap((s) => (s?.copies ?? []).map((c) => c.status.generation + 1)),
+      );
+      volume.change({ placements });
+      return (await etcd.swap(client, record, next)) === 'applied';
+    } catch (error) {
+      volume.trace(CONTROLLER, `no recovery yet: ${(error as Error).message}`);
+      return false;
     }
   }
 }

@@ -40,15 +40,18 @@ export class History {
   readonly operations: Operation[] = [];
   readonly losses: Loss[] = [];
   readonly #writethrough: boolean;
+  readonly #base: number;
 
-  constructor(writethrough: boolean) {
+  /** Operations are numbered from `base` + 1 on: the numbers of several volumes are different ones. */
+  constructor(writethrough: boolean, base = 0) {
     this.#writethrough = writethrough;
+    this.#base = base;
   }
 
   begin(operation: Omit<Operation, 'id' | 'finished' | 'status' | 'seen'>): Operation {
     const full = {
       ...operation,
-      id: this.operations.length + 1,
+      id: this.#base + this.operations.length + 1,
       finished: Number.POSITIVE_INFINITY,
       status: 'pending',
       seen: [],
@@ -60,6 +63,7 @@ export class History {
   /** Everything that is wrong; empty if nothing is. */
   problems(blocks: number): string[] {
     this.#fence();
+    this.#group(blocks);
     const problems = this.operations.flatMap((operation) => {
       const fencedAt = this.#fencedAt.get(operation.generation) ?? Number.POSITIVE_INFINITY;
       if (operation.kind !== 'write' || operation.status !== 'ok' || operation.invoked <= fencedAt) return [];
@@ -87,6 +91,27 @@ export class History {
     }
   }
 
+  readonly #flushesOf = new Map<number, Operation[]>();
+  /** Reads and writes, by block. */
+  #touching: Operation[][] = [];
+
+  #group(blocks: number): void {
+    this.#flushesOf.clear();
+    this.#touching = Array.from({ length: blocks }, () => []);
+    for (const operation of this.operations) {
+      const { kind, client, status, first } = operation;
+      if (kind === 'flush') {
+        if (status !== 'ok') continue;
+        const known = this.#flushesOf.get(client);
+        if (known === undefined) this.#flushesOf.set(client, [operation]);
+        else known.push(operation);
+      } else {
+        const end = Math.min(blocks, first + operation.blocks);
+        for (let block = first; block < end; block++) this.#touching[block]!.push(operation);
+      }
+    }
+  }
+
   #endOf(write: Operation): number {
     const acknowledged = write.status === 'ok' ? write.finished : Number.POSITIVE_INFINITY;
     return Math.min(acknowledged, this.#fencedAt.get(write.generation) ?? Number.POSITIVE_INFINITY);
@@ -104,9 +129,7 @@ export class History {
   }
 
   #checkBlock(block: number): string[] {
-    const touching = this.operations.filter(
-      (o) => o.kind !== 'flush' && block >= o.first && block < o.first + o.blocks,
-    );
+    const touching = this.#touching[block]!;
     const writes = touching.filter((operation) => operation.kind === 'write');
     const reads = touching.filter((operation) => operation.kind === 'read' && operation.status === 'ok');
     const boundaries = [0, ...this.losses.map((loss) => loss.at), Number.POSITIVE_INFINITY];
@@ -160,7 +183,7 @@ export class History {
       }
       let cluster = clusters.get(value);
       if (cluster === undefined) {
-        const write = this.operations[value - 1];
+        const write = this.operations[value - this.#base - 1];
         if (write === undefined || write.kind !== 'write' || write.invoked > read.finished) {
           problems.push(`${at} saw ${value}, which was never written`);
           continue;
@@ -238,13 +261,8 @@ export class History {
     if (write.fua || this.#writethrough) return true;
     // Writes lost earlier are not promised by flushes after that loss.
     const lostAt = this.losses.find((loss) => loss.at >= write.finished)?.at ?? Number.POSITIVE_INFINITY;
-    return this.operations.some(
-      (flush) =>
-        flush.kind === 'flush' &&
-        flush.client === write.client &&
-        flush.status === 'ok' &&
-        flush.invoked >= write.finished &&
-        flush.finished <= Math.min(moment, lostAt),
-    );
+    const until = Math.min(moment, lostAt);
+    const flushes = this.#flushesOf.get(write.client) ?? [];
+    return flushes.some((flush) => flush.invoked >= write.finished && flush.finished <= until);
   }
 }

@@ -79,6 +79,13 @@ export class Leases {
     return this.#open.size;
   }
 
+  /** Payloads of living processes that somebody holds. */
+  get heldByLiving(): number {
+    let held = 0;
+    for (const { process } of this.#open) if (process.alive) held++;
+    return held;
+  }
+
   /** Payloads of living processes that somebody has kept. */
   get kept(): number {
     let kept = 0;
@@ -88,7 +95,7 @@ export class Leases {
 }
 
 /** A message as it travels inside one process: the same object, its payload held until it has arrived. */
-export function hold(message: unknown): { readonly message: unknown; readonly arrived: () => void } {
+export function hold(message: object): { readonly message: object; readonly arrived: () => void } {
   const batch = batchOf(message);
   if (batch?.lease === undefined) return { message, arrived: () => {} };
   retain(batch);

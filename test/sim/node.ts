@@ -1,34 +1,51 @@
-/** One node of a simulation: a process with one deployment on its disk, connected to the others. */
+/** One node of a simulation: a process with copies of volumes on one disk, connected to the others. */
 
-import type { Placement } from '../../core/domain.js';
-import type { DeploymentStatus, FrontendMessage, PeerMessage } from '../../core/messages.js';
+import type { Membership, Placement } from '../../core/domain.js';
+import type { DeploymentStatus, FrontendMessage, PeerMessage, PrimaryRequest } from '../../core/messages.js';
 import type { DeploymentStore, IndexedBlock, SessionLink } from '../../core/ports.js';
-import {
-  DEFAULT_SETTINGS,
-  ReplicatedDeployment,
-  type ReplicationSettings,
-  type VolumeSpec,
-} from '../../core/replication/replicated-deployment.js';
-import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
-import { verify } from './blocks.js';
+import type { NodeSurvey } from '../../core/recovery.js';
+import type { AttentionReason, ReplicationSettings } from '../../core/replication/replicated-deployment.js';
+import { type DeploymentId, type Incarnation, type NodeId, ORDER_ZERO, type VolumeId } from '../../core/types.js';
+import { SimCopy } from './copy.js';
 import type { SimEtcd } from './etcd.js';
-import { copied, type Leases } from './leases.js';
-import { Connection, type End, type Network } from './network.js';
+import type { Leases } from './leases.js';
+import type { End, Network } from './network.js';
+import { PeerLinks } from './peer-links.js';
 import { type Scheduler, type SeededRandom, SimClock, SimProcess } from './scheduler.js';
+import type { SimVolume } from './volume.js';
 
-/** What a node keeps its deployment on. */
+export interface CopyOfVolume {
+  readonly volume: VolumeId;
+  readonly deployment: DeploymentId;
+}
+
+/** `slow`: some 200 ms for what goes to the device; `stuck`: nothing is answered until it is faster again. */
+export type DiskSpeed = 'usual' | 'slow' | 'stuck';
+
+/** What a node keeps its copies on. */
 export interface NodeDisk {
-  open(process: SimProcess, clock: SimClock): Promise<DeploymentStore>;
-  /** After the store has failed, in the same process. */
-  reopen(): Promise<DeploymentStore>;
+  /** For a new process. */
+  open(clock: SimClock): Promise<void>;
+  /** All that are on it. */
+  readonly copies: readonly CopyOfVolume[];
+  /** Makes it and opens it; opens it if it is there. */
+  create(copy: CopyOfVolume & { readonly etcdClusterId: string }): Promise<DeploymentStore>;
+  /** Also after its store has failed, in the same process. */
+  openCopy(deployment: DeploymentId): Promise<DeploymentStore>;
+  remove(deployment: DeploymentId): Promise<void>;
+  /** In good order. */
+  close(): Promise<void>;
   /** The process is gone; with `power`, so is what was not synced. */
   crash(power: boolean): void;
   /** Told of blocks that were found bad while nobody was reading them. */
-  onBadBlocks: (blocks: readonly IndexedBlock[]) => void;
+  onBadBlocks: (deployment: DeploymentId, blocks: readonly IndexedBlock[]) => void;
   setFull(full: boolean): void;
   failNextSync(fail: boolean): void;
-  /** Damages stored payloads; false if there are none. */
+  setSpeed(speed: DiskSpeed): void;
+  /** Damages a stored payload; false if there is none. */
   rot(random: SeededRandom): boolean;
+  /** Puts one payload in another one's place; false if there are none. */
+  misdirect(random: SeededRandom): boolean;
 }
 
 export interface World {
@@ -37,254 +54,380 @@ export interface World {
   readonly network: Network;
   readonly leases: Leases;
   readonly etcd: SimEtcd;
-  readonly volume: VolumeId;
-  readonly spec: VolumeSpec;
+  readonly volumes: readonly SimVolume[];
   readonly nodes: readonly SimNode[];
   readonly settings: Partial<ReplicationSettings>;
   /** That all nodes speak. */
   readonly protocolVersion: number;
   /** Whether frontends write; else they only read and flush. */
   readonly writing: boolean;
-  trace(who: string, what: string, fields?: Record<string, unknown>): void;
-  attention(node: SimNode, reason: string): void;
-  failed(node: SimNode, error: unknown): void;
+  trace(who: string, what: string, fields?: Readonly<Record<string, unknown>>, volume?: number): void;
+  /** Something went wrong that only a fault can excuse. */
+  failed(node: NodeId, error: unknown): void;
   count(what: string, number: number): void;
   node(id: NodeId): SimNode;
 }
 
-interface PeerLink {
-  readonly connection: Connection;
-  readonly end: 0 | 1;
+/** From copy to copy. */
+export interface Envelope {
+  readonly volume: SimVolume;
+  readonly from: Placement;
+  readonly to: DeploymentId;
+  readonly message: PeerMessage;
 }
 
+const REOPEN_MS = 300;
+const ERASE_RETRY_MS = 700;
+
+/** What a node refuses for a copy that it has not open. */
+const REQUESTS = new Set<PeerMessage['type']>([
+  'promise',
+  'append',
+  'flush',
+  'lease',
+  'sync-begin',
+  'sync-dead',
+  'backfill',
+  'sync-finish',
+  'fetch',
+]);
+const NO_INCARNATION = '00000000-0000-0000-0000-000000000000' as Incarnation;
+
 export class SimNode {
-  readonly name: string;
-  readonly placement: Placement;
+  readonly id: NodeId;
   readonly disk: NodeDisk;
   readonly #world: World;
   readonly #rate: number;
   process: SimProcess;
-  up = false;
-  deployment: ReplicatedDeployment | undefined;
-  store: DeploymentStore | undefined;
-  readonly #links = new Map<NodeId, PeerLink>();
-  readonly #connecting = new Set<NodeId>();
   clock: SimClock;
-  #uncleanWhileAway = false;
+  /** Of the etcd that it found at its start. */
+  etcdClusterId = '';
+  up = false;
+  /** Those that are open. */
+  readonly copies = new Map<DeploymentId, SimCopy>();
+  readonly #links: PeerLinks;
+  /** What etcd's watch has shown in this life. */
+  readonly #records = new Map<VolumeId, Membership | undefined>();
+  /** Copies that are being opened, made or erased. */
+  readonly #busy = new Set<DeploymentId>();
+  #stopping = false;
+  /** The last process ended in good order. */
+  #closed = false;
+  /** Of copies that are not open: whether they may have lost acknowledged writes, whoever knows. */
+  readonly #uncleanWhileAway = new Map<DeploymentId, boolean>();
 
-  constructor(world: World, placement: Placement, disk: NodeDisk, rate: number) {
+  constructor(world: World, id: NodeId, disk: NodeDisk, rate: number) {
     this.#world = world;
-    this.name = placement.node;
-    this.placement = placement;
+    this.id = id;
     this.disk = disk;
     this.#rate = rate;
     this.process = new SimProcess(world.scheduler);
     this.process.kill();
-    this.clock = new SimClock(world.scheduler, this.process, rate, 0);
+    this.clock = new SimClock(world.scheduler, this.process, rate, 0, 0);
+    this.#links = new PeerLinks(world, this, {
+      message: (envelope) => this.#onMessage(envelope),
+      up: (node) => this.#each((copy) => copy.replicated.onPeerUp(node)),
+      down: (node) => this.#each((copy) => copy.replicated.onPeerDown(node)),
+    });
+  }
+
+  get name(): string {
+    return this.id;
+  }
+
+  get links(): PeerLinks {
+    return this.#links;
+  }
+
+  #each(run: (copy: SimCopy) => void): void {
+    for (const copy of [...this.copies.values()]) run(copy);
   }
 
   start(): void {
     if (this.up) return;
     const { scheduler, random, etcd } = this.#world;
     this.up = true;
+    this.#stopping = false;
+    this.#closed = false;
     const process = new SimProcess(scheduler);
     this.process = process;
-    this.clock = new SimClock(scheduler, process, this.#rate, random.int(0, 1_000_000));
+    const wallOffsetMs = random.chance(0.1) ? random.between(-1, 1) * 86_400_000 : 0;
+    this.clock = new SimClock(scheduler, process, this.#rate, random.int(0, 1_000_000), wallOffsetMs);
+    this.etcdClusterId = etcd.clusterId;
     this.#world.trace(this.name, 'starts');
     scheduler.after(random.between(5, 200), () => {
       process.run(() => {
-        this.disk.open(process, this.clock).then(
-          (store) => {
-            if (!process.alive) return;
-            this.#serve(process, store);
-            etcd.watch(this.name, process, (record) => this.deployment?.onMembership(record));
-            for (const other of this.#world.nodes) if (other !== this) this.#connect(other);
+        this.disk.open(this.clock).then(
+          () => {
+            if (process.alive) this.#begin(process);
           },
-          (error: unknown) => this.#openFailed(process, error),
+          (error: unknown) => this.#exit(process, error),
         );
       });
     });
   }
 
-  #serve(process: SimProcess, store: DeploymentStore): void {
-    const { etcd, random, spec, volume } = this.#world;
-    this.store = store;
-    this.deployment = new ReplicatedDeployment({
-      self: { ...this.placement, volume },
+  #begin(process: SimProcess): void {
+    const { etcd, volumes } = this.#world;
+    this.disk.onBadBlocks = (deployment, blocks) => this.copies.get(deployment)?.replicated.heal(blocks);
+    for (const volume of volumes) {
+      etcd.watch(this.name, process, volume.id, (record) => {
+        this.#records.set(volume.id, record);
+        this.#each((copy) => copy.volume === volume && copy.onMembership(record));
+      });
+    }
+    this.#links.begin(process);
+    for (const copy of this.disk.copies) {
+      const volume = volumes.find(({ id }) => id === copy.volume)!;
+      if (volume.tombstones.has(copy.deployment)) this.erase(copy.deployment);
+      else this.#open(process, volume, copy.deployment);
+    }
+  }
+
+  /** What etcd says of a volume has changed. */
+  onVolume(volume: SimVolume): void {
+    this.process.run(() => this.#each((copy) => copy.volume === volume && copy.onVolume(volume.spec)));
+  }
+
+  /** Opens what is on the disk, if need be again and again, as the agent does. */
+  #open(process: SimProcess, volume: SimVolume, deployment: DeploymentId): void {
+    if (this.#stopping || this.#busy.has(deployment) || this.copies.has(deployment)) return;
+    this.#busy.add(deployment);
+    this.disk.openCopy(deployment).then(
+      (store) => {
+        if (process.alive) this.#host(volume, deployment, store);
+      },
+      (error: unknown) => {
+        if (!process.alive || this.#stopping) return;
+        this.#busy.delete(deployment);
+        this.#world.failed(this.id, error);
+        this.clock.after(REOPEN_MS, () => this.#open(process, volume, deployment));
+      },
+    );
+  }
+
+  #host(volume: SimVolume, deployment: DeploymentId, store: DeploymentStore): SimCopy {
+    this.#busy.delete(deployment);
+    const copy = new SimCopy(
+      this.#world,
+      {
+        send: (to, envelope) => this.#links.send(to, envelope),
+        isUp: (node) => this.#links.isUp(node),
+        attention: (of, reason) => this.#attention(of, reason),
+      },
+      this,
+      volume,
+      deployment,
       store,
-      clock: this.clock,
-      random: random.fork(),
-      links: {
-        send: (to, message) => this.#send(to.node, message),
-        isUp: (node) => this.#links.has(node),
-        version: (node) => (this.#links.has(node) ? this.#world.protocolVersion : 0),
-      },
-      memberships: {
-        swap: (expected, next) => etcd.swap(this.name, process, expected, next),
-        read: () => etcd.read(this.name, process),
-      },
-      lend: (bytes) => this.#world.leases.lendBytes(bytes, process),
-      settings: { ...DEFAULT_SETTINGS, ...this.#world.settings },
-      etcdClusterId: 'sim',
-      events: {
-        attention: (reason) => {
-          this.#world.trace(this.name, `attention ${reason}`);
-          if (reason === 'store-failed') this.#world.scheduler.after(10, () => this.#storeFailed(process));
-          else this.#world.attention(this, reason);
-        },
-        log: (level, message, fields) => {
-          this.#world.trace(this.name, `${level}: ${message}`, fields);
-          if (typeof fields.healed === 'number') this.#world.count('blocks healed', fields.healed);
-          if (typeof fields.blocksLost === 'number') this.#world.count('blocks lost', fields.blocksLost);
-          if (level === 'error' && 'error' in fields) this.#world.failed(this, fields.error);
-        },
-      },
-      verify,
-    });
-    this.disk.onBadBlocks = (blocks) => this.deployment?.heal(blocks);
-    this.deployment.onVolume(spec);
+    );
+    this.copies.set(deployment, copy);
+    this.#uncleanWhileAway.set(deployment, false);
+    copy.onVolume(volume.spec);
+    copy.onMembership(this.#records.get(volume.id));
+    return copy;
   }
 
-  /** Whether its copy may have lost acknowledged writes, whoever knows. */
-  get unclean(): boolean {
-    return this.store?.state.unclean ?? this.#uncleanWhileAway;
+  #attention(copy: SimCopy, reason: AttentionReason): void {
+    copy.trace(`attention ${reason}`);
+    copy.volume.attention();
+    if (reason === 'store-failed') this.clock.after(10, () => this.#storeFailed(copy));
   }
 
-  /** What the host does about a store that has failed: opens it anew. */
-  #storeFailed(process: SimProcess): void {
-    process.run(() => {
-      const failed = this.deployment;
-      this.#uncleanWhileAway = true;
-      this.deployment = undefined;
-      this.store = undefined;
-      void failed?.stop();
-      this.disk.reopen().then(
-        (store) => {
-          if (!process.alive) return;
-          this.#serve(process, store);
-          this.deployment?.onMembership(this.#world.etcd.record);
-        },
-        (error: unknown) => this.#openFailed(process, error),
-      );
-    });
+  /** What the agent does about a store that has failed: opens it anew. */
+  #storeFailed(copy: SimCopy): void {
+    const { deployment } = copy.placement;
+    if (this.copies.get(deployment) !== copy) return;
+    this.#uncleanWhileAway.set(deployment, true);
+    this.copies.delete(deployment);
+    void copy.replicated.stop();
+    this.#open(this.process, copy.volume, deployment);
+  }
+
+  /** Makes a copy, or opens it. Rejects with the disk's errors. */
+  async create(volume: SimVolume, deployment: DeploymentId): Promise<void> {
+    const { process } = this;
+    if (!this.#links.begun) throw new Error('the node is starting');
+    if (this.copies.has(deployment)) return;
+    if (this.#busy.has(deployment)) throw new Error('the copy is being opened');
+    this.#busy.add(deployment);
+    try {
+      const { etcdClusterId } = this;
+      const store = await this.disk.create({ volume: volume.id, deployment, etcdClusterId });
+      if (process.alive) this.#host(volume, deployment, store);
+    } finally {
+      if (process.alive) this.#busy.delete(deployment);
+    }
+  }
+
+  /** There is a tombstone: nothing is left of it when this has been done, however often it takes. */
+  erase(deployment: DeploymentId): void {
+    const { process } = this;
+    // What is not open yet is erased when it is.
+    if (!this.#links.begun || !this.disk.copies.some((copy) => copy.deployment === deployment)) return;
+    const again = (): void => {
+      this.clock.after(ERASE_RETRY_MS, () => this.erase(deployment));
+    };
+    if (this.#busy.has(deployment)) {
+      again();
+      return;
+    }
+    this.#busy.add(deployment);
+    const copy = this.copies.get(deployment);
+    this.copies.delete(deployment);
+    void copy?.replicated.stop();
+    this.disk.remove(deployment).then(
+      () => {
+        if (process.alive) this.#busy.delete(deployment);
+        this.#world.count('copies erased', 1);
+      },
+      (error: unknown) => {
+        if (!process.alive) return;
+        this.#busy.delete(deployment);
+        this.#world.failed(this.id, error);
+        again();
+      },
+    );
+  }
+
+  /** Whether a copy may have lost acknowledged writes, whoever knows. */
+  isUnclean(deployment: DeploymentId): boolean {
+    const { copies } = this;
+    const open = copies.get(deployment);
+    if (open === undefined) return this.#uncleanWhileAway.get(deployment) ?? false;
+    return open.store.state.unclean || open.replicated.halted;
   }
 
   /** The agent exits; its supervisor starts it again. */
-  #openFailed(process: SimProcess, error: unknown): void {
+  #exit(process: SimProcess, error: unknown): void {
     if (!process.alive) return;
-    this.#world.failed(this, error);
+    this.#world.failed(this.id, error);
     this.crash(false);
-    this.#world.scheduler.after(300, () => this.start());
+    this.#world.scheduler.after(REOPEN_MS, () => this.start());
   }
 
+  /** A machine may lose its power while its process is away. */
   crash(power: boolean): void {
-    if (!this.up) return;
+    if (!this.up && !power) return;
     this.#world.trace(this.name, power ? 'loses power' : 'is killed');
-    this.up = false;
-    this.#uncleanWhileAway = power || this.unclean;
-    this.process.kill();
-    this.deployment = undefined;
-    this.store = undefined;
-    this.#links.clear();
-    this.#connecting.clear();
+    if (this.up) this.#end();
+    if (power && !this.#closed) this.#mayHaveLost();
     this.disk.crash(power);
+  }
+
+  #mayHaveLost(): void {
+    for (const deployment of this.#uncleanWhileAway.keys()) this.#uncleanWhileAway.set(deployment, true);
+  }
+
+  /**
+   * Ends in good order (SIGTERM): copies stop, their stores are closed. Resolves to the number of timers that are left
+   * then, which nobody needs any more; never, if it is killed before.
+   */
+  async stop(): Promise<number> {
+    this.#world.trace(this.name, 'is stopped in good order');
+    const { process } = this;
+    if (!this.#links.begun) {
+      // There is nothing to close yet.
+      this.crash(false);
+      return 0;
+    }
+    this.#stopping = true;
+    const alone = async <T>(done: Promise<T>): Promise<T> => {
+      const result = await done;
+      return process.alive ? result : new Promise<never>(() => {});
+    };
+    await alone(Promise.all([...this.copies.values()].map((copy) => copy.replicated.stop())));
+    try {
+      await alone(this.disk.close());
+      this.#closed = true;
+    } catch (error) {
+      await alone(Promise.resolve());
+      this.#world.failed(this.id, error);
+    }
+    const left = this.#world.scheduler.timersOf(process);
+    this.crash(false);
+    return left;
+  }
+
+  #end(): void {
+    this.up = false;
+    for (const deployment of this.copies.keys()) this.#uncleanWhileAway.set(deployment, this.isUnclean(deployment));
+    this.process.kill();
+    this.copies.clear();
+    this.#records.clear();
+    this.#busy.clear();
+    this.#links.end();
+    this.#world.network.changed();
   }
 
   pause(): void {
     if (!this.up) return;
-    this.#world.trace(this.name, 'is stopped (SIGSTOP)');
+    this.#world.trace(this.name, 'is paused (SIGSTOP)');
     this.process.pause();
+    this.#world.network.changed();
   }
 
   resume(): void {
     if (!this.process.paused) return;
     this.#world.trace(this.name, 'goes on (SIGCONT)');
     this.process.resume();
+    this.#world.network.changed();
   }
 
-  /** Answered if this node runs and can be reached. */
-  status(): DeploymentStatus | undefined {
-    if (!this.process.alive || this.process.paused) return undefined;
-    return this.deployment?.status();
+  /** Whether a copy of the volume is here that serves it as its primary. */
+  serves(volume: SimVolume): boolean {
+    for (const copy of this.copies.values()) {
+      if (copy.volume === volume && copy.replicated.status().serving) return true;
+    }
+    return false;
   }
 
-  #send(to: NodeId, message: PeerMessage): void {
-    const link = this.#links.get(to);
-    if (link === undefined) return;
-    const target = this.#world.node(to).placement.deployment;
-    link.connection.send(link.end, { from: this.placement, to: target, message: copied(message) });
+  get #answers(): boolean {
+    return this.#links.begun && !this.process.paused;
   }
 
-  /** Tries to connect until it succeeds or this life ends; the lower name dials. */
-  #connect(other: SimNode): void {
-    const { network, scheduler, random } = this.#world;
-    const node = other.placement.node;
-    if (this.#links.has(node) || this.#connecting.has(node)) return;
-    this.#connecting.add(node);
-    const { process } = this;
-    const attempt = (): void => {
-      if (!process.alive || this.process !== process) return;
-      const reachable =
-        other.up &&
-        other.deployment !== undefined &&
-        this.deployment !== undefined &&
-        !process.paused &&
-        !other.process.paused &&
-        !network.isBlocked(this.name, other.name) &&
-        !network.isBlocked(other.name, this.name);
-      if (other.#links.has(this.placement.node) || this.#links.has(node)) {
-        if (this.#links.has(node)) this.#connecting.delete(node);
-        else scheduler.after(random.between(20, 200), attempt);
-        return;
-      }
-      if (!reachable) {
-        scheduler.after(random.between(20, 300), attempt);
-        return;
-      }
-      this.#connecting.delete(node);
-      const connection = new Connection(network, this.#end(other), other.#end(this));
-      this.#links.set(node, { connection, end: 0 });
-      other.#links.set(this.placement.node, { connection, end: 1 });
-      this.deployment?.onPeerUp(node);
-      scheduler.after(network.delay(), () => {
-        other.process.run(() => {
-          if (other.#links.get(this.placement.node)?.connection === connection) {
-            other.deployment?.onPeerUp(this.placement.node);
-          }
-        });
-      });
-    };
-    scheduler.after(random.between(1, 100), attempt);
+  /** Undefined: it does not answer. */
+  status(deployment: DeploymentId): DeploymentStatus | 'absent' | undefined {
+    if (!this.#answers) return undefined;
+    return this.copies.get(deployment)?.replicated.status() ?? 'absent';
   }
 
-  #end(other: SimNode): End {
-    const { process } = this;
-    const node = other.placement.node;
-    return {
-      name: this.name,
-      process,
-      message: (raw) => {
-        const envelope = raw as { from: Placement; to: DeploymentId; message: PeerMessage };
-        this.deployment?.onMessage({
-          volume: this.#world.volume,
-          from: envelope.from.deployment,
-          fromNode: envelope.from.node,
-          to: envelope.to,
-          message: envelope.message,
-        });
-      },
-      down: () => {
-        if (this.process !== process) return;
-        this.#links.delete(node);
-        this.deployment?.onPeerDown(node);
-        this.#connect(other);
-      },
-    };
+  /** By an operator's word the copy belongs to the present etcd. */
+  async adoptCluster(copy: SimCopy): Promise<void> {
+    if (this.etcdClusterId !== this.#world.etcd.clusterId) throw new Error('this agent knows another etcd');
+    await copy.replicated.adoptCluster();
+    copy.onMembership(this.#records.get(copy.volume.id));
+  }
+
+  /** Undefined: it does not answer. */
+  survey(volume: SimVolume): NodeSurvey | undefined {
+    if (!this.#answers) return undefined;
+    const open = [...this.copies.values()].filter((copy) => copy.volume === volume);
+    const closed = this.disk.copies
+      .filter((copy) => copy.volume === volume.id && !this.copies.has(copy.deployment))
+      .map(({ deployment }) => deployment);
+    return { copies: open.map((copy) => copy.survey()), closed };
+  }
+
+  #onMessage({ volume, from, to, message }: Envelope): void {
+    const copy = this.copies.get(to);
+    if (copy !== undefined) {
+      copy.onMessage(from, message);
+      return;
+    }
+    if (!REQUESTS.has(message.type)) return;
+    const { type: of, epoch } = message as PrimaryRequest;
+    const refusal = { incarnation: NO_INCARNATION, of, reason: 'no-deployment', last: ORDER_ZERO } as const;
+    this.#links.send(from.node, {
+      volume,
+      from: { deployment: to, node: this.id },
+      to: from.deployment,
+      message: { type: 'refused', epoch, ...refusal },
+    });
   }
 
   /** The receiving end of a frontend's session. */
-  sessionEnd(send: (message: unknown) => void, closed: () => boolean): End {
-    const { process, deployment } = this;
+  sessionEnd(volume: SimVolume, deployment: DeploymentId, send: (message: object) => void, closed: () => boolean): End {
+    const { process } = this;
     const link: SessionLink = {
       send: (message) => send(message),
       get closed() {
@@ -296,10 +439,15 @@ export class SimNode {
       process,
       message: (raw) => {
         const message = raw as FrontendMessage;
-        if (message.type === 'open') deployment?.openSession(link, message);
-        else deployment?.onFrontend(link, message);
+        const copy = this.copies.get(deployment);
+        if (copy !== undefined) copy.onFrontend(link, message);
+        else if (message.type === 'open') {
+          const primary = this.#records.get(volume.id)?.primary.node;
+          const rejected = { type: 'rejected', session: message.session, reason: 'not-primary' } as const;
+          link.send(primary === undefined ? rejected : { ...rejected, primary });
+        }
       },
-      down: () => deployment?.onSessionClosed(link),
+      down: () => this.copies.get(deployment)?.replicated.onSessionClosed(link),
     };
   }
 }

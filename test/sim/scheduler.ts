@@ -49,6 +49,11 @@ export class SeededRandom implements Random {
     return from[Math.floor(this.next() * from.length)]!;
   }
 
+  shuffled<T>(from: readonly T[]): T[] {
+    const rest = [...from];
+    return from.map(() => rest.splice(Math.floor(this.next() * rest.length), 1)[0]!);
+  }
+
   fork(): SeededRandom {
     return new SeededRandom(Math.floor(this.next() * 2 ** 32));
   }
@@ -72,6 +77,8 @@ interface Event {
   readonly at: number;
   readonly number: number;
   run: (() => void) | undefined;
+  /** Whose timer it is. */
+  readonly of: SimProcess | undefined;
 }
 
 export class Scheduler {
@@ -82,8 +89,8 @@ export class Scheduler {
   readonly #heap: Event[] = [];
   #number = 0;
 
-  at(time: number, run: () => void): Timer {
-    const event: Event = { at: Math.max(time, this.now), number: this.#number++, run };
+  at(time: number, run: () => void, of?: SimProcess): Timer {
+    const event: Event = { at: Math.max(time, this.now), number: this.#number++, run, of };
     this.#push(event);
     return {
       cancel: () => {
@@ -94,6 +101,11 @@ export class Scheduler {
 
   after(delayMs: number, run: () => void): Timer {
     return this.at(this.now + delayMs, run);
+  }
+
+  /** Timers of a process that are still to go off. */
+  timersOf(process: SimProcess): number {
+    return this.#heap.reduce((count, { run, of }) => (run !== undefined && of === process ? count + 1 : count), 0);
   }
 
   /** Runs events until the given time, or until `done` holds. */
@@ -191,18 +203,24 @@ export class SimProcess {
   }
 }
 
-/** A process's clock: its origin and its rate are its own. */
+/** Of the wall clocks at the beginning, ms. */
+const EPOCH_MS = 1_700_000_000_000;
+
+/** A process's clocks: their origins and their rate are its own. */
 export class SimClock implements Clock {
   readonly #scheduler: Scheduler;
   readonly #process: SimProcess;
   readonly #rate: number;
   readonly #origin: number;
+  readonly #wallOffsetMs: number;
 
-  constructor(scheduler: Scheduler, process: SimProcess, rate: number, origin: number) {
+  /** `rate`: of the monotonic clock; `wallOffsetMs`: how far the wall clock is off. */
+  constructor(scheduler: Scheduler, process: SimProcess, rate: number, origin: number, wallOffsetMs = 0) {
     this.#scheduler = scheduler;
     this.#process = process;
     this.#rate = rate;
     this.#origin = origin;
+    this.#wallOffsetMs = wallOffsetMs;
   }
 
   now(): number {
@@ -210,10 +228,11 @@ export class SimClock implements Clock {
   }
 
   timestamp(): string {
-    return new Date(1_700_000_000_000 + Math.floor(this.#scheduler.now)).toISOString();
+    return new Date(EPOCH_MS + Math.floor(this.#wallOffsetMs + this.#scheduler.now)).toISOString();
   }
 
   after(delayMs: number, run: () => void): Timer {
-    return this.#scheduler.after(delayMs / this.#rate, () => this.#process.run(run));
+    const at = this.#scheduler.now + delayMs / this.#rate;
+    return this.#scheduler.at(at, () => this.#process.run(run), this.#process);
   }
 }

@@ -30,6 +30,8 @@ export interface ScopeWorld {
   readonly network: Network;
   /** The primary first. */
   readonly nodes: readonly SimNode[];
+  /** Whether the primary serves. */
+  readonly serving: () => boolean;
   readonly promote: () => void;
   /** Attached already, or about to be. */
   readonly client: () => SimClient;
@@ -37,8 +39,8 @@ export interface ScopeWorld {
 
 /** Lets the scope happen; returns the events from the first write to the answer to the last one. */
 export async function disturb({ crash, cut, promotion }: Scope, world: ScopeWorld): Promise<number> {
-  const { scheduler, network, nodes } = world;
-  await scheduler.run(scheduler.now + OPENING_MS, () => nodes[0]!.deployment?.status().serving === true);
+  const { scheduler, network, nodes, serving } = world;
+  await scheduler.run(scheduler.now + OPENING_MS, serving);
   await scheduler.run(scheduler.now + SETTLING_MS);
   const client = world.client();
   const begin = scheduler.events;

@@ -9,7 +9,6 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import type { Scope } from './scope.js';
 import { type SimulationResult, simulate } from './simulation.js';
-import { StoreDisk } from './store-disk.js';
 
 /** The one schedule that is disturbed: its delays and the nodes' clocks. */
 const SEED = 1;
@@ -18,7 +17,7 @@ const BEYOND = 12;
 const NODES = [0, 1];
 
 export function runScope(scope: Scope): Promise<SimulationResult> {
-  return simulate({ seed: SEED, scope, disk: (options) => new StoreDisk(options) });
+  return simulate({ seed: SEED, scope });
 }
 
 /** All scopes; the third node is like the second. `window`: events, by where the volume is attached. */

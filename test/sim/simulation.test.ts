@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { simulate } from './simulation.js';
-import { StoreDisk } from './store-disk.js';
+import { formatLine } from './trace.js';
 
 const SEEDS = Number(process.env.SIM_SEEDS ?? 1_000);
 const CHUNK = 50;
@@ -12,7 +12,7 @@ const CHUNK = 50;
 const REGRESSIONS: readonly { readonly seed: number; readonly found: string }[] = [];
 
 function run(seed: number) {
-  return simulate({ seed, disk: (options) => new StoreDisk(options) });
+  return simulate({ seed });
 }
 
 describe('simulated clusters', () => {
@@ -38,7 +38,7 @@ describe('simulated clusters', () => {
   it('does the same for the same seed', async () => {
     const lines = async (seed: number): Promise<string[]> => {
       const trace: string[] = [];
-      await simulate({ seed, disk: (options) => new StoreDisk(options), trace: (line) => trace.push(line) });
+      await simulate({ seed, traceMessages: true, trace: (line) => trace.push(formatLine(line)) });
       return trace;
     };
     expect(await lines(7)).toEqual(await lines(7));

@@ -4,24 +4,29 @@ import type { SimulationResult } from './simulation.js';
 
 /** Counts by what they tell of; what no group has comes at the end. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  clusters: ['nodes', 'volumes', 'copies', 'frontends'],
   work: ['operations', 'operations done', 'messages', 'events'],
-  crashes: ['kill', 'killPrimary', 'killAll', 'power', 'powerPrimary', 'powerOfMost', 'blackout', 'pause'],
+  crashes: ['kill', 'killPrimary', 'killAll', 'restart', 'pause'],
+  'power cuts': ['power', 'powerPrimary', 'powerOfMost', 'blackout'],
   networks: ['partition', 'oneWay', 'isolate', 'split', 'triangle', 'frontendCut'],
-  etcd: ['etcdDown', 'etcdTrouble', 'unknown swaps', 'membership changes'],
-  disks: ['fullDisk', 'syncFailure', 'store failures', 'rot', 'blocks healed', 'blocks lost'],
-  control: ['promotions', 'syncs', 'suspicion', 'reattach', 'losses', 'aftershocks'],
+  etcd: ['etcdDown', 'etcdTrouble', 'unknown swaps', 'membership changes', 'recoveries'],
+  disks: ['fullDisk', 'slowDisk', 'stuckDisk', 'syncFailure', 'store failures', 'rot', 'misdirected'],
+  blocks: ['blocks healed', 'blocks lost'],
+  control: ['promotions', 'delta syncs', 'full syncs', 'rebuilds', 'copies erased', 'losses'],
+  people: ['reattach', 'suspicion', 'failureMode', 'replicas', 'aftershocks'],
 };
+const WIDTH = 10;
 
 export class Summary {
   readonly failed: number[] = [];
   readonly #totals: Record<string, number> = {};
-  readonly #clusters: Record<number, number> = {};
+  readonly #sizes: Record<number, number> = {};
   #virtualMs = 0;
 
   /** A failed seed is told at once, with the command that replays it. */
   add(result: SimulationResult): void {
     for (const [what, count] of Object.entries(result.counts)) this.#totals[what] = (this.#totals[what] ?? 0) + count;
-    this.#clusters[result.copies] = (this.#clusters[result.copies] ?? 0) + 1;
+    this.#sizes[result.copies] = (this.#sizes[result.copies] ?? 0) + 1;
     this.#virtualMs += result.virtualMs;
     if (result.problems.length === 0) return;
     this.failed.push(result.seed);
@@ -30,15 +35,29 @@ export class Summary {
     console.log(`  replay: npm run sim -- --from ${result.seed} --seeds 1 --trace`);
   }
 
+  get virtualSeconds(): number {
+    return Math.round(this.#virtualMs / 1000);
+  }
+
+  /** The names are words in camel case. */
+  get totals(): Readonly<Record<string, number>> {
+    return Object.fromEntries(
+      Object.entries(this.#totals).map(([name, count]) => [
+        name.replace(/ (\w)/g, (_, letter: string) => letter.toUpperCase()),
+        count,
+      ]),
+    );
+  }
+
   print(seeds: number, from: number, seconds: number): void {
     const grouped = new Set(Object.values(GROUPS).flat());
     const rest = Object.keys(this.#totals).filter((what) => !grouped.has(what));
     for (const [group, names] of Object.entries({ ...GROUPS, other: rest })) {
       const counts = names.map((name) => `${name} ${(this.#totals[name] ?? 0).toLocaleString('en-US')}`);
-      if (counts.length > 0) console.log(`${group.padEnd(9)} ${counts.join(', ')}`);
+      if (counts.length > 0) console.log(`${group.padEnd(WIDTH)} ${counts.join(', ')}`);
     }
-    const clusters = Object.entries(this.#clusters).map(([copies, count]) => `${count} of ${copies}`);
-    console.log(`clusters  ${clusters.join(', ')} copies; ${Math.round(this.#virtualMs / 1000)} s of virtual time`);
+    const sizes = Object.entries(this.#sizes).map(([copies, count]) => `${count} of ${copies}`);
+    console.log(`${'sizes'.padEnd(WIDTH)} ${sizes.join(', ')} copies; ${this.virtualSeconds} s of virtual time`);
     console.log(`${seeds} seeds from ${from}, ${this.failed.length} failed, ${seconds.toFixed(1)} s`);
   }
 }

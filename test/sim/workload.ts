@@ -5,12 +5,13 @@ import { VolumeFrontend } from '../../core/frontend/volume-frontend.js';
 import type { IoStatus, SessionMessage } from '../../core/messages.js';
 import type { SessionChannel, SessionEvents } from '../../core/ports.js';
 import { release } from '../../core/record.js';
-import type { BlockNumber, Generation, SessionNumber } from '../../core/types.js';
+import type { BlockNumber, DeploymentId, Generation, SessionNumber } from '../../core/types.js';
 import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from './blocks.js';
 import type { History, Operation } from './history.js';
 import { Connection, type End } from './network.js';
 import type { SimNode, World } from './node.js';
 import type { SeededRandom, SimProcess } from './scheduler.js';
+import type { SimVolume } from './volume.js';
 
 export interface WorkloadSettings {
   /** Blocks that are used; the volume has more. */
@@ -33,6 +34,7 @@ export class SimClient {
   readonly generation: Generation;
   readonly node: SimNode;
   readonly #world: World;
+  readonly #volume: SimVolume;
   readonly #history: History;
   readonly #settings: WorkloadSettings;
   readonly #process: SimProcess;
@@ -47,44 +49,47 @@ export class SimClient {
 
   constructor(
     world: World,
-    history: History,
-    settings: WorkloadSettings,
+    volume: SimVolume,
     node: SimNode,
     number: number,
     generation: Generation,
-    nextSession: () => SessionNumber,
+    options: { readonly random: SeededRandom; readonly nextSession: () => SessionNumber },
   ) {
+    const settings = volume.workload;
     this.#world = world;
-    this.#history = history;
+    this.#volume = volume;
+    this.#history = volume.history;
     this.#settings = settings;
     this.node = node;
     this.number = number;
     this.generation = generation;
     this.#process = node.process;
-    this.#random = world.random.fork();
+    this.#random = options.random;
     this.#frontend = new VolumeFrontend({
       volume: {
-        id: world.volume,
+        id: volume.id,
         blockSize: BLOCK_BYTES,
         blocks: settings.volumeBlocks,
         writethrough: settings.writethrough,
       },
       generation,
-      session: nextSession,
-      connector: { connect: (target, events) => this.#connect(world.node(target.node), events) },
+      session: options.nextSession,
+      connector: { connect: (target, events) => this.#connect(world.node(target.node), target.deployment, events) },
       clock: node.clock,
-      random: world.random.fork(),
+      random: options.random.fork(),
       settings: DEFAULT_FRONTEND_SETTINGS,
       events: {
-        attention: (reason) => world.attention(node, `frontend: ${reason}`),
+        attention: () => volume.attention(),
         fenced: () => {
           this.fenced = true;
-          world.trace(`client ${number}`, 'is fenced');
+          volume.trace(`client ${number}`, 'is fenced');
         },
-        log: (level, message, fields) => world.trace(`client ${number}`, `${level}: ${message}`, fields),
+        log: (level, message, fields) => volume.trace(`client ${number}`, `${level}: ${message}`, fields),
       },
     });
-    world.etcd.watch(node.name, this.#process, (record) => this.#frontend.onMembership(record, world.spec.placements));
+    world.etcd.watch(node.name, this.#process, volume.id, (record) =>
+      this.#frontend.onMembership(record, volume.spec.placements),
+    );
     this.#loop();
   }
 
@@ -106,11 +111,16 @@ export class SimClient {
     this.stopped = true;
   }
 
-  #connect(target: SimNode, events: SessionEvents): SessionChannel {
-    const { network, scheduler, random } = this.#world;
+  /** In good order: everything is flushed, or fails. */
+  close(): Promise<void> {
+    return this.#frontend.close();
+  }
+
+  #connect(target: SimNode, deployment: DeploymentId, events: SessionEvents): SessionChannel {
+    const { network, scheduler } = this.#world;
+    const random = this.#random;
     const reachable =
-      target.up &&
-      target.deployment !== undefined &&
+      target.process.alive &&
       !target.process.paused &&
       !network.isBlocked(this.#address, target.name) &&
       !network.isBlocked(target.name, this.#address);
@@ -129,6 +139,8 @@ export class SimClient {
       network,
       end,
       target.sessionEnd(
+        this.#volume,
+        deployment,
         (message) => connection.send(1, message),
         () => closed || connection.broken,
       ),
@@ -196,7 +208,7 @@ export class SimClient {
   read(first: number, blocks: number): void {
     const operation = this.#begin('read', first, blocks);
     void this.#frontend.read(first as BlockNumber, blocks).then(({ status, batch }) => {
-      if (status === 'ok') operation.seen = writesOf(batch);
+      if (status === 'ok') operation.seen = writesOf(batch, first);
       release(batch);
       this.#end(operation, status);
     });

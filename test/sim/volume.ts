@@ -1,0 +1,213 @@
+/** A volume of a simulation: what it is meant to be, who uses it, and what they did and saw. */
+
+import type { FailureMode, Membership, Placement, Volume } from '../../core/domain.js';
+import type { VolumeSpec } from '../../core/replication/replicated-deployment.js';
+import type { DeploymentId, Generation, NamespaceId, SessionNumber, VolumeId } from '../../core/types.js';
+import { BLOCK_BYTES } from './blocks.js';
+import { SimController } from './controller.js';
+import { History } from './history.js';
+import type { SimNode, World } from './node.js';
+import type { SeededRandom } from './scheduler.js';
+import { SimClient, type WorkloadSettings } from './workload.js';
+
+export const FAILURE_MODES: readonly FailureMode[] = [
+  { kind: 'hard' },
+  { kind: 'soft' },
+  { kind: 'threshold', threshold: 1 },
+  { kind: 'alwayson' },
+];
+
+/** Write numbers of volume n begin behind n × this: contents say which volume they are of. */
+const WRITES_PER_VOLUME = 1 << 24;
+const CREATED_AT = '2023-11-14T22:13:20.000Z';
+
+export class SimVolume {
+  readonly number: number;
+  readonly id: VolumeId;
+  readonly workload: WorkloadSettings;
+  readonly history: History;
+  readonly clients: SimClient[] = [];
+  readonly controller: SimController;
+  readonly #world: World;
+  readonly #random: SeededRandom;
+  spec: VolumeSpec;
+  /** Copies that were given up: their nodes erase them. */
+  readonly tombstones = new Set<DeploymentId>();
+  readonly problems: string[] = [];
+  generation = 0;
+  /** Where its copies were placed when a record was written. */
+  readonly #placedAt = new Map<Membership, readonly Placement[]>();
+  #sessions = 0;
+  #lossVerifier = 1;
+
+  constructor(
+    world: World,
+    options: {
+      readonly number: number;
+      readonly random: SeededRandom;
+      readonly spec: VolumeSpec;
+      readonly workload: WorkloadSettings;
+    },
+  ) {
+    this.#world = world;
+    this.#random = options.random;
+    this.number = options.number;
+    this.id = options.random.uuid() as VolumeId;
+    this.spec = options.spec;
+    this.workload = options.workload;
+    this.history = new History(options.workload.writethrough, options.number * WRITES_PER_VOLUME);
+    this.controller = new SimController(world, this);
+  }
+
+  trace(who: string, what: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.#world.trace(who, what, fields, this.number);
+  }
+
+  problem(what: string): void {
+    this.problems.push(`v${this.number}: ${what}`);
+  }
+
+  get record(): Membership | undefined {
+    return this.#world.etcd.record(this.id);
+  }
+
+  get primary(): SimNode | undefined {
+    const node = this.record?.primary.node;
+    return node === undefined ? undefined : this.#world.node(node);
+  }
+
+  /** Where its copies are placed. */
+  get nodes(): SimNode[] {
+    return this.spec.placements.map(({ node }) => this.#world.node(node));
+  }
+
+  nodeOf(deployment: DeploymentId): SimNode | undefined {
+    return this.#world.nodes.find(
+      (node) =>
+        node.copies.has(deployment) ||
+        this.spec.placements.some((placed) => placed.deployment === deployment && placed.node === node.id),
+    );
+  }
+
+  /** As etcd has it. */
+  get volumeRecord(): Volume {
+    const { replicas, failureMode, durability, placements } = this.spec;
+    return {
+      id: this.id,
+      namespace: 'sim' as NamespaceId,
+      name: `v${this.number}`,
+      description: '',
+      labels: {},
+      sizeBytes: this.workload.volumeBlocks * BLOCK_BYTES,
+      blockSize: BLOCK_BYTES,
+      fsType: 'ext4',
+      replicas,
+      failureMode,
+      durability,
+      compression: false,
+      encryption: false,
+      phase: 'ready',
+      placements,
+      createdAt: CREATED_AT,
+      updatedAt: CREATED_AT,
+    };
+  }
+
+  /** Every node learns it in its own time. */
+  change(change: Partial<VolumeSpec>): void {
+    this.spec = { ...this.spec, ...change };
+    const { scheduler, network, nodes } = this.#world;
+    for (const node of nodes) scheduler.after(network.delay(), () => node.onVolume(this));
+  }
+
+  place(placement: Placement): void {
+    this.change({ placements: [...this.spec.placements, placement] });
+  }
+
+  /** From the record, and from its node's disk when that hears of it. */
+  drop(deployment: DeploymentId): void {
+    const { scheduler, network } = this.#world;
+    const node = this.nodeOf(deployment);
+    this.tombstones.add(deployment);
+    this.change({ placements: this.spec.placements.filter((placed) => placed.deployment !== deployment) });
+    if (node !== undefined) scheduler.after(network.delay(), () => node.process.run(() => node.erase(deployment)));
+  }
+
+  attention(): void {
+    this.controller.wake();
+  }
+
+  /** Attaches the volume to a node: fences whoever had it. */
+  attach(node: SimNode): void {
+    this.generation++;
+    const generation = this.generation as Generation;
+    this.#world.scheduler.after(1, () => {
+      if (!node.up || node.process.paused) return;
+      const client = new SimClient(this.#world, this, node, this.clients.length + 1, generation, {
+        random: this.#random.fork(),
+        nextSession: () => ++this.#sessions as SessionNumber,
+      });
+      this.clients.push(client);
+      this.trace(`client ${client.number}`, `attached on ${node.name}, generation ${generation}`);
+    });
+  }
+
+  /** The frontend of the present attachment, if it lives. */
+  get client(): SimClient | undefined {
+    return this.clients.find((client) => client.alive && client.generation === this.generation);
+  }
+
+  /** A record was written. */
+  onRecord(record: Membership): void {
+    this.#placedAt.set(record, this.spec.placements);
+    this.#onLossVerifier(record.lossVerifier);
+  }
+
+  /** All that etcd knows of it is as it was when the present record was written. */
+  restore(): void {
+    const placements = this.record === undefined ? undefined : this.#placedAt.get(this.record);
+    if (placements === undefined) return;
+    for (const { deployment } of placements) this.tombstones.delete(deployment);
+    this.change({ placements });
+  }
+
+  #onLossVerifier(lossVerifier: number): void {
+    // An older etcd counts from an older number on; what is lost is lost once.
+    if (lossVerifier <= this.#lossVerifier) return;
+    this.#lossVerifier = lossVerifier;
+    this.history.losses.push({ at: this.#world.scheduler.now });
+    for (const client of this.clients) if (client.alive) client.onLoss();
+  }
+
+  /** All wanted copies are in sync, no other is left, and one of them serves. */
+  get whole(): boolean {
+    const { record, spec } = this;
+    return (
+      record?.active === true &&
+      !record.readOnly &&
+      record.inSync.length === spec.replicas + 1 &&
+      spec.placements.length === spec.replicas + 1 &&
+      spec.placements.every(({ deployment, node }) => this.#world.node(node).copies.has(deployment)) &&
+      this.serving
+    );
+  }
+
+  /** Whether the primary of the present record serves. */
+  get serving(): boolean {
+    return this.primary?.serves(this) === true;
+  }
+
+  /** Whether one disk could have done what the frontends saw, and told of what was lost. */
+  checkHistory(): void {
+    const { history, workload } = this;
+    const found = history.problems(workload.blocks);
+    for (const problem of found) this.problem(problem);
+    for (const block of new Set(found.map((problem) => /block (\d+)/.exec(problem)?.[1]))) {
+      if (block === undefined) continue;
+      for (const line of history.ofBlock(Number(block))) this.trace('history', `block ${block}: ${line}`);
+    }
+    for (const { id, status } of history.operations) {
+      if (status === 'silent-loss') this.problem(`flush ${id} did not report a loss`);
+    }
+  }
+}
