@@ -35,7 +35,7 @@ import { MeteredConnector } from './metrics/network.js';
 import { Tally } from './metrics/tally.js';
 import { followIdentity } from './pki/index.js';
 import { NodeRegistration } from './registration.js';
-import { ReplicationHost } from './replication/index.js';
+import { PROTOCOL_VERSION, ReplicationHost } from './replication/index.js';
 import { ClusterState } from './state/cluster-state.js';
 import { NodeStores, openFileDisk } from './store/index.js';
 import { createTracer } from './tracing/tracer.js';
@@ -297,6 +297,8 @@ async function start(
     },
     run: randomUUID(),
     capacity: () => stores.capacity(),
+    reported: ({ totalBytes, availableBytes }) =>
+      gossip.tell({ protocol: PROTOCOL_VERSION, capacity: { totalBytes, availableBytes } }),
     admit: () => new Licensing({ state, clock, publicKeys: licenceKeys }).admitNode(),
   });
   stops.push(() => registration.stop());
@@ -355,6 +357,7 @@ async function start(
           metrics,
           deployments: () => replication.statuses(),
           attached: () => frontends.list(),
+          members: () => gossip.members(),
           log: () => recent.text(),
         }),
       remote: (node, authorization) => fetchPart({ apiTls: config.apiTls }, node, authorization),

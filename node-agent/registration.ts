@@ -23,6 +23,8 @@ export interface RegistrationOptions {
   /** Identifies this run of the agent. */
   readonly run: string;
   readonly capacity: () => Capacity;
+  /** Told of the capacity that this node shows, now and after every change worth a write. */
+  readonly reported: (capacity: Capacity) => void;
   /** Asked before this node is added to the cluster, not when it comes back. */
   readonly admit: () => Promise<void>;
 }
@@ -47,6 +49,7 @@ export class NodeRegistration {
     const capacity = options.capacity();
     await state.registerNode({ ...node, capacity, createdAt: now, updatedAt: now }, options.admit);
     const liveness = await state.registerLiveness({ node: node.id, run, startedAt: now }, LIVENESS_TTL_SECONDS);
+    options.reported(capacity);
     const registration = new NodeRegistration(options, liveness, capacity);
     registration.#schedule();
     return registration;
@@ -73,6 +76,7 @@ export class NodeRegistration {
     try {
       await state.nodeRecords.report(node.id, capacity);
       this.#reported = capacity;
+      this.#options.reported(capacity);
     } catch (error) {
       // The next interval tries again; etcd's absence has its own message.
       const level = error instanceof DomainError && error.retryable ? 'debug' : 'warn';

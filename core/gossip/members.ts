@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../ports.js';
 import type { NodeId } from '../types.js';
 import type { LocalHealth } from './health.js';
 import { Suspicion } from './suspicion.js';
-import type { GossipSettings, Member, MemberInfo, MemberStatus, Update } from './types.js';
+import type { GossipSettings, Member, MemberInfo, MemberState, MemberStatus, Update } from './types.js';
 
 interface Entry {
   member: Member;
@@ -78,6 +78,13 @@ export class Members {
 
   everything(): Update[] {
     return this.list().map((member) => this.#say(member));
+  }
+
+  /** This node tells something new of itself: under a higher incarnation, as only that replaces what others believe. */
+  tell(state: MemberState): void {
+    if (this.#self.status === 'left') return;
+    this.#self = { ...this.#self, state, incarnation: this.#self.incarnation + 1 };
+    this.#options.spread(this.announce());
   }
 
   /** This node goes, and says so. */

@@ -3,7 +3,7 @@ import type { NodeId } from '../types.js';
 import { Broadcasts } from './broadcasts.js';
 import { LocalHealth } from './health.js';
 import { Members } from './members.js';
-import type { GossipMessage, GossipSettings, Member, MemberInfo, MemberStatus, Update } from './types.js';
+import type { GossipMessage, GossipSettings, Member, MemberInfo, MemberState, MemberStatus, Update } from './types.js';
 
 /** Probes that this node makes for others at the same time. */
 const MAX_RELAYS = 256;
@@ -92,6 +92,11 @@ export class Swim {
   /** With this node itself. */
   members(): Member[] {
     return this.#members.list();
+  }
+
+  /** What this node tells of itself from now on; it travels with everything else that is said. */
+  tell(state: MemberState): void {
+    if (!this.#stopped) this.#members.tell(state);
   }
 
   /** Tells the others that this node goes, and stops. */

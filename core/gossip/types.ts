@@ -9,11 +9,21 @@ import type { NodeId } from '../types.js';
 /** `left`: said goodbye. */
 export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
 
+/** What a member tells of itself and changes while it lives; for people, and for what may be a little late. */
+export interface MemberState {
+  /** The newest version of the replication protocol that it speaks. */
+  readonly protocol: number;
+  /** Of its disks, bytes. */
+  readonly capacity: { readonly totalBytes: number; readonly availableBytes: number };
+}
+
 export interface MemberInfo {
   readonly node: NodeId;
   readonly name: string;
   /** host:port */
   readonly addresses: { readonly gossip: string; readonly io: string; readonly api: string };
+  /** Absent until it has told. */
+  readonly state?: MemberState;
 }
 
 export interface Member extends MemberInfo {

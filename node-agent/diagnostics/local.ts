@@ -4,6 +4,7 @@ import { open, statfs } from 'node:fs/promises';
 import os from 'node:os';
 import process from 'node:process';
 import type { Registry } from 'prom-client';
+import type { Member } from '../../core/gossip/types.js';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { Clock } from '../../core/ports.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
@@ -44,6 +45,8 @@ export interface LocalSources {
     readonly generation: number;
     readonly readOnly: boolean;
   }[];
+  /** What gossip knows of the cluster. */
+  readonly members: () => readonly Member[];
   /** One line of JSON each. */
   readonly log: () => string;
 }
@@ -140,6 +143,7 @@ export async function collectLocal(sources: LocalSources): Promise<Collected> {
       'filesystem.json': () => statfs(config.rootDir),
       'deployments.json': () => sources.deployments(),
       'attached.json': () => sources.attached(),
+      'members.json': () => sources.members(),
     }).map(([name, make]) => [name, async () => jsonFile(name, await make()).content] as const),
   ];
   const files: ArchiveFile[] = [];

@@ -16,11 +16,17 @@ const node = z
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const address = z.string().min(1).max(MAX_ADDRESS);
 
-const info = z.object({
-  node,
-  name: z.string().min(1).max(253),
-  addresses: z.object({ gossip: address, io: address, api: address }),
-}) satisfies z.ZodType<MemberInfo>;
+const state = z.object({ protocol: count, capacity: z.object({ totalBytes: count, availableBytes: count }) });
+
+/** Agents that know no state leave it out, and ignore it. */
+const info = z
+  .object({
+    node,
+    name: z.string().min(1).max(253),
+    addresses: z.object({ gossip: address, io: address, api: address }),
+    state: state.optional(),
+  })
+  .transform(({ state: told, ...rest }): MemberInfo => (told === undefined ? rest : { ...rest, state: told }));
 
 const update = z
   .object({

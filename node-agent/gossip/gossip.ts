@@ -8,6 +8,7 @@ import {
   type GossipSettings,
   type Member,
   type MemberInfo,
+  type MemberState,
   type MemberStatus,
 } from '../../core/gossip/types.js';
 import type { Clock, Random } from '../../core/ports.js';
@@ -89,6 +90,11 @@ export class Gossip {
   /** 0: well. Higher: this node finds itself slow, and gives others more time. */
   get healthScore(): number {
     return this.#swim.health.score;
+  }
+
+  /** What this node tells of itself from now on. */
+  tell(state: MemberState): void {
+    this.#swim.tell(state);
   }
 
   /** Tells the others that this node goes, then closes. */

@@ -103,6 +103,7 @@ function sources(patch: Partial<LocalSources> = {}): LocalSources {
     metrics: new Registry(),
     deployments: () => [],
     attached: () => [],
+    members: () => [],
     log: () => '{"msg":"hello"}\n',
     ...patch,
   };

@@ -59,6 +59,27 @@ describe('gossip over UDP', () => {
     await eventually(() => [a, b].every((gossip) => gossip.seen.some(({ status }) => status === 'left')), 'left');
   });
 
+  it('carries what members tell of themselves, and what they tell anew', async () => {
+    const a = await node([]);
+    const b = await node([a]);
+    const c = await node([b]);
+    await eventually(() => [a, b, c].every((gossip) => alive(gossip) === 3), 'all know all');
+    const told = (gossip: Gossip) => gossip.members().find(({ addresses }) => addresses.gossip === c.address)?.state;
+    expect(told(a)).toBeUndefined();
+    for (const availableBytes of [700, 600]) {
+      const state = { protocol: 3, capacity: { totalBytes: 1000, availableBytes } };
+      const seen = a.seen.length;
+      c.tell(state);
+      await eventually(
+        () => [a, b, c].every((gossip) => told(gossip)?.capacity.availableBytes === availableBytes),
+        'told',
+      );
+      expect(told(a)).toEqual(state);
+      // It is no news about who is there.
+      expect(a.seen).toHaveLength(seen);
+    }
+  });
+
   it('hears nobody without the cluster key, and no garbage', async () => {
     const a = await node([]);
     const stranger = await node([a], { clusterKey: randomBytes(32) });
@@ -98,6 +119,18 @@ describe('datagrams', () => {
     }
     for (let length = 0; length < sealed.length; length++) expect(to.open(sealed.subarray(0, length))).toBeUndefined();
     expect(from.seal(Buffer.from('hello')).equals(sealed)).toBe(false);
+  });
+
+  it('of agents that tell nothing of themselves are understood', () => {
+    const id = randomUUID();
+    const info = { node: id, name: 'n', addresses: { gossip: 'h:1', io: 'h:2', api: 'h:3' } };
+    const update = { node: id, status: 'alive', incarnation: 1, by: id, info };
+    const read = (value: unknown) =>
+      decodeMessage(Buffer.from(JSON.stringify({ type: 'rumours', from: id, updates: [value] })))?.updates;
+    expect(read(update)).toEqual([update]);
+    const state = { protocol: 3, capacity: { totalBytes: 2, availableBytes: 1 } };
+    expect(read({ ...update, info: { ...info, state } })).toEqual([{ ...update, info: { ...info, state } }]);
+    expect(read({ ...update, info: { ...info, state: { ...state, protocol: -1 } } })).toBeUndefined();
   });
 
   it('that hold no gossip message are refused', () => {

@@ -2,6 +2,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { GossipSim, type SimNode } from './sim.js';
 
 const MINUTE = 60_000;
+/** Of a datagram, ms: a probe's answer takes longer than its time-out one time in three. */
+const SLOW: readonly [number, number] = [20, 200];
 const rows: Record<string, string | number>[] = [];
 afterAll(() => console.table(rows));
 
@@ -24,11 +26,12 @@ describe('a dead process', () => {
     { nodes: 20, loss: 0, limitMs: 8000 },
     { nodes: 3, loss: 0.1, limitMs: 12_000 },
     { nodes: 20, loss: 0.1, limitMs: 20_000 },
-  ])('is found by all of $nodes nodes with loss $loss', ({ nodes, loss, limitMs }) => {
+    { nodes: 5, loss: 0, delayMs: SLOW, limitMs: 20_000 },
+  ])('is found by all of $nodes nodes with loss $loss, delays $delayMs', ({ nodes, loss, delayMs, limitMs }) => {
     const first: number[] = [];
     const all: number[] = [];
-    for (let seed = 1; seed <= 10; seed++) {
-      const sim = settled({ seed, nodes, loss });
+    for (let seed = 1; seed <= (nodes < 20 ? 10 : 5); seed++) {
+      const sim = settled({ seed, nodes, loss, ...(delayMs && { delayMs }) });
       const victim = sim.nodes[1 + (seed % (nodes - 1))] as SimNode;
       const others = sim.nodes.filter((node) => node !== victim);
       victim.up = false;
@@ -42,7 +45,7 @@ describe('a dead process', () => {
     }
     const slowest = Math.max(...all);
     const row = {
-      test: 'crash',
+      test: delayMs === undefined ? 'crash' : `crash, ${delayMs.join('–')} ms`,
       nodes,
       loss,
       'first, ms': median(first),
@@ -89,14 +92,15 @@ describe('a living process is not declared dead', () => {
     { nodes: 3, loss: 0.05, limit: 0 },
     { nodes: 10, loss: 0.05, limit: 0 },
     { nodes: 10, loss: 0.2, limit: 2 },
-  ])('in 10 minutes of $nodes nodes with loss $loss', ({ nodes, loss, limit }) => {
-    const sim = settled({ seed: 7, nodes, loss });
+    { nodes: 5, loss: 0, delayMs: SLOW, limit: 0 },
+  ])('in 10 minutes of $nodes nodes with loss $loss, delays $delayMs', ({ nodes, loss, delayMs, limit }) => {
+    const sim = settled({ seed: 7, nodes, loss, ...(delayMs && { delayMs }) });
     const from = sim.datagrams;
     sim.run(sim.now + 10 * MINUTE);
     const suspicions = sim.changes.filter(({ status }) => status === 'suspect').length;
     const rate = Math.round((sim.datagrams - from) / 600 / nodes);
     rows.push({
-      test: '10 min',
+      test: delayMs === undefined ? '10 min' : `10 min, ${delayMs.join('–')} ms`,
       nodes,
       loss,
       suspicions,
