@@ -20,21 +20,27 @@ export interface HttpAnswer {
   readonly deadline: AbortSignal;
 }
 
-/** Errors: those of the system; a time-out has the name `TimeoutError`, also while the body is read. */
+/**
+ * A request that changes something has a connection of its own and is sent once. One that only reads may use a
+ * connection that was kept, and is sent anew if the server had given that up (RFC 9110, 9.2.2).
+ * Errors: those of the system; a time-out has the name `TimeoutError`, also while the body is read.
+ */
 export async function exchange(url: string, request: HttpRequest): Promise<HttpAnswer> {
   const deadline = AbortSignal.timeout(request.timeoutMs);
   try {
     return await attempt(url, request, deadline);
   } catch (error) {
     if (!(error instanceof StaleConnectionError)) throw error;
-    // The server had closed a connection that was kept for further requests, before it saw this one.
+    // The server has probably closed the connection before it saw this request; if not, reading twice is no harm.
     return attempt(url, request, deadline);
   }
 }
 
 class StaleConnectionError extends Error {}
 
-/** The connection was reset before any answer: on one that was kept, the server had given it up. */
+const READING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** The connection was reset before any answer: on one that was kept, the server may have given it up. */
 function isStale(error: NodeJS.ErrnoException, reused: boolean): boolean {
   return reused && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
 }
@@ -42,7 +48,8 @@ function isStale(error: NodeJS.ErrnoException, reused: boolean): boolean {
 async function attempt(url: string, { method, headers, body }: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
   const send = url.startsWith('https:') ? (await import('node:https')).request : httpRequest;
   const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
-  const options: RequestOptions = { method, headers: { ...headers, ...length }, signal };
+  const connection = READING.has(method) ? {} : { agent: false as const };
+  const options: RequestOptions = { method, headers: { ...headers, ...length }, signal, ...connection };
   return new Promise((resolve, reject) => {
     const sent = send(url, options, (message) => {
       // Whoever reads the body is told; nobody may be reading it.

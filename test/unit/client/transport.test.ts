@@ -82,20 +82,50 @@ describe('requests to the API', () => {
     expect(refusing.seen).toEqual({ logins: 2, requests: 2 });
   });
 
-  it('use a connection that the server has given up meanwhile once more', async () => {
-    let connections = 0;
-    const { seen, handle } = api((request, response) => {
-      // The second request of a connection meets its end.
-      if (seen.requests === 2) request.socket.destroy();
-      else answer(response, 200, { ok: true });
-    });
-    const endpoint = await serve(handle);
-    servers[0]?.on('connection', () => connections++);
-    const client = transport([endpoint]);
-    await client.request('GET', '/x');
-    expect((await client.request('POST', '/x', { body: {} })).body).toEqual({ ok: true });
-    expect(connections).toBeGreaterThan(1);
+  /** Answers the first request of a connection; the next one meets the connection's end. */
+  function impatient() {
+    const used = new WeakSet<object>();
+    const { seen, handle } = api((_, response) => answer(response, 200, { ok: true }));
+    const handler: Handler = (request, response) => {
+      if (used.has(request.socket)) {
+        seen.requests++;
+        request.socket.destroy();
+        return;
+      }
+      used.add(request.socket);
+      handle(request, response);
+    };
+    return { seen, handler };
+  }
+
+  it('that read use a connection that the server has given up meanwhile, and then another one', async () => {
+    const { seen, handler } = impatient();
+    const client = transport([await serve(handler)]);
+    for (let i = 0; i < 3; i++) expect((await client.request('GET', '/x')).body).toEqual({ ok: true });
+    expect(seen.requests).toBeGreaterThan(3);
   });
+
+  it.each(['POST', 'PUT', 'DELETE'])('that change something (%s) use no connection that was kept', async (method) => {
+    const { seen, handler } = impatient();
+    const client = transport([await serve(handler)]);
+    await client.request('GET', '/x');
+    expect((await client.request(method, '/x', { body: {} })).body).toEqual({ ok: true });
+    expect(seen.requests).toBe(2);
+  });
+
+  it.each(['POST', 'PUT', 'DELETE'])(
+    'that change something (%s) arrive once, whatever becomes of them',
+    async (method) => {
+      const { seen, handle } = api((request, response) => {
+        if (request.method === 'GET') answer(response, 200, { ok: true });
+        else request.socket.destroy();
+      });
+      const client = transport([await serve(handle)]);
+      await client.request('GET', '/x');
+      await expect(client.request(method, '/x', { body: {} })).rejects.toMatchObject({ failure: 'unreachable' });
+      expect(seen.requests).toBe(2);
+    },
+  );
 
   it.each([
     ['no answer', (() => undefined) as Handler],
