@@ -1,250 +1,466 @@
 /**
- * Deliberate mistakes: each rule of design/replication.md switched off in the compiled code, and others that
- * a tired engineer could make. `find` occurs exactly once in the file, so that a mutation cannot silently
- * stop applying.
+ * Deliberate mistakes: each rule of the protocol (docs/model/findings.md) switched off in the compiled code, and others
+ * that a tired engineer could make. `find` occurs exactly once in the file, so that a mutation cannot silently stop
+ * applying.
+ *
+ * Where a rule has a second line of defence, the mutation takes both away: each alone changes nothing that anybody
+ * could see.
  */
 
-interface Edit {
+export interface Edit {
   /** Below the compiled tree. */
   readonly file: string;
   readonly find: string;
   readonly replace: string;
 }
 
-export interface Mutation extends Edit {
+export interface Mutation {
+  /** Of docs/model/findings.md, or what else it breaks. */
+  readonly rule: string;
   readonly name: string;
-  /** A second line of defence that has to be switched off with it. */
-  readonly also?: Edit;
+  readonly edits: readonly Edit[];
 }
 
-const replication = (file: string) => `core/replication/${file}.js`;
+const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
+const replication = (file: string, find: string, replace: string): Edit =>
+  edit(`core/replication/${file}.js`, find, replace);
+const store = (file: string, find: string, replace: string): Edit => edit(`node-agent/store/${file}.js`, find, replace);
 
 export const MUTATIONS: readonly Mutation[] = [
   {
-    name: '[1] activation keeps members that did not confirm',
-    file: 'core/membership.js',
-    find: 'const stays = record.inSync.filter((member) => options.confirmed.has(member));',
-    replace: 'const stays = [...record.inSync];',
+    rule: 'R1',
+    name: 'an activation keeps members that did not confirm',
+    edits: [
+      edit(
+        'core/membership.js',
+        'const stays = record.inSync.filter((member) => options.confirmed.has(member));',
+        'const stays = [...record.inSync];',
+      ),
+    ],
   },
   {
-    name: '[3] a removal makes a history entry',
-    file: replication('primary'),
-    find: 'this.swap(removeMembers(this.record, left))',
-    replace:
-      'this.swap(((next) => ({ ...next, history: [...next.history, { epoch: next.epoch, startsAfter: this.context.store.last.sequence }] }))(removeMembers(this.record, left)))',
-  },
-  {
-    name: '[4] backfill does not overwrite dead orders',
-    file: replication('sync-target'),
-    find: 'isDead(present.order, history)',
-    replace: 'false',
-  },
-  {
-    name: '[4] backfill overwrites newer live writes',
-    file: replication('sync-target'),
-    find: '!isReplacedBy(present, part.entry, order, history)',
-    replace: 'false',
-  },
-  {
-    name: '[4] dead blocks are not listed',
-    file: replication('sync-target'),
-    find: 'const dead = await store.deadBlocks(',
-    replace: 'const dead = ((..._) => [])(',
-  },
-  {
-    name: '[6] the base of an interrupted sync is forgotten',
-    file: replication('sync-target'),
-    find: 'store.state.syncBase ?? store.last',
-    replace: 'store.last',
-  },
-  {
-    name: 'the base ignores the history',
-    file: replication('sync-target'),
-    find: 'sequence: commonEnd(from, message.history)',
-    replace: 'sequence: from.sequence',
-  },
-  {
-    name: '[7] a target counts as member only when its swap has succeeded',
-    file: replication('sync-join'),
-    find: 'primary.countAsMember(stream);',
-    replace:
-      'const adopt = primary.onRecord.bind(primary); primary.onRecord = (r) => { if (r.inSync.includes(sync.target)) primary.countAsMember(stream); adopt(r); };',
-  },
-  {
-    name: '[8] the target is not flushed before it joins',
-    file: replication('sync-target'),
-    find: '// Flushed before it may become a member [8], and before it forgets the base and the unclean mark [9].\n        await store.flush();',
-    replace: '',
-  },
-  {
-    name: '[9] an unclean deployment says that it is clean',
-    file: replication('replicated-deployment'),
-    find: "unclean: store.state.unclean || this.#state === 'failed'",
-    replace: 'unclean: false',
-  },
-  {
-    name: '[10] an unclean copy is chosen while a member is silent',
-    file: 'core/candidate.js',
-    find: 'fit.length === membership.inSync.length ? fit : []',
-    replace: 'fit',
-  },
-  {
-    name: '[11] the loss verifier stays',
-    file: 'core/membership.js',
-    find: 'options.lossy ? record.lossVerifier + 1 : record.lossVerifier',
-    replace: 'record.lossVerifier',
-  },
-  {
-    name: 'lease ignored',
-    file: replication('primary'),
-    find: '!member.current || member.leaseUntil <= now',
-    replace: '!member.current',
-  },
-  {
-    name: '[13] a higher generation is not ordered',
-    file: replication('sessions'),
-    find: 'session.generation > this.#ordered',
-    replace: 'false',
-  },
-  {
-    name: '[13] a target is not told the generation',
-    file: replication('sync-source'),
-    find: 'if (store.generation > 0)',
-    replace: 'if (false)',
-  },
-  {
-    name: '[13] an older generation is served',
-    file: replication('sessions'),
-    find: 'message.generation < this.#generation',
-    replace: 'false',
-    also: {
-      file: replication('replicated-deployment'),
-      find: 'message.generation < this.store.generation',
-      replace: 'false',
-    },
-  },
-  {
-    name: '[15] an unclean member is accepted',
-    file: replication('peer-stream'),
-    find: 'if (message.unclean) {',
-    replace: 'if (false) {',
-  },
-  {
-    name: '[16] a new primary does not wait for old leases',
-    file: replication('opening'),
-    find: '!sealed && now < this.#oldLeasesEnd',
-    replace: 'false',
-  },
-  {
-    name: 'acknowledged by the primary alone',
-    file: replication('writes'),
-    find: 'if (member.acked < replicated)',
-    replace: 'if (false)',
-  },
-  {
-    name: 'acknowledged before the removal is in etcd',
-    file: replication('primary'),
-    find: 'this.context.background(this.#remove(failed));',
-    replace:
-      'this.members = this.members.filter((member) => member.failure === undefined); this.context.background(this.#remove(failed));',
-  },
-  {
-    name: 'an unknown swap is taken for a success',
-    file: replication('primary'),
-    find: "if (outcome === 'applied') {",
-    replace: "if (outcome !== 'conflict') {",
-  },
-  {
-    name: 'an older epoch is accepted',
-    file: replication('member'),
-    find: 'if (message.epoch < this.#floor) {\n            this.refuse',
-    replace: 'if (false) {\n            this.refuse',
-  },
-  {
-    name: 'a flush does not wait for the own disk',
-    file: replication('writes'),
-    find: 'let durable = this.#primary.context.store.durable;',
-    replace: 'let durable = this.#primary.context.store.last.sequence;',
-  },
-  {
-    name: 'a member flushes without flushing',
-    file: replication('member'),
-    find: 'const flushed = store.flush().then(() => {',
-    replace: 'const flushed = Promise.resolve().then(() => {',
-  },
-  {
+    rule: 'R1',
     name: 'the start of the new epoch is one too high',
-    file: replication('opening'),
-    find: 'startsAfter: end,\n            confirmed',
-    replace: 'startsAfter: end + 1, confirmed',
+    edits: [
+      replication(
+        'opening',
+        'startsAfter: end,\n            confirmed',
+        'startsAfter: end + 1,\n            confirmed',
+      ),
+    ],
   },
   {
-    name: 'a sync leaves the last changed block out',
-    file: replication('sync-source'),
-    find: 'await this.#send(blocks, streamAfter);',
-    replace: 'await this.#send(blocks.slice(0, -1), streamAfter);',
+    rule: 'R2',
+    name: 'another incarnation than the named one opens',
+    edits: [replication('replicated-deployment', ' || incarnation !== this.store.incarnation', '')],
   },
   {
-    name: 'a sync takes blocks for live that are not in the stream',
-    file: replication('sync-source'),
-    find: '<= liveAfter)',
-    replace: '< liveAfter)',
+    rule: 'R2',
+    name: 'a primary that was restarted goes on in its epoch',
+    edits: [
+      replication(
+        'replicated-deployment',
+        'this.#primary !== undefined || record.active)',
+        'this.#primary !== undefined)',
+      ),
+      replication('replicated-deployment', ' || incarnation !== this.store.incarnation', ''),
+      replication('primary', "invariant(!this.record.active, 'I2'", "invariant(true, 'I2'"),
+      replication(
+        'primary',
+        "invariant(store.incarnation === this.record.primary.incarnation, 'R2'",
+        "invariant(true, 'R2'",
+      ),
+    ],
   },
   {
-    name: 'a gap in the stream is appended',
-    file: replication('member'),
-    find: 'message.firstSequence > expected || ',
-    replace: '',
+    rule: 'R3',
+    name: 'a removal makes an entry of the history',
+    edits: [
+      replication(
+        'primary',
+        'this.swap(removeMembers(this.record, left))',
+        'this.swap(((next) => ({ ...next, history: [...next.history, { epoch: next.epoch, startsAfter: this.context.store.last.sequence }] }))(removeMembers(this.record, left)))',
+      ),
+    ],
   },
   {
-    name: 'confirmations of another incarnation count',
-    file: replication('peer-stream'),
-    find: 'if (this.incarnation !== incarnation) {',
-    replace: 'if (this.incarnation === undefined) {',
+    rule: 'R4',
+    name: 'backfill does not overwrite dead orders',
+    edits: [replication('sync-target', 'isDead(present.order, history)', 'false')],
   },
   {
-    name: 'a mended block is any block with that number',
-    file: replication('damage'),
-    find: '!sameOrder(order, block.order) || !sameChecksum(part.entry, block)',
-    replace: 'false',
-    also: {
-      file: replication('damage'),
-      find: 'present === undefined || !sameOrder(present.order, order)',
-      replace: 'false',
-    },
+    rule: 'R4',
+    name: 'backfill overwrites newer live writes',
+    edits: [replication('sync-target', '!isReplacedBy(present, part.entry, order, history)', 'false')],
   },
   {
-    name: 'a trim of blocks with data is dropped',
-    file: replication('writes'),
-    find: 'written !== undefined && written < entry.block + entry.blocks',
-    replace: 'false',
+    rule: 'R4',
+    name: 'dead blocks are not listed',
+    edits: [replication('sync-target', 'const dead = await store.deadBlocks(', 'const dead = ((..._) => [])(')],
   },
   {
+    rule: 'R4',
+    name: 'a hole is not sent in place of a dead write',
+    edits: [
+      replication(
+        'sync-target',
+        'if (present !== undefined && !isReplacedBy',
+        'if (order.sequence === 0 || present !== undefined && !isReplacedBy',
+      ),
+    ],
+  },
+  {
+    rule: 'R5',
+    name: 'a trim leaves no order in the index',
+    edits: [
+      store(
+        'image',
+        'record.kind = forget ? KIND_FORGOTTEN : kind;',
+        'record.kind = forget || kind === 1 ? KIND_FORGOTTEN : kind;',
+      ),
+    ],
+  },
+  {
+    rule: 'R6',
+    name: 'the base of an interrupted sync is forgotten',
+    edits: [replication('sync-target', 'store.state.syncBase ?? store.last', 'store.last')],
+  },
+  {
+    rule: 'R6',
+    name: 'the base ignores the history',
+    edits: [replication('sync-target', 'sequence: commonEnd(from, message.history)', 'sequence: from.sequence')],
+  },
+  {
+    rule: 'R6b',
+    name: 'a base is recorded before what it stands for is flushed',
+    edits: [
+      replication(
+        'sync-target',
+        'await this.#member.promise(message.epoch, message.history);\n        // A base is recorded only when everything up to it is durable [6b].\n        await store.flush();',
+        'await this.#member.promise(message.epoch, message.history);',
+      ),
+      store('deployment-store', "if (!this.failed && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
+    ],
+  },
+  {
+    rule: 'R7',
+    name: 'a target counts as a member only when its swap has succeeded',
+    edits: [
+      replication(
+        'sync-join',
+        'primary.countAsMember(stream);',
+        'const adopt = primary.onRecord.bind(primary); primary.onRecord = (r) => { if (r.inSync.includes(sync.target)) primary.countAsMember(stream); adopt(r); };',
+      ),
+    ],
+  },
+  {
+    rule: 'R8',
+    name: 'the target is not flushed before it joins',
+    edits: [
+      replication(
+        'sync-target',
+        '// Flushed before it may become a member [8], and before it forgets the base and the unclean mark [9].\n        await store.flush();',
+        '',
+      ),
+      store('deployment-store', "if (!this.failed && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
+    ],
+  },
+  {
+    rule: 'R9',
+    name: 'an unclean copy says that it is clean',
+    edits: [
+      replication(
+        'replicated-deployment',
+        "unclean: store.state.unclean || this.#state === 'failed'",
+        'unclean: false',
+      ),
+    ],
+  },
+  {
+    rule: 'R9',
+    name: 'the unclean mark goes with the next start',
+    edits: [
+      store(
+        'deployment-store',
+        'unclean: found.unclean || options.suspect || (!found.clean && found.bootId !== bootId)',
+        'unclean: options.suspect || (!found.clean && found.bootId !== bootId)',
+      ),
+    ],
+  },
+  {
+    rule: 'R10',
+    name: 'an unclean copy is chosen while a member is silent',
+    edits: [edit('core/candidate.js', 'fit.length === membership.inSync.length ? fit : []', 'fit')],
+  },
+  {
+    rule: 'R10',
+    name: 'an unclean copy with a longer log is preferred to a clean one',
+    edits: [edit('core/candidate.js', 'clean.length > 0 ? clean : ', 'false ? clean : ')],
+  },
+  {
+    rule: 'R11',
+    name: 'the loss verifier stays',
+    edits: [
+      edit(
+        'core/membership.js',
+        'options.lossy ? record.lossVerifier + 1 : record.lossVerifier',
+        'record.lossVerifier',
+      ),
+    ],
+  },
+  {
+    rule: 'R12',
+    name: 'a read does not wait for the write that it shows',
+    edits: [
+      replication('reads', 'this.#primary.ready && newest <= this.#primary.writes.visible', 'this.#primary.ready'),
+    ],
+  },
+  {
+    rule: 'R13',
+    name: 'a higher generation is not ordered',
+    edits: [replication('sessions', 'session.generation > this.#ordered', 'false')],
+  },
+  {
+    rule: 'R13',
+    name: 'a target is not told the generation',
+    edits: [replication('sync-source', 'if (store.generation > 0)', 'if (false)')],
+  },
+  {
+    rule: 'R13',
+    name: 'an older generation is served',
+    edits: [
+      replication('sessions', 'message.generation < this.#generation', 'false'),
+      replication('replicated-deployment', 'message.generation < this.store.generation', 'false'),
+    ],
+  },
+  {
+    rule: 'R14',
     name: 'a write of an ended session is ordered',
-    file: replication('writes'),
-    find: 'if (next.wanted()) {',
-    replace: 'if (true) {',
+    edits: [replication('writes', 'if (next.wanted()) {', 'if (true) {')],
   },
   {
-    name: '[17] a member with a longer log stays',
-    file: replication('peer-stream'),
-    find: 'message.last.sequence > store.last.sequence ||',
-    replace: 'false ||',
-    also: {
-      file: replication('opening'),
-      find: 'member.current && member.acked === end && member.failure === undefined',
-      replace: 'member.current && member.acked >= end && member.failure === undefined',
-    },
+    rule: 'R15',
+    name: 'an unclean copy is accepted as a member',
+    edits: [
+      replication('peer-stream', 'if (message.unclean) {', 'if (false) {'),
+      replication('member', 'if (store.state.unclean && !this.#sync.active) {', 'if (false) {'),
+      replication(
+        'member',
+        "if (store.state.unclean) {\n                    this.refuse(from, message, 'unclean');",
+        "if (false) {\n                    this.refuse(from, message, 'unclean');",
+      ),
+    ],
   },
   {
+    rule: 'R15',
+    name: 'confirmations of another incarnation count',
+    edits: [
+      replication('peer-stream', 'if (this.incarnation !== incarnation) {', 'if (this.incarnation === undefined) {'),
+    ],
+  },
+  {
+    rule: 'R16',
+    name: 'a new primary does not wait for old leases',
+    edits: [replication('opening', '!sealed && now < this.#oldLeasesEnd', 'false')],
+  },
+  {
+    rule: 'R16',
+    name: 'a candidate forgets what its earlier life granted',
+    edits: [
+      replication(
+        'member',
+        'this.#assumedUntil = context.clock.now() + context.settings.leaseMs',
+        'this.#assumedUntil = context.clock.now()',
+      ),
+    ],
+  },
+  {
+    rule: 'R17',
+    name: 'a member with a longer log stays',
+    edits: [
+      replication('peer-stream', 'message.last.sequence > store.last.sequence ||', 'false ||'),
+      replication(
+        'opening',
+        'member.current && member.acked === end && member.failure === undefined',
+        'member.current && member.acked >= end && member.failure === undefined',
+      ),
+    ],
+  },
+  {
+    rule: 'R17',
+    name: 'a member on another branch stays',
+    edits: [
+      replication('peer-stream', 'isDead(message.last, store.state.history)', 'false'),
+      replication(
+        'peer-stream',
+        'message.last.sequence === store.last.sequence && message.last.epoch !== store.last.epoch',
+        'false',
+      ),
+    ],
+  },
+  {
+    rule: 'R18',
+    name: 'the tail has dead entries as well',
+    edits: [store('log-reader', 'Math.min(next - 1, lastLive(header.epoch, history))', 'next - 1')],
+  },
+  {
+    rule: 'leases',
+    name: 'a primary goes on without its leases',
+    edits: [replication('primary', '!member.current || member.leaseUntil <= now', '!member.current')],
+  },
+  {
+    rule: 'leases',
+    name: 'a primary counts a lease from its answer',
+    edits: [
+      replication(
+        'peer-stream',
+        'askedAt + leaseMs - leaseMarginMs',
+        'this.#owner.context.clock.now() + leaseMs - leaseMarginMs',
+      ),
+    ],
+  },
+  {
+    rule: 'leases',
+    name: 'a member forgets what it has granted',
+    edits: [
+      replication('member', 'this.#grantedUntil = this.#context.clock.now() + this.#context.settings.leaseMs;', ''),
+    ],
+  },
+  {
+    rule: 'I1',
+    name: 'acknowledged by the primary alone',
+    edits: [replication('writes', 'if (member.acked < replicated)', 'if (false)')],
+  },
+  {
+    rule: 'I1',
+    name: 'acknowledged before the removal is in etcd',
+    edits: [
+      replication(
+        'primary',
+        'this.context.background(this.#remove(failed));',
+        'this.members = this.members.filter((member) => member.failure === undefined); this.context.background(this.#remove(failed));',
+      ),
+    ],
+  },
+  {
+    rule: 'I1',
+    name: 'an unknown swap is taken for a success',
+    edits: [replication('primary', "if (outcome === 'applied') {", "if (outcome !== 'conflict') {")],
+  },
+  {
+    rule: 'I3',
+    name: 'an epoch is promised before that is on the disk',
+    edits: [
+      replication(
+        'member',
+        'this.#context.background(this.promise(message.epoch, message.history).then(answer));',
+        '{ this.#context.background(this.promise(message.epoch, message.history)); answer(); }',
+      ),
+    ],
+  },
+  {
+    rule: 'I3',
+    name: 'a primary acts before its own promise is on the disk',
+    edits: [replication('primary', 'return this.#ownEpoch === this.record.epoch;', 'return true;')],
+  },
+  {
+    rule: 'I3',
+    name: 'an older epoch is accepted',
+    edits: [
+      replication(
+        'member',
+        'if (message.epoch < this.#floor) {\n            this.refuse',
+        'if (false) {\n            this.refuse',
+      ),
+    ],
+  },
+  {
+    rule: 'I7',
+    name: 'a sequence is given twice',
+    edits: [
+      replication(
+        'writes',
+        'const first = (store.last.sequence + 1);',
+        'const first = Math.max(1, store.last.sequence);',
+      ),
+    ],
+  },
+  {
+    rule: 'FLUSH',
+    name: 'a flush does not wait for the own disk',
+    edits: [
+      replication(
+        'writes',
+        'let durable = this.#primary.context.store.durable;',
+        'let durable = this.#primary.context.store.last.sequence;',
+      ),
+    ],
+  },
+  {
+    rule: 'FLUSH',
+    name: 'a member answers a flush without flushing',
+    edits: [
+      replication(
+        'member',
+        'const flushed = store.flush().then(() => {',
+        'const flushed = Promise.resolve().then(() => {',
+      ),
+    ],
+  },
+  {
+    rule: 'FLUSH',
     name: 'a flush does not wait for members',
-    file: replication('writes'),
-    find: 'if (member.durable < durable)',
-    replace: 'if (false)',
-    also: {
-      file: replication('opening'),
-      find: "#flushed = 'no';",
-      replace: "#flushed = 'yes';",
-    },
+    edits: [replication('writes', 'if (member.durable < durable)', 'if (false)')],
+  },
+  {
+    rule: 'stream',
+    name: 'a gap in the stream is appended',
+    edits: [replication('member', 'message.firstSequence > expected || ', '')],
+  },
+  {
+    rule: 'stream',
+    name: 'a trim of blocks with data is dropped',
+    edits: [replication('writes', 'head.changes = written !== undefined;', 'head.changes = false;')],
+  },
+  {
+    rule: 'sync',
+    name: 'a sync leaves the last changed block out',
+    edits: [
+      replication(
+        'sync-copy',
+        'await this.#send(blocks, liveAfter);',
+        'await this.#send(blocks.slice(0, -1), liveAfter);',
+      ),
+    ],
+  },
+  {
+    rule: 'sync',
+    name: 'a sync takes blocks for live that are not in the stream',
+    edits: [replication('sync-copy', '<= liveAfter)', '< liveAfter)')],
+  },
+  {
+    rule: 'sync',
+    name: 'a sync ends while writes are under way',
+    edits: [
+      replication('sync-join', 'if (done && stream.current && stream.acked === store.last.sequence)', 'if (true)'),
+    ],
+  },
+  {
+    rule: 'mending',
+    name: 'a mended block is any block with that number',
+    edits: [
+      replication('damage', '!sameOrder(order, block.order) || !sameChecksum(part.entry, block)', 'false'),
+      replication('damage', 'present === undefined || !sameOrder(present.order, order)', 'false'),
+    ],
+  },
+  {
+    rule: 'mending',
+    name: 'a block that was overwritten meanwhile is mended',
+    edits: [replication('damage', 'present === undefined || !sameOrder(present.order, order)', 'false')],
+  },
+  {
+    rule: 'mending',
+    name: 'what was damaged on its way is taken',
+    edits: [replication('member', 'if (!this.#context.verify(message.batch)) {', 'if (false) {')],
   },
 ];

@@ -1,0 +1,90 @@
+/**
+ * Everything that may happen next, in queues. Each is consumed in its order; which queue goes next is chosen from
+ * outside, so that every order of messages can be had, and had again.
+ */
+
+interface Item {
+  /** Counts everything that was ever posted. */
+  readonly number: number;
+  /** The step that has posted it. */
+  readonly cause: number;
+  /** For a trace; made up only if there is one. */
+  readonly what: string | (() => string);
+  readonly run: () => void | Promise<void>;
+}
+
+interface Queue {
+  readonly consumer: string;
+  readonly items: Item[];
+}
+
+export class Queues {
+  readonly #queues = new Map<string, Queue>();
+  readonly #blocked = new Set<string>();
+  #posted = 0;
+  /** Whoever counts steps says here which one runs. */
+  step = -1;
+
+  /** `consumer`: whose state `run` changes. What it causes elsewhere goes through queues again. */
+  post(queue: string, consumer: string, what: Item['what'], run: Item['run']): void {
+    let present = this.#queues.get(queue);
+    if (present === undefined) {
+      present = { consumer, items: [] };
+      this.#queues.set(queue, present);
+    }
+    present.items.push({ number: this.#posted++, cause: this.step, what, run });
+  }
+
+  /** The queues that can go on, the one that has waited longest first. */
+  ready(): string[] {
+    const heads: [name: string, number: number][] = [];
+    for (const [name, { items }] of this.#queues) {
+      const [head] = items;
+      if (head !== undefined && !this.#blocked.has(name)) heads.push([name, head.number]);
+    }
+    return heads.sort(([, a], [, b]) => a - b).map(([name]) => name);
+  }
+
+  consumerOf(queue: string): string {
+    return this.#queues.get(queue)!.consumer;
+  }
+
+  causeOf(queue: string): number {
+    return this.#queues.get(queue)?.items[0]?.cause ?? -1;
+  }
+
+  length(queue: string): number {
+    return this.#queues.get(queue)?.items.length ?? 0;
+  }
+
+  /** Runs the head of a queue; says what it was. */
+  async take(queue: string): Promise<void> {
+    const item = this.#queues.get(queue)?.items.shift();
+    if (item === undefined) throw new Error(`nothing is in ${queue}`);
+    await item.run();
+  }
+
+  /** What the head of a queue is, for a trace. */
+  head(queue: string): string | undefined {
+    const what = this.#queues.get(queue)?.items[0]?.what;
+    return typeof what === 'function' ? what() : what;
+  }
+
+  /** Only the first `keep` arrive. */
+  cut(queue: string, keep: number): void {
+    this.#queues.get(queue)?.items.splice(keep);
+  }
+
+  /** All of them at the same time, for whoever is gone. */
+  clear(consumer: string): void {
+    for (const queue of this.#queues.values()) if (queue.consumer === consumer) queue.items.length = 0;
+  }
+
+  block(queue: string): void {
+    this.#blocked.add(queue);
+  }
+
+  unblock(queue: string): void {
+    this.#blocked.delete(queue);
+  }
+}
