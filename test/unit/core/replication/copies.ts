@@ -3,7 +3,15 @@
 import type { MemberMessage, PeerMessage } from '../../../../core/messages.js';
 import { entryCount } from '../../../../core/record.js';
 import type { ReplicationSettings } from '../../../../core/replication/replicated-deployment.js';
-import type { DeploymentId, Generation, Incarnation, NodeId, Sequence, SessionNumber } from '../../../../core/types.js';
+import type {
+  BlockNumber,
+  DeploymentId,
+  Generation,
+  Incarnation,
+  NodeId,
+  Sequence,
+  SessionNumber,
+} from '../../../../core/types.js';
 import { ORDER_ZERO } from '../../../../core/types.js';
 import { dataBatch, zeroBatch } from '../../../sim/blocks.js';
 import { Lab, NODE, OTHER, OTHER_LIFE, OTHER_NODE, SELF, VOLUME } from './lab.js';
@@ -82,5 +90,11 @@ export async function primaryWithTargets(
     while (!done() && lab.scheduler.now - start < ms) await lab.pass(10);
     return lab.scheduler.now - start;
   };
-  return { lab, receive, write, trim, written, until };
+  /** What the session was answered, and one more request of each kind. */
+  const io = (act: 'write' | 'read' | 'trim', request: number): void => {
+    if (act === 'write') write(request);
+    else if (act === 'trim') trim(request, request % 64);
+    else frontend.send({ type: 'read', session, request, block: 0 as BlockNumber, blocks: 1 });
+  };
+  return { lab, receive, write, trim, written, until, frontend: { got: frontend.got, io } };
 }
