@@ -1,15 +1,14 @@
 import type { Membership, NodeRecord, Placement, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { DeploymentStatus, PeerEnvelope, PeerMessage, SyncProgress } from '../../core/messages.js';
-import {
-  type Clock,
-  type IndexedBlock,
-  InvariantError,
-  type MembershipStore,
-  type PeerLinks,
-  type Random,
-  type SessionConnector,
-  type Timer,
+import type {
+  Clock,
+  DeploymentStore,
+  IndexedBlock,
+  MembershipStore,
+  PeerLinks,
+  Random,
+  SessionConnector,
 } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
 import type { NodeSurvey } from '../../core/recovery.js';
@@ -29,18 +28,18 @@ import { type Endpoint, parseEndpoint } from '../config.js';
 import type { Logger } from '../log.js';
 import type { CopyState } from '../metrics/replication.js';
 import type { TlsIdentity } from '../pki/index.js';
-import { type NodeStores, NoSuchDeploymentError as NotStoredError } from '../store/index.js';
+import type { NodeStores } from '../store/index.js';
 import { AlignedClock } from './aligned-clock.js';
-import { NoSuchDeploymentError } from './errors.js';
+import { answer } from './answers.js';
 import { HostedDeployment } from './hosted-deployment.js';
 import { type InventoryPage, takeInventory } from './inventory.js';
+import { LocalDeployments } from './local-deployments.js';
 import { ReplicationNetwork } from './network.js';
 import { REQUESTS, type RequestName } from './requests.js';
 import type { OpenTarget } from './sessions.js';
 import { DEFAULT_TRANSPORT_SETTINGS, type TransportSettings } from './settings.js';
 import { SyncSlots } from './sync-slots.js';
 import { type Running, type SharedSlots, SyncTurns } from './sync-turns.js';
-import { WireError } from './wire.js';
 import { encodePeerMessage } from './wire-peer.js';
 
 export interface ReplicationHostOptions {
@@ -68,9 +67,6 @@ export interface ReplicationHostOptions {
   readonly transport?: Partial<TransportSettings>;
 }
 
-/** A store that failed is opened again after this long, doubled up to the largest. */
-const REOPEN_MIN_MS = 1000;
-const REOPEN_MAX_MS = 30_000;
 /** Stands in a refusal by a node that has no such deployment, and so no incarnation. */
 const NO_INCARNATION = '00000000-0000-0000-0000-000000000000' as Incarnation;
 const DEFAULT_REQUEST_TIMEOUT_MS = 5000;
@@ -93,10 +89,7 @@ export class ReplicationHost {
   readonly #volumes = new Map<VolumeId, Volume>();
   readonly #memberships = new Map<VolumeId, Membership>();
   readonly #addresses = new Map<NodeId, Endpoint>();
-  readonly #hosted = new Map<DeploymentId, HostedDeployment>();
-  /** What is done to one deployment is done one after the other. */
-  readonly #queues = new Map<DeploymentId, Promise<unknown>>();
-  readonly #reopening = new Map<DeploymentId, { timer: Timer; delayMs: number }>();
+  readonly #local: LocalDeployments;
   #state: 'new' | 'running' | 'stopped' = 'new';
 
   constructor(options: ReplicationHostOptions) {
@@ -110,6 +103,16 @@ export class ReplicationHost {
     });
     this.#admission = new BoundedAdmission(options.clock, maxSyncs);
     this.#clock = new AlignedClock(options.clock);
+    this.#local = new LocalDeployments({
+      self: options.self,
+      stores: options.stores,
+      clock: options.clock,
+      logger: options.logger,
+      attention: options.attention,
+      host: (...args) => this.#host(...args),
+      opened: (hosted) => this.#opened(hosted),
+      removed: () => this.#updateInterest(),
+    });
     this.#network = new ReplicationNetwork({
       self: options.self,
       cluster: options.cluster,
@@ -121,8 +124,8 @@ export class ReplicationHost {
       settings: { ...DEFAULT_TRANSPORT_SETTINGS, ...options.transport },
       logger: options.logger,
       events: {
-        peerUp: (node) => this.#each((hosted) => hosted.replicated.onPeerUp(node)),
-        peerDown: (node) => this.#each((hosted) => hosted.replicated.onPeerDown(node)),
+        peerUp: (node) => this.#local.each((hosted) => hosted.replicated.onPeerUp(node)),
+        peerDown: (node) => this.#local.each((hosted) => hosted.replicated.onPeerDown(node)),
         message: (envelope) => this.#deliver(envelope),
         request: (_node, method, args) => this.#answer(method, args),
       },
@@ -138,7 +141,7 @@ export class ReplicationHost {
    */
   async start(): Promise<Endpoint> {
     this.#state = 'running';
-    await Promise.all([...this.#volumes.keys()].map((volume) => this.#openLocal(volume)));
+    await Promise.all([...this.#volumes.keys()].map((volume) => this.#local.openAll(volume)));
     const endpoint = await this.#network.start();
     this.#updateInterest();
     return endpoint;
@@ -147,11 +150,7 @@ export class ReplicationHost {
   /** Flushes and closes: `close` of the stores is the caller's. */
   async stop(): Promise<void> {
     this.#state = 'stopped';
-    for (const { timer } of this.#reopening.values()) timer.cancel();
-    this.#reopening.clear();
-    await Promise.all(
-      [...this.#hosted.keys()].map((id) => this.#exclusive(id, () => this.#close(id, 'this node stops'))),
-    );
+    await this.#local.stop();
     await this.#network.stop();
   }
 
@@ -170,15 +169,15 @@ export class ReplicationHost {
       return;
     }
     this.#volumes.set(id, volume);
-    this.#each((hosted) => hosted.volume === id && hosted.onVolume(volume));
+    this.#local.each((hosted) => hosted.volume === id && hosted.onVolume(volume));
     this.#updateInterest();
-    if (this.#state === 'running') void this.#openLocal(id);
+    if (this.#state === 'running') void this.#local.openAll(id);
   }
 
   onMembership(record: Membership | undefined, id: VolumeId): void {
     if (record === undefined) this.#memberships.delete(id);
     else this.#memberships.set(id, record);
-    this.#each((hosted) => hosted.volume === id && hosted.onMembership(record));
+    this.#local.each((hosted) => hosted.volume === id && hosted.onMembership(record));
     this.#updateInterest();
   }
 
@@ -200,52 +199,42 @@ export class ReplicationHost {
    * Makes the deployment, or opens it if it is there already. Errors: DomainError('invalid') if it is not placed
    * here; those of the store ('no-space' and others).
    */
-  createDeployment(volume: Volume, deployment: DeploymentId): Promise<DeploymentStatus> {
-    return this.#exclusive(deployment, async () => {
-      const placement = volume.placements.find((candidate) => candidate.deployment === deployment);
-      if (placement?.node !== this.#options.self) {
-        throw new DomainError('invalid', `deployment ${deployment} of volume ${volume.id} is not placed on this node`);
-      }
+  async createDeployment(volume: Volume, deployment: DeploymentId): Promise<DeploymentStatus> {
+    const placement = volume.placements.find((candidate) => candidate.deployment === deployment);
+    if (placement?.node !== this.#options.self) {
+      throw new DomainError('invalid', `deployment ${deployment} of volume ${volume.id} is not placed on this node`);
+    }
+    const hosted = await this.#local.create(volume.id, deployment, () => {
       if (!this.#volumes.has(volume.id)) this.#volumes.set(volume.id, volume);
-      const open = this.#hosted.get(deployment);
-      if (open !== undefined) return open.status();
-      const store = await this.#options.stores.create({
+      return this.#options.stores.create({
         volume: volume.id,
         deployment,
         blockSize: volume.blockSize,
         blocks: Math.ceil(volume.sizeBytes / volume.blockSize),
         etcdClusterId: this.#options.etcdClusterId,
       });
-      return this.#host(volume.id, deployment, store).status();
     });
+    return hosted.status();
   }
 
   /** Stops and erases it. The caller has seen its tombstone. Idempotent. */
   removeDeployment(deployment: DeploymentId): Promise<void> {
-    return this.#exclusive(deployment, async () => {
-      this.#reopening.get(deployment)?.timer.cancel();
-      this.#reopening.delete(deployment);
-      const hosted = this.#hosted.get(deployment);
-      this.#hosted.delete(deployment);
-      await hosted?.stop('the deployment is removed');
-      await this.#options.stores.remove(deployment);
-      this.#updateInterest();
-    });
+    return this.#local.remove(deployment);
   }
 
   /** Undefined if it is not open here. */
   status(deployment: DeploymentId): DeploymentStatus | undefined {
-    return this.#hosted.get(deployment)?.status();
+    return this.#local.find(deployment)?.status();
   }
 
   /** All that are open here. */
   statuses(): { readonly volume: VolumeId; readonly status: DeploymentStatus }[] {
-    return [...this.#hosted.values()].map((hosted) => ({ volume: hosted.volume, status: hosted.status() }));
+    return this.#local.all().map((hosted) => ({ volume: hosted.volume, status: hosted.status() }));
   }
 
   /** All that are open here, as the metrics show them. */
   copies(): CopyState[] {
-    return [...this.#hosted.values()].map(({ volume, replicated }) => {
+    return this.#local.all().map(({ volume, replicated }) => {
       const { counters, lag, record, spec } = replicated;
       const status = replicated.status();
       const known = status.role === 'primary' && record !== undefined && spec !== undefined;
@@ -254,9 +243,9 @@ export class ReplicationHost {
     });
   }
 
-  /** The open deployment itself, for metrics. */
+  /** The open deployment itself. */
   get(deployment: DeploymentId): HostedDeployment | undefined {
-    return this.#hosted.get(deployment);
+    return this.#local.find(deployment);
   }
 
   /**
@@ -268,23 +257,23 @@ export class ReplicationHost {
     target: DeploymentId,
     report: (progress: SyncProgress) => void,
   ): Running<SyncProgress> {
-    return this.#syncs.run(target, () => this.#open(primary).replicated.startSync(target, report));
+    return this.#syncs.run(target, () => this.#local.get(primary).replicated.startSync(target, report));
   }
 
   /** As the primary, takes a member out of the in-sync set. Errors: NoSuchDeploymentError; those of the primary. */
   async removeMember(primary: DeploymentId, member: DeploymentId, reason: string): Promise<void> {
-    await this.#open(primary).replicated.removeMember(member, reason);
+    await this.#local.get(primary).replicated.removeMember(member, reason);
   }
 
   /** Stored blocks of a local deployment were found bad while nobody was reading them. */
   heal(deployment: DeploymentId, blocks: readonly IndexedBlock[]): void {
-    const hosted = this.#hosted.get(deployment);
-    if (hosted !== undefined) this.#guard(hosted, () => hosted.replicated.heal(blocks));
+    const hosted = this.#local.find(deployment);
+    if (hosted !== undefined) this.#local.guard(hosted, () => hosted.replicated.heal(blocks));
   }
 
   /** A page of what a local deployment holds. Errors: NoSuchDeploymentError. */
   async inventory(deployment: DeploymentId, from: BlockNumber, limit: number): Promise<InventoryPage> {
-    return takeInventory(this.#open(deployment).store, from, limit);
+    return takeInventory(this.#local.get(deployment).store, from, limit);
   }
 
   /* ---- deployments anywhere ---- */
@@ -336,133 +325,43 @@ export class ReplicationHost {
     return parsed.data as ReturnType<(typeof REQUESTS)[N]['result']['parse']>;
   }
 
-  async #answer(method: string, args: unknown): Promise<unknown> {
-    switch (method) {
-      case 'status':
-        return this.#open(checked('status', args).deployment).status();
-      case 'inventory': {
-        const { deployment, from, limit } = checked('inventory', args);
-        return this.inventory(deployment, from, limit);
-      }
-      case 'survey': {
-        const { volume } = checked('survey', args);
-        const open = [...this.#hosted.values()].filter((hosted) => hosted.volume === volume);
-        const onDisk = this.#options.stores.deployments().filter((state) => state.volume === volume);
-        return {
-          copies: open.map((hosted) => hosted.survey()),
-          closed: onDisk.map(({ deployment }) => deployment).filter((deployment) => !this.#hosted.has(deployment)),
-        };
-      }
-      case 'adopt':
-        return this.#adopt(checked('adopt', args));
-      default:
-        throw new DomainError('invalid', `unknown request "${method.slice(0, 64)}"`);
-    }
+  #answer(method: string, args: unknown): Promise<unknown> {
+    const { self, etcdClusterId } = this.#options;
+    const membershipOf = (volume: VolumeId) => this.#memberships.get(volume);
+    return answer({ self, etcdClusterId, deployments: this.#local, membershipOf }, method, args);
   }
 
-  async #adopt({ deployment, etcdClusterId }: { deployment: DeploymentId; etcdClusterId: string }): Promise<null> {
-    const hosted = this.#open(deployment);
-    if (etcdClusterId !== this.#options.etcdClusterId) {
-      const present = this.#options.etcdClusterId;
-      throw new DomainError('invalid-state', `node ${this.#options.self} uses etcd ${present}: restart its agent`);
-    }
-    await hosted.replicated.adoptCluster();
-    hosted.onMembership(this.#memberships.get(hosted.volume));
-    return null;
-  }
-
-  #open(deployment: DeploymentId): HostedDeployment {
-    const hosted = this.#hosted.get(deployment);
-    if (hosted === undefined) throw new NoSuchDeploymentError(this.#options.self, deployment);
-    return hosted;
-  }
-
-  /** Opens the volume's deployments that are on this node's disks. */
-  async #openLocal(volume: VolumeId): Promise<void> {
-    const onDisk = this.#options.stores.deployments().filter((state) => state.volume === volume);
-    await Promise.all(
-      onDisk.map(({ deployment }) =>
-        this.#exclusive(deployment, async () => {
-          if (this.#hosted.has(deployment) || this.#reopening.has(deployment) || this.#state !== 'running') return;
-          await this.#tryOpen(volume, deployment, REOPEN_MIN_MS);
-        }),
-      ),
-    );
-  }
-
-  async #tryOpen(volume: VolumeId, deployment: DeploymentId, delayMs: number): Promise<void> {
-    try {
-      this.#host(volume, deployment, await this.#options.stores.open(deployment));
-    } catch (error) {
-      // Erased since it was listed.
-      if (error instanceof NotStoredError) return;
-      this.#options.logger.error({ volume, deployment, err: error, delayMs }, 'deployment cannot be opened');
-      this.#options.attention(volume, 'store-failed');
-      this.#reopenLater(volume, deployment, delayMs);
-    }
-  }
-
-  #reopenLater(volume: VolumeId, deployment: DeploymentId, delayMs: number): void {
-    if (this.#state !== 'running' || this.#reopening.has(deployment)) return;
-    const timer = this.#options.clock.after(delayMs, () => {
-      void this.#exclusive(deployment, async () => {
-        if (!this.#reopening.delete(deployment)) return;
-        await this.#tryOpen(volume, deployment, Math.min(delayMs * 2, REOPEN_MAX_MS));
-      });
-    });
-    this.#reopening.set(deployment, { timer, delayMs });
-  }
-
-  #host(volume: VolumeId, deployment: DeploymentId, store: Awaited<ReturnType<NodeStores['open']>>): HostedDeployment {
-    const { options } = { options: this.#options };
-    const hosted = new HostedDeployment({
-      self: options.self,
+  #host(
+    volume: VolumeId,
+    deployment: DeploymentId,
+    store: DeploymentStore,
+    attention: (reason: AttentionReason) => void,
+  ): HostedDeployment {
+    const { self, checksums, lend, memberships, random, etcdClusterId, logger } = this.#options;
+    return new HostedDeployment({
+      self,
       volume,
       deployment,
       store,
-      checksums: options.checksums(volume),
-      lend: options.lend,
+      checksums: checksums(volume),
+      lend,
       links: this.#links(volume, deployment),
-      memberships: options.memberships,
+      memberships,
       clock: this.#clock,
-      random: options.random,
+      random,
       settings: this.#settings,
       admission: this.#admission,
-      etcdClusterId: options.etcdClusterId,
-      logger: options.logger,
-      attention: (reason) => {
-        options.attention(volume, reason);
-        if (reason === 'store-failed') this.#failed(hosted);
-      },
+      etcdClusterId,
+      logger,
+      attention,
     });
-    this.#hosted.set(deployment, hosted);
+  }
+
+  #opened(hosted: HostedDeployment): void {
     this.#updateInterest();
-    const known = this.#volumes.get(volume);
-    if (known !== undefined) hosted.onVolume(known);
-    hosted.onMembership(this.#memberships.get(volume));
-    return hosted;
-  }
-
-  /** A store that failed is never used again: it is closed, and opened anew from the disk. */
-  #failed(hosted: HostedDeployment): void {
-    const { volume, deployment } = hosted;
-    void this.#exclusive(deployment, async () => {
-      if (this.#hosted.get(deployment) !== hosted) return;
-      await this.#close(deployment, 'the store failed');
-      this.#reopenLater(volume, deployment, REOPEN_MIN_MS);
-    });
-  }
-
-  async #close(deployment: DeploymentId, reason: string): Promise<void> {
-    const hosted = this.#hosted.get(deployment);
-    if (hosted === undefined) return;
-    this.#hosted.delete(deployment);
-    try {
-      await hosted.stop(reason);
-      await hosted.store.close();
-    } catch (error) {
-      this.#options.logger.error({ volume: hosted.volume, deployment, err: error }, 'deployment did not close cleanly');
-    }
+    const volume = this.#volumes.get(hosted.volume);
+    if (volume !== undefined) hosted.onVolume(volume);
+    hosted.onMembership(this.#memberships.get(hosted.volume));
   }
 
   #links(volume: VolumeId, from: DeploymentId): PeerLinks {
@@ -478,12 +377,12 @@ export class ReplicationHost {
   }
 
   #deliver(envelope: PeerEnvelope): void {
-    const hosted = this.#hosted.get(envelope.to);
+    const hosted = this.#local.find(envelope.to);
     if (hosted === undefined || hosted.volume !== envelope.volume) {
       this.#refuse(envelope);
       return;
     }
-    this.#guard(hosted, () => hosted.onMessage(envelope));
+    this.#local.guard(hosted, () => hosted.onMessage(envelope));
   }
 
   #refuse(envelope: PeerEnvelope): void {
@@ -503,14 +402,14 @@ export class ReplicationHost {
 
   readonly #openSession: OpenTarget = (address, end) => {
     const local = (): HostedDeployment | undefined => {
-      const hosted = this.#hosted.get(address.deployment);
+      const hosted = this.#local.find(address.deployment);
       return hosted?.volume === address.volume ? hosted : undefined;
     };
     return {
       open: (link, message) => {
         const hosted = local();
         if (hosted !== undefined) {
-          this.#guard(hosted, () => hosted.openSession(link, message, end));
+          this.#local.guard(hosted, () => hosted.openSession(link, message, end));
           return;
         }
         const primary = this.#memberships.get(address.volume)?.primary.node;
@@ -519,58 +418,26 @@ export class ReplicationHost {
       },
       message: (link, message) => {
         const hosted = local();
-        if (hosted !== undefined) this.#guard(hosted, () => hosted.onFrontend(link, message));
+        if (hosted !== undefined) this.#local.guard(hosted, () => hosted.onFrontend(link, message));
       },
       closed: (link) => {
         const hosted = local();
-        if (hosted !== undefined) this.#guard(hosted, () => hosted.onSessionClosed(link));
+        if (hosted !== undefined) this.#local.guard(hosted, () => hosted.onSessionClosed(link));
       },
     };
   };
-
-  /** A deployment whose code throws is closed, and the others go on. */
-  #guard(hosted: HostedDeployment, run: () => void): void {
-    try {
-      run();
-    } catch (error) {
-      if (error instanceof WireError) throw error;
-      const { volume, deployment } = hosted;
-      const violated = error instanceof InvariantError;
-      this.#options.logger.error({ volume, deployment, err: error, violated }, 'deployment failed');
-      this.#options.attention(volume, 'store-failed');
-      this.#failed(hosted);
-    }
-  }
-
-  #each(run: (hosted: HostedDeployment) => void): void {
-    for (const hosted of [...this.#hosted.values()]) this.#guard(hosted, () => run(hosted));
-  }
 
   /** Connections are kept with all nodes that share a volume with this one. */
   #updateInterest(): void {
     if (this.#state !== 'running') return;
     const nodes = new Set<NodeId>();
-    for (const hosted of this.#hosted.values()) {
+    for (const hosted of this.#local.all()) {
       for (const { node } of this.#volumes.get(hosted.volume)?.placements ?? []) nodes.add(node);
       const primary = this.#memberships.get(hosted.volume)?.primary.node;
       if (primary !== undefined) nodes.add(primary);
     }
     nodes.delete(this.#options.self);
     this.#network.setInterest(nodes);
-  }
-
-  #exclusive<T>(deployment: DeploymentId, run: () => Promise<T>): Promise<T> {
-    const before = this.#queues.get(deployment) ?? Promise.resolve();
-    const result = before.then(run, run);
-    const settled = result.then(
-      () => {},
-      () => {},
-    );
-    this.#queues.set(deployment, settled);
-    void settled.then(() => {
-      if (this.#queues.get(deployment) === settled) this.#queues.delete(deployment);
-    });
-    return result;
   }
 }
 
@@ -590,9 +457,3 @@ const REFUSABLE = new Map(
     ] as const
   ).map((type) => [type as PeerMessage['type'], type]),
 );
-
-function checked<N extends RequestName>(method: N, args: unknown): ReturnType<(typeof REQUESTS)[N]['args']['parse']> {
-  const parsed = REQUESTS[method].args.safeParse(args);
-  if (!parsed.success) throw new DomainError('invalid', `${method}: ${parsed.error.issues[0]?.path.join('.')}`);
-  return parsed.data as ReturnType<(typeof REQUESTS)[N]['args']['parse']>;
-}
