@@ -28,7 +28,7 @@ export interface NodePart {
 
 /**
  * The node's part of the bundle. `authorization` is that of the caller, whom the node asks what he may do, as this
- * one did. Errors: 'node-unavailable'.
+ * one did. Errors: 'node-unavailable', with why; which node it was the caller knows.
  */
 export async function fetchPart(options: PeerOptions, node: NodeRecord, authorization: string): Promise<NodePart> {
   const { host, port } = parseEndpoint(node.apiEndpoint);
@@ -40,7 +40,7 @@ export async function fetchPart(options: PeerOptions, node: NodeRecord, authoriz
     const fail = (why: string) => {
       clearTimeout(timer);
       request.destroy();
-      reject(new DomainError('node-unavailable', `node "${node.name}" ${why}`));
+      reject(new DomainError('node-unavailable', why));
     };
     const request = apiTls === undefined ? httpRequest(common) : httpsRequest({ ...common, ca });
     const timer = setTimeout(() => fail(`did not answer within ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);

@@ -31,7 +31,7 @@ beforeAll(async () => {
         problems: localProblems,
       }),
       remote: async ({ name }, authorization) => {
-        if (away.has(name)) throw new DomainError('node-unavailable', `node "${name}" does not answer`);
+        if (away.has(name)) throw new DomainError('node-unavailable', 'does not answer');
         const log = { path: `nodes/${name}/log.jsonl`, content: Buffer.from(authorization) };
         return { part: await archivePart([log], TIME), complete: !damaged.has(name) };
       },
@@ -93,7 +93,7 @@ it('is incomplete, with its own status, when a node is away', async () => {
     expect((await text('problems.txt')).split('\n').sort()).toEqual(
       [
         '',
-        'node "node-3": node "node-3" does not answer',
+        'node "node-3": does not answer',
         `node "node-1": incomplete, see nodes/${api.nodes[0]}/problems.txt`,
         `node "node-2": incomplete, see nodes/${api.nodes[1]}/problems.txt`,
       ].sort(),
