@@ -29,7 +29,7 @@ const ERRORS: Readonly<Record<number, { readonly name: string; readonly descript
 
 const ASYNC_MAX =
   'The request is accepted at once, and the operation goes on for this long at the most whether or not the client ' +
-  'stays: a duration in the form of Go, such as `90s` or `1m30s`. The query wins over the header.';
+  'stays: a duration in the form of Go, such as `90s` or `1m30s`. The query wins over the header; both have to be durations where there are both.';
 
 const DURATION = '^\\+?(([0-9]+\\.?[0-9]*|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$';
 

@@ -44,14 +44,14 @@ export const id = <T extends string>(description: string) =>
     .meta({ description, format: 'uuid' });
 
 const TRUE = /^(1|t|T|TRUE|true|True)$/;
-const BOOLEAN = /^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)?$/;
+const BOOLEAN = /^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)$/;
 
-/** A boolean of the query in the forms of Go's strconv.ParseBool; false if it is absent or empty. */
+/** A boolean of the query in the forms of Go's strconv.ParseBool; false if it is absent. */
 export const flag = (description: string) =>
   z
     .string()
     .regex(BOOLEAN, 'is not a boolean')
-    .default('')
+    .default('false')
     .transform((text) => TRUE.test(text))
     .meta({ description, wire: { type: 'boolean', default: false } });
 
@@ -100,11 +100,16 @@ export function expectedVersion(c: ApiContext, version: string | undefined): str
 
 export const versionField = optional(z.string());
 
-/** `async-max` of the query or, failing that, of the header, in ms; undefined: the client waits. */
+/**
+ * `async-max` of the query or, failing that, of the header, in ms; undefined: the client waits. Errors: 'invalid',
+ * also for a header that the query overrides.
+ */
 export function asyncMaxMs(c: ApiContext): number | undefined {
-  const text = c.req.query('async-max') ?? c.req.header('async-max');
-  if (text === undefined) return undefined;
-  const duration = parseDurationMs(text);
-  if (duration <= 0) throw new DomainError('invalid', 'async-max must be a positive duration');
-  return Math.min(duration, MAX_ASYNC_MS);
+  const [first] = [c.req.query('async-max'), c.req.header('async-max')].flatMap((text) => {
+    if (text === undefined) return [];
+    const duration = parseDurationMs(text);
+    if (duration <= 0) throw new DomainError('invalid', 'async-max must be a positive duration');
+    return [Math.min(duration, MAX_ASYNC_MS)];
+  });
+  return first;
 }

@@ -10,11 +10,9 @@ import { ADMIN, startFixture } from '../../unit/api/fixture.js';
 
 /**
  * All checks but these. A request that fits the document may be refused for what it names: an old version, a group
- * that does not exist, more than the licence allows. Whose objects somebody sees is what the access matrix tests. An
- * empty parameter counts as none, and `async-max` in the header as nothing where the query has one: a document can't
- * say that, so a request that it forbids may be accepted.
+ * that does not exist, more than the licence allows. Whose objects somebody sees is what the access matrix tests.
  */
-const EXCLUDED_CHECKS = ['positive_data_acceptance', 'negative_data_rejection', 'object_level_authorization'];
+const EXCLUDED_CHECKS = ['positive_data_acceptance', 'object_level_authorization'];
 
 /** They end the session or the account that the requests are made with. */
 const EXCLUDED_OPERATIONS = ['updateAuthenticatedUser', 'deleteAuthenticatedUser', 'deleteAuthenticatedUserSessions'];

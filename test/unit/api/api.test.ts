@@ -380,6 +380,23 @@ describe('creating volumes', () => {
     expect(answer.status).toBe(400);
     expect((await api.request('GET', volumes())).body).toEqual([]);
   });
+
+  it.each(['', '5', 'soon'])(
+    'refuses async-max "%s" in the header, also beside a good one in the query',
+    async (text) => {
+      const headers = { authorization: await api.login(ADMIN.username, ADMIN.password), 'async-max': text };
+      for (const path of [volumes(), `${volumes()}?async-max=2h`]) {
+        expect((await api.request('POST', path, creation(), headers)).status).toBe(400);
+      }
+      expect((await api.request('GET', volumes())).body).toEqual([]);
+    },
+  );
+
+  it.each(['', 'yes', '2'])('refuses ignore-version "%s"', async (text) => {
+    const volume = await makeVolume();
+    expect((await api.request('DELETE', `${volumes()}/${volume.id}?ignore-version=${text}`)).status).toBe(400);
+    expect((await api.request('GET', `${volumes()}/${volume.id}`)).status).toBe(200);
+  });
 });
 
 describe('changing volumes', () => {
