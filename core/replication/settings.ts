@@ -56,6 +56,11 @@ export interface ReplicationSettings {
   readonly syncFloorBytesPerSecond: number;
   /** A sync's messages must be answered within. */
   readonly syncTimeoutMs: number;
+  /**
+   * Writers wait for a target that has not confirmed so much of the live stream, in bytes as they see them: below what
+   * the log holds behind a checkpoint (`reclaimBytes` of the store).
+   */
+  readonly maxTargetLagBytes: number;
   /** How long ordering may stop at the end of a sync before it is given up for this time. */
   readonly drainTimeoutMs: number;
   /** How long the removal of a copy that was given up may take before its caller is told to come again. */
@@ -103,6 +108,7 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   syncBytesPerSecond: 0,
   syncFloorBytesPerSecond: 4 << 20,
   syncTimeoutMs: 15_000,
+  maxTargetLagBytes: 64 << 20,
   drainTimeoutMs: 2_000,
   removalTimeoutMs: 5_000,
   healAttempts: 3,

@@ -4,11 +4,13 @@ import type { MemberMessage, SyncProgress } from '../messages.js';
 import type { DeploymentId } from '../types.js';
 import { ReplicationError } from './context.js';
 import type { Primary } from './primary.js';
+import { SyncLag } from './sync-lag.js';
 import { type SyncAnswer, SyncSource } from './sync-source.js';
 
 export class SyncSources {
   readonly #primary: Primary;
   readonly #syncs = new Map<DeploymentId, SyncSource>();
+  readonly #lags = new Map<DeploymentId, SyncLag>();
   #number = 0;
   /** Targets whose last sync ended as they had no space. */
   readonly #short = new Set<DeploymentId>();
@@ -30,10 +32,14 @@ export class SyncSources {
       throw new ReplicationError('target-lost', `no connection to the node of ${target}`);
     }
     const sync = new SyncSource(this.#primary, target, ++this.#number, this.#short.has(target), report);
+    const lag = new SyncLag(this.#primary, sync.stream);
     this.#syncs.set(target, sync);
+    this.#lags.set(target, lag);
     streams.set(target, sync.stream);
     const end = (): void => {
       this.#syncs.delete(target);
+      this.#lags.delete(target);
+      lag.end();
       // A target that has become a member stays; so does one whose swap is under way [7].
       if (sync.stream.target && streams.get(target) === sync.stream) streams.delete(target);
     };
@@ -75,8 +81,9 @@ export class SyncSources {
     sync.onAnswer(message);
   }
 
-  /** The targets' streams have failed: so have their syncs. */
+  /** Where the targets' streams have failed, so have their syncs. */
   advance(): void {
+    for (const lag of [...this.#lags.values()]) lag.look();
     for (const sync of [...this.#syncs.values()]) {
       if (sync.stream.target && sync.stream.state === 'failed') {
         const lost = sync.stream.failure === 'link-down' || sync.stream.failure === 'no-answer';

@@ -1,6 +1,7 @@
 /** What a seed decides before anything happens: how large the cluster is, its settings, and how its volumes are used. */
 
 import type { ReplicationSettings } from '../../core/replication/replicated-deployment.js';
+import { BLOCK_BYTES } from './blocks.js';
 import type { SeededRandom } from './scheduler.js';
 import type { WorkloadSettings } from './workload.js';
 
@@ -38,6 +39,8 @@ export function randomSettings(random: SeededRandom): Partial<ReplicationSetting
     deadBlocksPerMessage: random.pick([2, 4_096]),
     backfillBlocks: random.pick([1, 4, 512]),
     syncMarkMs: random.pick([0, 20, 5_000]),
+    // Logs are short here (node-disk.ts).
+    maxTargetLagBytes: random.pick([8, 32]) * BLOCK_BYTES,
     shortfallMs: random.pick([2_000, 90_000]),
   };
 }
