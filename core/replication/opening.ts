@@ -8,7 +8,9 @@
  * unless everybody who could serve under them has promised this epoch.
  */
 
+import type { Membership } from '../domain.js';
 import { activate } from '../membership.js';
+import { invariant } from '../ports.js';
 import type { DeploymentId } from '../types.js';
 import type { Primary } from './primary.js';
 
@@ -17,6 +19,8 @@ export class Opening {
   readonly #oldLeasesEnd: number;
   readonly #deadline: number;
   #flushed: 'no' | 'under-way' | 'yes' = 'no';
+  /** Who stays: everybody in sync from the activation on. */
+  #confirmed: ReadonlySet<DeploymentId> = new Set();
 
   constructor(primary: Primary, oldLeasesEnd: number) {
     this.#primary = primary;
@@ -52,15 +56,27 @@ export class Opening {
 
     const reasons = new Map<DeploymentId, string>();
     for (const member of members) reasons.set(member.deployment, member.failure ?? 'no-answer');
+    this.#confirmed = new Set([self.deployment, ...confirmed.map((member) => member.deployment)]);
     const next = activate(record, {
       startsAfter: end,
-      confirmed: new Set([self.deployment, ...confirmed.map((member) => member.deployment)]),
+      confirmed: this.#confirmed,
       lossy: store.state.unclean,
       reason: (deployment) => (store.state.unclean ? 'unclean' : (reasons.get(deployment) ?? 'no-answer')),
       timestamp: clock.timestamp(),
     });
     context.events.log('info', 'activating', { epoch: next.epoch, startsAfter: end, inSync: next.inSync });
     context.background(primary.swap(next));
+  }
+
+  /** The activation has taken effect: what [1] demands of it. */
+  check({ inSync, history }: Membership): void {
+    const end = this.#primary.context.store.last.sequence;
+    invariant(
+      inSync.every((member) => this.#confirmed.has(member)),
+      'R1',
+      () => `activated with ${inSync}, of whom only ${[...this.#confirmed]} have confirmed`,
+    );
+    invariant(history.at(-1)?.startsAfter === end, 'R1', () => `the log ends at ${end}, not at its declared end`);
   }
 
   /** What is about to be declared the end of the old epochs must not be lost by the next power failure alone. */

@@ -139,6 +139,14 @@ export class Primary implements StreamOwner {
   #adopt(record: Membership): void {
     const { self, store } = this.context;
     const chosenUnclean = record.active && !this.record.active && store.state.unclean;
+    const begun = record.history.at(-1);
+    const { last } = store;
+    invariant(
+      !record.active || begun === undefined || begun.epoch <= last.epoch || begun.startsAfter >= last.sequence,
+      'R3',
+      () =>
+        `writes behind ${begun?.startsAfter} are dead by epoch ${begun?.epoch}, though its primary has ordered them`,
+    );
     this.record = record;
     for (const [deployment, stream] of this.streams) {
       if (!stream.target && !record.inSync.includes(deployment)) this.streams.delete(deployment);
@@ -228,6 +236,7 @@ export class Primary implements StreamOwner {
     }
     this.#change = undefined;
     const opened = !this.record.active && record.active;
+    if (opened) this.#opening.check(record);
     this.#adopt(record);
     change.settled(true);
     if (opened) {

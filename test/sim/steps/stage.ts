@@ -218,7 +218,8 @@ export class Stage implements StepWorld {
     const whole = (): boolean => {
       const { record } = this.etcd;
       const isWhole = record?.inSync.length === this.nodes.length && record.active && !record.readOnly;
-      return isWhole === true && this.nodes.some((node) => node.status()?.serving === true);
+      if (!isWhole || this.nodes.some(({ unclean }) => unclean)) return false;
+      return this.nodes.some((node) => node.status()?.serving === true);
     };
     const { client } = this;
     let reader = client?.alive === true ? client : undefined;

@@ -4,6 +4,7 @@
  */
 
 import { SeededRandom } from '../scheduler.js';
+import { BEGINNINGS, begin } from './beginnings.js';
 import { Stage } from './stage.js';
 
 /** Blocks that are used: few, so that everything overlaps. */
@@ -69,6 +70,7 @@ export async function walk({ seed, trace }: WalkOptions): Promise<WalkResult> {
   });
   await stage.open();
   const walker = new Walker(stage, random);
+  await begin(random.pick(BEGINNINGS), stage, random);
   await walker.go(random.pick([60, 150, 300, 600]));
   if (stage.problems.length === 0) await stage.calm();
   const { operations, losses } = stage.history;
@@ -132,7 +134,7 @@ class Walker {
 
   async go(steps: number): Promise<void> {
     const stage = this.#stage;
-    stage.attach(this.#random.pick(stage.nodes));
+    if (stage.client === undefined) stage.attach(this.#random.pick(stage.nodes));
     for (let step = 0; step < steps && stage.problems.length === 0; step++) {
       if (step % 40 === 0) this.#changeTaste();
       const kind = this.#pick();
