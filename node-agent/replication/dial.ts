@@ -81,7 +81,7 @@ export class Dial {
         timer.cancel();
         connection.destroy(reason);
       };
-      connection.send(encodeHello(options.self, to, options.cluster, purpose));
+      connection.send(encodeHello(options.self, to, options.cluster, purpose, options.settings.newestVersion));
       events.introduced?.();
     });
   }

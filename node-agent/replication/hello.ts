@@ -61,11 +61,18 @@ function decode<T>(frame: Frame, schema: z.ZodType<T>): T {
   return parsed.data;
 }
 
-export function encodeHello(self: NodeId, to: NodeId, cluster: string, purpose: Purpose): EncodedFrame {
+/** `newestVersion`: that this node admits to. */
+export function encodeHello(
+  self: NodeId,
+  to: NodeId,
+  cluster: string,
+  purpose: Purpose,
+  newestVersion = PROTOCOL_VERSION,
+): EncodedFrame {
   return encode(FRAME.hello, {
     protocol: PROTOCOL,
     oldestVersion: OLDEST_VERSION,
-    newestVersion: PROTOCOL_VERSION,
+    newestVersion,
     node: self,
     to,
     cluster,
@@ -80,8 +87,8 @@ export function decodeHello(frame: Frame): Hello {
 }
 
 /** The version to speak, or undefined if there is none in common. */
-export function commonVersion(hello: Hello): number | undefined {
-  const version = Math.min(hello.newestVersion, PROTOCOL_VERSION);
+export function commonVersion(hello: Hello, newestVersion = PROTOCOL_VERSION): number | undefined {
+  const version = Math.min(hello.newestVersion, newestVersion);
   return version >= Math.max(hello.oldestVersion, OLDEST_VERSION) ? version : undefined;
 }
 

@@ -114,7 +114,7 @@ export class ReplicationServer {
         const hello = decodeHello(frame);
         this.#connections.delete(connection);
         timer.cancel();
-        const version = commonVersion(hello);
+        const version = commonVersion(hello, this.#options.settings.newestVersion);
         if (hello.node !== node) this.#refuse(connection, node, 'wrong-node');
         else if (hello.to !== this.#options.self) this.#refuse(connection, node, 'wrong-node');
         else if (hello.cluster !== this.#options.cluster) this.#refuse(connection, node, 'wrong-cluster');

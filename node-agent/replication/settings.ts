@@ -1,3 +1,5 @@
+import { PROTOCOL_VERSION } from './wire.js';
+
 /** Named limits and times of the replication network. */
 export interface TransportSettings {
   /** A ping goes out this often on every connection. */
@@ -17,6 +19,8 @@ export interface TransportSettings {
   readonly maxConnections: number;
   /** Requests to and from one peer that may be without an answer. */
   readonly maxPendingRequests: number;
+  /** The newest version of the protocol that is spoken, if the other end speaks it, too. */
+  readonly newestVersion: number;
 }
 
 export const DEFAULT_TRANSPORT_SETTINGS: TransportSettings = {
@@ -29,4 +33,5 @@ export const DEFAULT_TRANSPORT_SETTINGS: TransportSettings = {
   idleMs: 60_000,
   maxConnections: 2048,
   maxPendingRequests: 256,
+  newestVersion: PROTOCOL_VERSION,
 };

@@ -1,230 +1,34 @@
 /** Nodes in one process: real sockets, TLS, stores and protocol; etcd is a map with a compare-and-swap. */
 
 import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Answer } from '../../../core/candidate.js';
-import type { Membership, NodeRecord, Placement, Volume } from '../../../core/domain.js';
+import type { Placement } from '../../../core/domain.js';
 import { planFailover } from '../../../core/failover.js';
-import { DEFAULT_FRONTEND_SETTINGS } from '../../../core/frontend/settings.js';
-import { VolumeFrontend } from '../../../core/frontend/volume-frontend.js';
-import { initialMembership } from '../../../core/membership.js';
-import type { MembershipStore } from '../../../core/ports.js';
-import type { BlockNumber, DeploymentId, Generation, NodeId, SessionNumber, VolumeId } from '../../../core/types.js';
-import { systemClock, systemRandom } from '../../../node-agent/clock.js';
-import { type Codec, loadCodec, type VolumeCodec } from '../../../node-agent/codec/index.js';
-import { formatEndpoint } from '../../../node-agent/config.js';
-import { PeerUnreachableError, ReplicationHost } from '../../../node-agent/replication/index.js';
-import { NodeStores, openFileDisk } from '../../../node-agent/store/index.js';
-import { CLUSTER, eventually, identity, logger, nodeIds, TestCluster } from './helpers.js';
-
-const BLOCK = 4096;
-const ETCD_ID = 'abcdef';
-const MIB = 1 << 20;
+import type { BlockNumber, DeploymentId, Generation, SessionNumber } from '../../../core/types.js';
+import { type Codec, loadCodec } from '../../../node-agent/codec/index.js';
+import { PeerUnreachableError } from '../../../node-agent/replication/index.js';
+import { eventually } from './helpers.js';
+import { BLOCK, Consumer, everything, makeVolume, Nodes, place, type Running } from './nodes.js';
 
 let codec: Codec;
 let cluster: Nodes;
 
 beforeEach(async () => {
   codec = await loadCodec({ engine: 'wasm' });
-  cluster = await Nodes.create();
+  cluster = await Nodes.create(codec);
 });
 afterEach(() => cluster.destroy());
-
-interface Running {
-  readonly id: NodeId;
-  readonly host: ReplicationHost;
-  readonly stores: NodeStores;
-  readonly attention: string[];
-}
-
-class Nodes {
-  readonly #pki: TestCluster;
-  readonly #root: string;
-  readonly ids = nodeIds(3);
-  readonly running = new Map<NodeId, Running>();
-  readonly #records = new Map<VolumeId, Membership>();
-  readonly #volumes = new Map<VolumeId, Volume>();
-  readonly #nodes = new Map<NodeId, NodeRecord>();
-  readonly watchers: ((record: Membership, volume: Volume) => void)[] = [];
-
-  private constructor(pki: TestCluster, root: string) {
-    this.#pki = pki;
-    this.#root = root;
-  }
-
-  static async create(): Promise<Nodes> {
-    return new Nodes(await TestCluster.create(), await mkdtemp(join(tmpdir(), 'host-')));
-  }
-
-  async start(id: NodeId): Promise<Running> {
-    await mkdir(join(this.#root, id), { recursive: true });
-    const stores = await NodeStores.open({
-      disk: openFileDisk(join(this.#root, id)),
-      clock: systemClock,
-      random: systemRandom,
-      bootId: 'boot',
-      checksums: (volume) => codec.checksums(volume),
-      reserveBytes: 0,
-    });
-    const attention: string[] = [];
-    const host = new ReplicationHost({
-      self: id,
-      cluster: CLUSTER,
-      etcdClusterId: ETCD_ID,
-      identity: await identity(this.#pki.authority, id),
-      bind: { host: '127.0.0.1', port: 0 },
-      stores,
-      memberships: this.#memberships,
-      checksums: (volume) => codec.checksums(volume),
-      clock: systemClock,
-      random: systemRandom,
-      logger,
-      attention: (_volume, reason) => attention.push(reason),
-      settings: { leaseMs: 600, leaseRenewMs: 100, openTimeoutMs: 400, memberGraceMs: 200 },
-      transport: { pingMs: 100, silenceMs: 500 },
-    });
-    const node = { id, host, stores, attention };
-    for (const [other, record] of this.#nodes) host.onNode(record, other);
-    for (const [volume, record] of this.#volumes) host.onVolume(record, volume);
-    for (const [volume, record] of this.#records) host.onMembership(record, volume);
-    const endpoint = await host.start();
-    const record = { id, ioEndpoint: formatEndpoint(endpoint) } as NodeRecord;
-    this.#nodes.set(id, record);
-    this.running.set(id, node);
-    for (const { host: each } of this.running.values()) each.onNode(record, id);
-    return node;
-  }
-
-  async stop(id: NodeId): Promise<void> {
-    const node = this.running.get(id);
-    this.running.delete(id);
-    await node?.host.stop();
-    await node?.stores.close();
-  }
-
-  async destroy(): Promise<void> {
-    for (const id of this.running.keys()) await this.stop(id);
-    await rm(this.#root, { recursive: true });
-  }
-
-  record(volume: VolumeId): Membership {
-    return this.#records.get(volume) as Membership;
-  }
-
-  tell(volume: Volume): void {
-    this.#volumes.set(volume.id, volume);
-    for (const { host } of this.running.values()) host.onVolume(volume, volume.id);
-  }
-
-  put(record: Membership): void {
-    this.#records.set(record.volume, record);
-    setImmediate(() => {
-      for (const { host } of this.running.values()) host.onMembership(record, record.volume);
-      for (const watcher of this.watchers) watcher(record, this.#volumes.get(record.volume) as Volume);
-    });
-  }
-
-  readonly #memberships: MembershipStore = {
-    read: async (volume) => this.#records.get(volume),
-    swap: async (expected, next) => {
-      if (JSON.stringify(this.#records.get(expected.volume)) !== JSON.stringify(expected)) return 'conflict';
-      this.put(next);
-      return 'applied';
-    },
-  };
-}
-
-function makeVolume(placements: readonly Placement[]): Volume {
-  return {
-    id: randomUUID() as string as VolumeId,
-    sizeBytes: 16 * MIB,
-    blockSize: BLOCK,
-    replicas: placements.length - 1,
-    failureMode: { kind: 'alwayson' },
-    durability: 'writeback',
-    placements,
-  } as unknown as Volume;
-}
-
-function place(nodes: readonly Running[]): Placement[] {
-  return nodes.map(({ id }) => ({ deployment: randomUUID() as string as DeploymentId, node: id }));
-}
-
-async function provision(nodes: readonly Running[]): Promise<Volume> {
-  const volume = makeVolume(place(nodes));
-  cluster.tell(volume);
-  const [first] = await Promise.all(
-    nodes.map(({ host }, i) => host.createDeployment(volume, volume.placements[i]!.deployment)),
-  );
-  // A member that cannot be reached when the volume opens would be left out of it.
-  const others = nodes.slice(1);
-  await eventually(() => others.every(({ id }) => nodes[0]!.host.isPeerUp(id)), 'the copies are connected');
-  const record = initialMembership({
-    volume: volume.id,
-    primary: { ...volume.placements[0]!, incarnation: first!.incarnation },
-    inSync: volume.placements.map(({ deployment }) => deployment),
-    etcdClusterId: ETCD_ID,
-  });
-  cluster.put(record);
-  await eventually(() => nodes[0]!.host.status(first!.deployment)?.serving === true, 'the primary serves');
-  return volume;
-}
-
-let sessions = 0;
-
-class Consumer {
-  readonly frontend: VolumeFrontend;
-  readonly #codec: VolumeCodec;
-
-  constructor(node: Running, volume: Volume) {
-    this.#codec = codec.openVolume({ volume: volume.id, blockSize: BLOCK, compress: true });
-    this.frontend = new VolumeFrontend({
-      volume: { id: volume.id, blockSize: BLOCK, blocks: volume.sizeBytes / BLOCK, writethrough: false },
-      generation: 1 as Generation,
-      session: () => ++sessions as SessionNumber,
-      connector: node.host.connector,
-      clock: systemClock,
-      random: systemRandom,
-      settings: DEFAULT_FRONTEND_SETTINGS,
-      events: { attention: () => {}, fenced: () => {}, log: () => {} },
-    });
-    this.frontend.onMembership(cluster.record(volume.id), volume.placements);
-    cluster.watchers.push((record, { placements }) => this.frontend.onMembership(record, placements));
-  }
-
-  async write(block: number, plain: Buffer): Promise<void> {
-    expect(await this.frontend.write(this.#codec.encode(plain, block), false)).toBe('ok');
-  }
-
-  async read(block: number, blocks: number): Promise<Buffer> {
-    const { status, batch } = await this.frontend.read(block as BlockNumber, blocks);
-    expect(status).toBe('ok');
-    const plain = Buffer.alloc(blocks * BLOCK);
-    this.#codec.decode(batch, block, plain);
-    return plain;
-  }
-}
-
-async function everything(node: Running, target: Placement): Promise<unknown[]> {
-  const items: unknown[] = [];
-  for (let from: number | undefined = 0; from !== undefined; ) {
-    const page = await node.host.remoteInventory(target, from as BlockNumber, 100);
-    items.push(...page.blocks);
-    from = page.next;
-  }
-  return items;
-}
 
 describe('a volume of two copies', () => {
   it('is written and read from any node, and both copies are the same', async () => {
     const [a, b, c] = await Promise.all(cluster.ids.map((id) => cluster.start(id)));
-    const volume = await provision([a!, b!]);
+    const volume = await cluster.provision([a!, b!]);
     const pattern = (i: number): Buffer => randomBytes(BLOCK * 4).fill(i, 0, 100);
     const blocks = Array.from({ length: 60 }, (_, i) => pattern(i));
-    const consumers = [a!, b!, c!].map((node) => new Consumer(node, volume));
+    const consumers = [a!, b!, c!].map((node) => new Consumer(cluster, node, volume));
     // One frontend at a time: a newer session ends the older ones.
     for (const consumer of consumers) {
       await Promise.all(blocks.map((data, i) => consumer.write(i * 4, data)));
@@ -244,9 +48,9 @@ describe('a volume of two copies', () => {
 
   it('goes on when a member stops, takes it back by a delta sync, and fails over to it', async () => {
     const [a, b, c] = (await Promise.all(cluster.ids.map((id) => cluster.start(id)))) as [Running, Running, Running];
-    const volume = await provision([a, b]);
+    const volume = await cluster.provision([a, b]);
     const [first, second] = volume.placements as [Placement, Placement];
-    const consumer = new Consumer(c, volume);
+    const consumer = new Consumer(cluster, c, volume);
     await consumer.write(0, Buffer.alloc(64 * BLOCK, 1));
     await cluster.stop(b.id);
     await consumer.write(8, Buffer.alloc(4 * BLOCK, 2));
@@ -315,9 +119,30 @@ describe('the host', () => {
     await expect(a.host.remoteInventory(target, 0 as BlockNumber, 1e9)).rejects.toMatchObject({ code: 'invalid' });
   });
 
+  it('tells other nodes that a deployment of its own is damaged, and makes another when that one is removed', async () => {
+    const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
+    const volume = await cluster.provision([a, b]);
+    const placed = volume.placements[1]!;
+    const consumer = new Consumer(cluster, a, volume);
+    await consumer.write(0, randomBytes(BLOCK));
+    expect(await consumer.frontend.flush()).toBe('ok');
+    await consumer.frontend.close();
+    await cluster.stop(b.id);
+    const data = join(cluster.directory(b.id), 'data', 'dev1');
+    for (const name of await readdir(data)) await writeFile(join(data, name), Buffer.alloc(8192, 0xa5), { flag: 'r+' });
+
+    const back = await cluster.start(b.id);
+    await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
+    await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'invalid-state' });
+    await back.host.removeDeployment(placed.deployment);
+    await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
+    await back.host.createDeployment(volume, placed.deployment);
+    await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
+  });
+
   it('opens a store that has failed anew', async () => {
     const node = await cluster.start(cluster.ids[0]!);
-    const volume = await provision([node]);
+    const volume = await cluster.provision([node]);
     const { deployment } = volume.placements[0]!;
     const before = node.host.get(deployment)!;
     before.replicated.fail(new Error('the disk broke'));
@@ -328,7 +153,7 @@ describe('the host', () => {
 
   it('answers frontends that come to the wrong node', async () => {
     const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
-    const volume = await provision([a]);
+    const volume = await cluster.provision([a]);
     const got: unknown[] = [];
     for (const node of [a, b]) {
       const target = { volume: volume.id, deployment: randomUUID() as string as DeploymentId, node: b.id };
