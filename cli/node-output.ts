@@ -2,6 +2,7 @@
 
 import type { ApiNode } from '../client/types.js';
 import {
+  type Cell,
   formatAge,
   formatBytes,
   formatFields,
@@ -13,10 +14,16 @@ import {
 } from './format.js';
 import { type NamedVolume, volumeJson } from './volume-output.js';
 
+const COLUMNS = ['NAME', 'HEALTH', 'AGE'];
+
+function columns(node: ApiNode, nowMs: number): Cell[] {
+  return [node.name, healthCell(node.health), formatAge(node.createdAt, nowMs)];
+}
+
 export function nodeTable(nodes: readonly ApiNode[], view: View): string {
   return formatTable(
-    ['NAME', 'HEALTH', 'AGE'],
-    nodes.map((node) => [node.name, healthCell(node.health), formatAge(node.createdAt, view.nowMs)]),
+    COLUMNS,
+    nodes.map((node) => columns(node, view.nowMs)),
     view,
   );
 }
@@ -27,11 +34,9 @@ function bytesCell(bytes: number | undefined): string {
 
 export function wideNodeTable(nodes: readonly ApiNode[], view: View): string {
   return formatTable(
-    ['NAME', 'HEALTH', 'AGE', 'CORDONED', 'AVAILABLE', 'TOTAL', 'ADDRESS', 'ID', 'LABELS'],
+    [...COLUMNS, 'CORDONED', 'AVAILABLE', 'TOTAL', 'ADDRESS', 'ID', 'LABELS'],
     nodes.map((node) => [
-      node.name,
-      healthCell(node.health),
-      formatAge(node.createdAt, view.nowMs),
+      ...columns(node, view.nowMs),
       node.cordoned === true ? 'yes' : '',
       bytesCell(node.capacity?.available),
       bytesCell(node.capacity?.total),

@@ -1,25 +1,13 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { TestEtcd } from '../../setup/etcd.js';
-import { CliHarness } from './harness.js';
+import { describe, expect, it } from 'vitest';
+import { type CliHarness, freshHarness } from './harness.js';
 
-let etcd: TestEtcd;
 let harness: CliHarness;
 let cli: CliHarness['cli'];
 let json: CliHarness['json'];
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-});
-
-afterAll(async () => {
-  await harness?.close();
-  await etcd?.destroy();
-});
-
-beforeEach(async () => {
-  await harness?.close();
-  harness = await CliHarness.start(etcd);
-  ({ cli, json } = harness);
+freshHarness((fresh) => {
+  harness = fresh;
+  ({ cli, json } = fresh);
 });
 
 describe('policy groups', () => {

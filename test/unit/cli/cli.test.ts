@@ -1,16 +1,14 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { DomainError } from '../../../core/errors.js';
 import type { NodeId } from '../../../core/types.js';
-import { TestEtcd } from '../../setup/etcd.js';
 import { ADMIN, type Fixture } from '../api/fixture.js';
-import { CliHarness } from './harness.js';
+import { type CliHarness, freshHarness } from './harness.js';
 
 const UNDERSTOOD = '--i-understand-that-this-value-will-be-overwritten-by-kubernetes';
 
-let etcd: TestEtcd;
 let harness: CliHarness;
 let api: Fixture;
 let directory: string;
@@ -18,21 +16,9 @@ let env: Record<string, string>;
 let cli: CliHarness['cli'];
 let json: CliHarness['json'];
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-});
-
-afterAll(async () => {
-  await etcd?.destroy();
-});
-
-beforeEach(async () => {
-  harness = await CliHarness.start(etcd);
-  ({ api, directory, env, cli, json } = harness);
-});
-
-afterEach(async () => {
-  await harness?.close();
+freshHarness((fresh) => {
+  harness = fresh;
+  ({ api, directory, env, cli, json } = fresh);
 });
 
 describe('a volume by command line', () => {

@@ -3,11 +3,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import type { Runtime } from '../../../cli/kit.js';
 import { run } from '../../../cli/run.js';
 import { type ApiServer, listen } from '../../../node-agent/api/server.js';
-import type { TestEtcd } from '../../setup/etcd.js';
+import { TestEtcd } from '../../setup/etcd.js';
 import { ADMIN, type Fixture, startFixture } from '../api/fixture.js';
 
 export interface Outcome {
@@ -77,4 +77,19 @@ export class CliHarness {
     this.api.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Each test of the file has a cluster of its own, over an etcd that all of them share: `use` is told of it before. */
+export function freshHarness(use: (harness: CliHarness) => void): void {
+  let etcd: TestEtcd | undefined;
+  let harness: CliHarness | undefined;
+  beforeAll(async () => {
+    etcd = await TestEtcd.start();
+  });
+  beforeEach(async () => {
+    harness = await CliHarness.start(etcd!);
+    use(harness);
+  });
+  afterEach(() => harness?.close());
+  afterAll(() => etcd?.destroy());
 }

@@ -4,31 +4,19 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
-import { TestEtcd } from '../../setup/etcd.js';
-import { CliHarness } from './harness.js';
+import { type CliHarness, freshHarness } from './harness.js';
 
 const UNDERSTOOD = '--i-understand-that-this-value-will-be-overwritten-by-kubernetes';
 
-let etcd: TestEtcd;
 let harness: CliHarness;
 let cli: CliHarness['cli'];
 let json: CliHarness['json'];
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
-});
-
-afterAll(async () => {
-  await harness?.close();
-  await etcd?.destroy();
-});
-
-beforeEach(async () => {
-  await harness?.close();
-  harness = await CliHarness.start(etcd);
-  ({ cli, json } = harness);
+freshHarness((fresh) => {
+  harness = fresh;
+  ({ cli, json } = fresh);
 });
 
 /** What the volume's workflow does when it is told to look: copies come and go at once. */

@@ -1,49 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { PolicyGroupId } from '../../../core/types.js';
-import { systemClock } from '../../../node-agent/clock.js';
-import { ClusterState } from '../../../node-agent/state/cluster-state.js';
-import { TestEtcd } from '../../setup/etcd.js';
+import type { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import { aPolicyGroup, aUser } from '../../setup/records.js';
+import { freshState, outcomeOf } from './fresh-state.js';
 
-let etcd: TestEtcd;
 let state: ClusterState;
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
+freshState((fresh) => {
+  ({ state } = fresh);
 });
-
-afterAll(async () => {
-  state?.close();
-  await etcd?.destroy();
-});
-
-beforeEach(async () => {
-  state?.close();
-  state = await ClusterState.connect({
-    endpoints: [etcd.endpoint],
-    namespace: `test/${randomUUID()}`,
-    clock: systemClock,
-    onTrouble: () => {},
-  });
-});
-
-const code = (made: Promise<unknown>) =>
-  made.then(
-    () => 'done',
-    (error) => error.code,
-  );
 
 describe('policy groups', () => {
   it('have a name of their own, and members that exist', async () => {
     const group = aPolicyGroup({ name: 'dev' });
     await state.policies.create(group);
-    expect(await code(state.policies.create(aPolicyGroup({ name: 'dev' })))).toBe('already-exists');
+    expect(await outcomeOf(state.policies.create(aPolicyGroup({ name: 'dev' })))).toBe('already-exists');
     const user = aUser({ groups: [group.id] });
     await state.accounts.create(user);
     const nowhere = [randomUUID() as PolicyGroupId];
-    expect(await code(state.accounts.create(aUser({ groups: nowhere })))).toBe('invalid');
-    expect(await code(state.accounts.update(user.id, (current) => ({ ...current, groups: nowhere })))).toBe('invalid');
+    expect(await outcomeOf(state.accounts.create(aUser({ groups: nowhere })))).toBe('invalid');
+    expect(await outcomeOf(state.accounts.update(user.id, (current) => ({ ...current, groups: nowhere })))).toBe(
+      'invalid',
+    );
     expect((await state.users.require(user.id)).value.groups).toEqual([group.id]);
   });
 
@@ -52,13 +31,13 @@ describe('policy groups', () => {
     const { version } = await state.policies.create(group);
     const users = [aUser({ groups: [group.id] }), aUser({ groups: [group.id] })];
     for (const user of users) await state.accounts.create(user);
-    expect(await code(state.accounts.removeGroup(group.id))).toBe('in-use');
+    expect(await outcomeOf(state.accounts.removeGroup(group.id))).toBe('in-use');
     await state.accounts.update(users[0]!.id, (user) => ({ ...user, groups: [] }));
-    expect(await code(state.accounts.removeGroup(group.id, version))).toBe('in-use');
+    expect(await outcomeOf(state.accounts.removeGroup(group.id, version))).toBe('in-use');
     await state.accounts.remove(users[1]!.id);
-    expect(await code(state.accounts.removeGroup(group.id, 'Mg'))).toBe('stale-write');
-    expect(await code(state.accounts.removeGroup(group.id, version))).toBe('done');
-    expect(await code(state.accounts.removeGroup(group.id))).toBe('not-found');
+    expect(await outcomeOf(state.accounts.removeGroup(group.id, 'Mg'))).toBe('stale-write');
+    expect(await outcomeOf(state.accounts.removeGroup(group.id, version))).toBe('done');
+    expect(await outcomeOf(state.accounts.removeGroup(group.id))).toBe('not-found');
   });
 
   it('one that is deleted while many join it has no members afterwards, or it is there', async () => {
@@ -67,8 +46,8 @@ describe('policy groups', () => {
       await state.policies.create(group);
       const users = Array.from({ length: 4 }, () => aUser({ groups: [group.id] }));
       const outcomes = await Promise.all([
-        code(state.accounts.removeGroup(group.id)),
-        ...users.map((user) => code(state.accounts.create(user))),
+        outcomeOf(state.accounts.removeGroup(group.id)),
+        ...users.map((user) => outcomeOf(state.accounts.create(user))),
       ]);
       const [removed, ...joined] = outcomes;
       if (removed === 'done') expect(joined).toEqual(['invalid', 'invalid', 'invalid', 'invalid']);
@@ -82,14 +61,14 @@ describe('administrators', () => {
     const admin = aUser({ isAdmin: true });
     await state.accounts.create(admin);
     await state.accounts.create(aUser());
-    const demote = (id = admin.id) => code(state.accounts.update(id, (user) => ({ ...user, isAdmin: false })));
+    const demote = (id = admin.id) => outcomeOf(state.accounts.update(id, (user) => ({ ...user, isAdmin: false })));
     expect(await demote()).toBe('in-use');
-    expect(await code(state.accounts.remove(admin.id))).toBe('in-use');
+    expect(await outcomeOf(state.accounts.remove(admin.id))).toBe('in-use');
     const second = aUser({ isAdmin: true });
     await state.accounts.create(second);
     expect(await demote()).toBe('done');
     expect(await demote(second.id)).toBe('in-use');
-    expect(await code(state.accounts.remove(admin.id))).toBe('done');
+    expect(await outcomeOf(state.accounts.remove(admin.id))).toBe('done');
   });
 
   it('one is left of any number that remove each other at the same moment', async () => {
@@ -97,7 +76,7 @@ describe('administrators', () => {
     for (const admin of admins) await state.accounts.create(admin);
     const outcomes = await Promise.all(
       admins.map(({ id }, i) =>
-        code(
+        outcomeOf(
           i % 2 === 0 ? state.accounts.remove(id) : state.accounts.update(id, (user) => ({ ...user, isAdmin: false })),
         ),
       ),
@@ -113,7 +92,7 @@ it('one of 100 writers of a user with the same version wins', async () => {
   const { value, version } = await state.accounts.create(aUser());
   const outcomes = await Promise.all(
     Array.from({ length: 100 }, (_, i) =>
-      code(
+      outcomeOf(
         state.accounts.update(
           value.id,
           (user) => ({ ...user, passwordHash: `hash ${i}`, groups: i % 2 === 0 ? [group.id] : [] }),

@@ -1,40 +1,20 @@
-import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { systemClock } from '../../../node-agent/clock.js';
 import { Licensing } from '../../../node-agent/licence/index.js';
-import { ClusterState } from '../../../node-agent/state/cluster-state.js';
+import type { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import { nodeVersion } from '../../../node-agent/state/node-records.js';
-import { TestEtcd } from '../../setup/etcd.js';
+import type { TestEtcd } from '../../setup/etcd.js';
 import { aCluster, aNode } from '../../setup/records.js';
+import { freshState, outcomeOf } from './fresh-state.js';
 
 let etcd: TestEtcd;
 let namespace: string;
 let state: ClusterState;
 
-beforeAll(async () => {
-  etcd = await TestEtcd.start();
+freshState((fresh) => {
+  ({ etcd, namespace, state } = fresh);
 });
-afterAll(async () => {
-  state?.close();
-  await etcd?.destroy();
-});
-beforeEach(async () => {
-  state?.close();
-  namespace = `test/${randomUUID()}`;
-  state = await ClusterState.connect({
-    endpoints: [etcd.endpoint],
-    namespace,
-    clock: systemClock,
-    onTrouble: () => {},
-  });
-});
-
-const code = (made: Promise<unknown>) =>
-  made.then(
-    () => 'done',
-    (error) => error.code,
-  );
 const room = (freeBytes: number) => ({ totalBytes: 1000, freeBytes, availableBytes: freeBytes, reservedBytes: 0 });
 
 it('a report of its room, and a start as it was, make no new version of a node', async () => {
@@ -56,9 +36,9 @@ it('is added only if the licence lets it be, and comes back in any case', async 
   const [early, tooLate] = [at('2026-01-01T23:59:59Z'), at('2026-01-02T00:00:00Z')];
   const [known, late] = [aNode(), aNode()];
   await state.registerNode(known, () => early.admitNode());
-  expect(await code(state.registerNode(late, () => tooLate.admitNode()))).toBe('licence');
+  expect(await outcomeOf(state.registerNode(late, () => tooLate.admitNode()))).toBe('licence');
   expect(await state.nodes.get(late.id)).toBeUndefined();
-  expect(await code(state.registerNode(known, () => tooLate.admitNode()))).toBe('done');
+  expect(await outcomeOf(state.registerNode(known, () => tooLate.admitNode()))).toBe('done');
 });
 
 it('one of 100 writers wins while the node reports', async () => {
@@ -67,7 +47,7 @@ it('one of 100 writers wins while the node reports', async () => {
   const [outcomes] = await Promise.all([
     Promise.all(
       Array.from({ length: 100 }, (_, i) =>
-        code(state.nodeRecords.update(value.id, (node) => ({ ...node, labels: { writer: `${i}` } }), version)),
+        outcomeOf(state.nodeRecords.update(value.id, (node) => ({ ...node, labels: { writer: `${i}` } }), version)),
       ),
     ),
     Promise.all(Array.from({ length: 20 }, (_, i) => state.nodeRecords.report(value.id, room(i)))),
@@ -82,9 +62,9 @@ it('one of 100 writers wins while the node reports', async () => {
 it('is deleted with the version that it has, although it reports', async () => {
   const { value } = await state.registerNode(aNode());
   await state.nodeRecords.report(value.id, room(1));
-  expect(await code(state.nodeRecords.remove(value.id, 'Mzg'))).toBe('stale-write');
-  expect(await code(state.nodeRecords.remove(value.id, nodeVersion(value)))).toBe('done');
-  expect(await code(state.nodeRecords.remove(value.id))).toBe('not-found');
+  expect(await outcomeOf(state.nodeRecords.remove(value.id, 'Mzg'))).toBe('stale-write');
+  expect(await outcomeOf(state.nodeRecords.remove(value.id, nodeVersion(value)))).toBe('done');
+  expect(await outcomeOf(state.nodeRecords.remove(value.id))).toBe('not-found');
 });
 
 it('a record from before there were revisions is read', async () => {
