@@ -4,7 +4,7 @@ import type { Answer } from '../core/candidate.js';
 import type { Placement, Volume } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { DeploymentId, VolumeId } from '../core/types.js';
-import type { CopyAnswer } from '../core/volume-plan.js';
+import { asAnswer, type CopyAnswer } from '../core/volume-plan.js';
 import type { ActivityDeps } from './deps.js';
 
 /**
@@ -24,6 +24,7 @@ export async function askCopies(
         return [deployment, await deps.replication.remoteStatus({ deployment, node }, timeoutMs)];
       } catch (error) {
         if (error instanceof DomainError && error.code === 'not-found') return [deployment, 'absent'];
+        if (error instanceof DomainError && error.code === 'invalid-state') return [deployment, 'damaged'];
         // Also a node whose answer makes no sense.
         return [deployment, 'unreachable'];
       }
@@ -32,9 +33,9 @@ export async function askCopies(
   return new Map(answers);
 }
 
-/** For choosing a candidate, a node without the copy is as good as none. */
+/** For choosing a candidate, a node without the copy, or with a damaged one, is as good as none. */
 export function withoutAbsent(answers: ReadonlyMap<DeploymentId, CopyAnswer>): Map<DeploymentId, Answer> {
-  return new Map([...answers].map(([id, answer]) => [id, answer === 'absent' ? 'unreachable' : answer]));
+  return new Map([...answers].map(([id, answer]) => [id, asAnswer(answer)]));
 }
 
 /** The record, or DomainError 'not-found'. */

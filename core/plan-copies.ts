@@ -29,6 +29,8 @@ interface Copies {
   readonly present: readonly (Placement & { readonly behind: number })[];
   /** Not in sync, their node answers and has no such copy. */
   readonly blank: readonly Placement[];
+  /** Not in sync, and never to be again. */
+  readonly damaged: readonly Placement[];
   /** Not in sync, away. */
   readonly missing: readonly (Placement & { readonly sinceMs: number })[];
 }
@@ -84,18 +86,20 @@ function sortCopies(input: PlanInput, volume: Volume, membership: Membership, pr
   const inSync: Placement[] = [];
   const present: (Placement & { behind: number })[] = [];
   const blank: Placement[] = [];
+  const damaged: Placement[] = [];
   const missing: (Placement & { sinceMs: number })[] = [];
   for (const placed of volume.placements) {
     const answer = input.answers.get(placed.deployment) ?? 'unreachable';
     if (membership.inSync.includes(placed.deployment)) inSync.push(placed);
     else if (answer === 'absent') blank.push(placed);
+    else if (answer === 'damaged') damaged.push(placed);
     else if (answer === 'unreachable') {
       missing.push({ ...placed, sinceMs: input.memory.missingSince[placed.deployment] ?? input.nowMs });
     } else present.push({ ...placed, behind: Math.max(0, primary.last.sequence - answer.last.sequence) });
   }
   present.sort((a, b) => a.behind - b.behind);
   missing.sort((a, b) => a.sinceMs - b.sinceMs);
-  return { want: volume.replicas + 1, inSync, present, blank, missing };
+  return { want: volume.replicas + 1, inSync, present, blank, damaged, missing };
 }
 
 /** Enough copies are in sync: others go, if their node answers. */
@@ -107,7 +111,7 @@ function planSurplus(
   { condition, text }: State,
 ): VolumePlan {
   const { settings } = input;
-  const spare = copies.present[0] ?? copies.blank[0];
+  const spare = copies.present[0] ?? copies.blank[0] ?? copies.damaged[0];
   if (spare !== undefined) {
     const reason = 'enough copies are in sync';
     return propose(
@@ -156,7 +160,7 @@ function leastWanted(input: PlanInput, volume: Volume, membership: Membership, c
     const node = input.nodes.get(placed.node);
     const answer = input.answers.get(placed.deployment);
     let value = 0;
-    if (answer === undefined || answer === 'unreachable' || answer === 'absent') value += 8;
+    if (typeof answer !== 'object') value += 8;
     if (volume.evictionCandidates?.includes(placed.deployment) === true) value += 4;
     if (node === undefined || node.cordoned || node.computeOnly) value += 2;
     if (placed.node === input.attachedTo) value -= 1;
@@ -183,6 +187,18 @@ function planShortage(
   // A sync that the run of this workflow before has started is known by the primary only.
   if (running !== undefined || primary.sync !== undefined) {
     return planBesideRunning(input, membership, primary, copies, state);
+  }
+
+  // Its node may be the only one with room for another.
+  const damaged = copies.damaged[0];
+  if (damaged !== undefined) {
+    const reason = 'it is damaged and cannot be opened';
+    return propose(
+      input,
+      condition,
+      { act: 'remove-copy', deployment: damaged.deployment, reason, ...acting(membership) },
+      text,
+    );
   }
 
   const need = copies.want - copies.inSync.length;

@@ -27,8 +27,13 @@ export const DEFAULT_PLAN_SETTINGS: PlanSettings = {
 /** After so many failures in a row an act no longer counts as a way to another copy. */
 export const HOPELESS_AFTER = 3;
 
-/** `absent`: the node answers and has no such deployment. */
-export type CopyAnswer = Answer | 'absent';
+/** The node answers, and has no such deployment, or one that it cannot open because what was durable is damaged. */
+export type CopyAnswer = Answer | 'absent' | 'damaged';
+
+/** To whoever asks what the copy has, one that is not open says as much as one that is away. */
+export function asAnswer<T extends CopyAnswer | undefined>(told: T): Exclude<T, 'absent' | 'damaged'> | 'unreachable' {
+  return told === 'absent' || told === 'damaged' ? 'unreachable' : (told as Exclude<T, 'absent' | 'damaged'>);
+}
 
 export interface NodeView {
   readonly id: NodeId;

@@ -14,12 +14,22 @@ import type { Membership, Volume } from './domain.js';
 import { type FailoverStep, patienceMs, planFailover, primaryHealth } from './failover.js';
 import type { DeploymentStatus } from './messages.js';
 import { planCopies } from './plan-copies.js';
-import { nodeName, type PlanInput, type PlanSettings, plan, propose, type VolumePlan, wait } from './plan-steps.js';
+import {
+  asAnswer,
+  nodeName,
+  type PlanInput,
+  type PlanSettings,
+  plan,
+  propose,
+  type VolumePlan,
+  wait,
+} from './plan-steps.js';
 
 export {
   type Act,
   type ActingPrimary,
   actKey,
+  asAnswer,
   type Condition,
   type CopyAnswer,
   DEFAULT_PLAN_SETTINGS,
@@ -62,7 +72,7 @@ export function planVolume(input: PlanInput): VolumePlan {
 function planPrimary(input: PlanInput, volume: Volume, membership: Membership): VolumePlan {
   const { settings, nowMs } = input;
   const answer = input.answers.get(membership.primary.deployment);
-  const health = primaryHealth(membership, answer === 'absent' ? 'unreachable' : answer);
+  const health = primaryHealth(membership, asAnswer(answer));
   if (health === 'serving') return planCopies(input, volume, membership, answer as DeploymentStatus);
   if (health === 'working') return planStalled(input, volume, membership, answer as DeploymentStatus);
   const what = {
@@ -110,7 +120,7 @@ function planStalled(input: PlanInput, volume: Volume, membership: Membership, p
 }
 
 function promotion(input: PlanInput, volume: Volume, membership: Membership): FailoverStep {
-  const answers = new Map([...input.answers].map(([id, told]) => [id, told === 'absent' ? 'unreachable' : told]));
+  const answers = new Map([...input.answers].map(([id, told]) => [id, asAnswer(told)]));
   return planFailover(membership, volume.placements, answers);
 }
 

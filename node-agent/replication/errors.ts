@@ -20,3 +20,11 @@ export class NoSuchDeploymentError extends DomainError {
     this.deployment = deployment;
   }
 }
+
+/** The node has the deployment and cannot open it: what was durable is damaged. Another copy has to replace it. */
+export class DamagedDeploymentError extends DomainError {
+  constructor(node: NodeId, deployment: DeploymentId) {
+    super('invalid-state', `deployment ${deployment} on node ${node} is damaged`);
+    this.name = 'DamagedDeploymentError';
+  }
+}

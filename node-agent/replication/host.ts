@@ -278,7 +278,7 @@ export class ReplicationHost {
 
   /* ---- deployments anywhere ---- */
 
-  /** Errors: PeerUnreachableError; DomainError('not-found') if that node holds no such deployment. */
+  /** Errors: PeerUnreachableError; DomainError: 'not-found' if that node has no such deployment, 'invalid-state' if it is damaged. */
   remoteStatus(target: Placement, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<DeploymentStatus> {
     return this.#ask(target.node, 'status', { deployment: target.deployment }, timeoutMs);
   }

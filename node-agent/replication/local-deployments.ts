@@ -4,8 +4,8 @@ import { type Clock, type DeploymentStore, InvariantError, type Timer } from '..
 import type { AttentionReason } from '../../core/replication/context.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import type { Logger } from '../log.js';
-import { type NodeStores, NoSuchDeploymentError as NotStoredError } from '../store/index.js';
-import { NoSuchDeploymentError } from './errors.js';
+import { type NodeStores, NoSuchDeploymentError as NotStoredError, StoreCorruptError } from '../store/index.js';
+import { DamagedDeploymentError, NoSuchDeploymentError } from './errors.js';
 import type { HostedDeployment } from './hosted-deployment.js';
 import { WireError } from './wire.js';
 
@@ -37,6 +37,8 @@ export class LocalDeployments {
   /** What is done to one deployment is done one after the other. */
   readonly #queues = new Map<DeploymentId, Promise<unknown>>();
   readonly #reopening = new Map<DeploymentId, Timer>();
+  /** Could not be opened the last time for what is on the disk. */
+  readonly #damaged = new Set<DeploymentId>();
   #stopped = false;
 
   constructor(options: LocalDeploymentsOptions) {
@@ -47,11 +49,12 @@ export class LocalDeployments {
     return this.#open.get(deployment);
   }
 
-  /** Errors: NoSuchDeploymentError if it is not open here. */
+  /** Errors: NoSuchDeploymentError if it is not open here, DamagedDeploymentError if it can't be. */
   get(deployment: DeploymentId): HostedDeployment {
     const hosted = this.#open.get(deployment);
-    if (hosted === undefined) throw new NoSuchDeploymentError(this.#options.self, deployment);
-    return hosted;
+    if (hosted !== undefined) return hosted;
+    if (this.#damaged.has(deployment)) throw new DamagedDeploymentError(this.#options.self, deployment);
+    throw new NoSuchDeploymentError(this.#options.self, deployment);
   }
 
   all(): HostedDeployment[] {
@@ -97,6 +100,7 @@ export class LocalDeployments {
     return this.#exclusive(deployment, async () => {
       this.#reopening.get(deployment)?.cancel();
       this.#reopening.delete(deployment);
+      this.#damaged.delete(deployment);
       const hosted = this.#open.get(deployment);
       this.#open.delete(deployment);
       await hosted?.stop('the deployment is removed');
@@ -139,6 +143,8 @@ export class LocalDeployments {
     } catch (error) {
       // Erased since it was listed.
       if (error instanceof NotStoredError) return;
+      if (error instanceof StoreCorruptError) this.#damaged.add(deployment);
+      else this.#damaged.delete(deployment);
       this.#options.logger.error({ volume, deployment, err: error, delayMs }, 'deployment cannot be opened');
       this.#options.attention(volume, 'store-failed');
       this.#reopenLater(volume, deployment, delayMs);
@@ -163,6 +169,7 @@ export class LocalDeployments {
       if (reason === 'store-failed') this.#failed(hosted);
     });
     this.#open.set(deployment, hosted);
+    this.#damaged.delete(deployment);
     opened(hosted);
     return hosted;
   }

@@ -52,6 +52,8 @@ const syncing = (target: Placement, patch: Partial<SyncProgress> = {}): { sync: 
     blocksTotal: 1000,
     blocksDone: 400,
     bytesCopied: 0,
+    blocksPerSecond: 0,
+    bytesPerSecond: 0,
     startedAtMs: 0,
     ...patch,
   },
@@ -129,6 +131,7 @@ describe('planVolume: the primary', () => {
   it.each<[string, CopyAnswer | undefined, string]>([
     ['unreachable', 'unreachable', 'does not answer'],
     ['absent', 'absent', 'does not answer'],
+    ['damaged', 'damaged', 'does not answer'],
     ['deposed', status(a), 'does not act as primary'],
   ])('fails over when it stays %s', (_, answer, why) => {
     const answers: [Placement, CopyAnswer][] = [
@@ -339,6 +342,31 @@ describe('planVolume: shortage', () => {
       ],
     });
     expect(result.step).toMatchObject({ act: 'rebuild', placed: b });
+  });
+
+  it('removes a placed copy that its node cannot open, so that its place is free for another', () => {
+    const result = plan({
+      ...degraded,
+      answers: [
+        [a, serving()],
+        [b, 'damaged'],
+      ],
+    });
+    expect(result.step).toMatchObject({ act: 'remove-copy', deployment: b.deployment });
+  });
+
+  it.each([
+    ['in sync as far as the record tells', { inSync: [a.deployment, b.deployment] }],
+    ['the primary', { inSync: [b.deployment], primary: { ...b, incarnation: incarnation(1) } }],
+  ])('leaves a damaged copy alone that is %s', (_, membership) => {
+    const result = plan({
+      membership,
+      answers: [
+        [a, serving()],
+        [b, 'damaged'],
+      ],
+    });
+    expect(result.step).toEqual({ act: 'wait' });
   });
 
   it('prefers the copy with the least to copy', () => {
