@@ -6,7 +6,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { open as openLmdb } from 'lmdb';
@@ -22,6 +22,7 @@ import { PageFile } from '../node-agent/store/paged/page-file.js';
 import { PagedIndex } from '../node-agent/store/paged/paged-index.js';
 import { mergeTree } from '../node-agent/store/paged/tree-merge.js';
 import { options } from './options.js';
+import { writtenBytesOf } from './processes.js';
 import { saveResults } from './results.js';
 
 const CACHE_BYTES = 64 << 20;
@@ -200,11 +201,6 @@ function changesOf(blocks: Iterable<number>): Change[] {
   });
 }
 
-/** Bytes that this process has caused to be written to disks. */
-function writtenBytes(): number {
-  return Number(/^write_bytes: (\d+)/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1] ?? 0);
-}
-
 interface Cost {
   readonly seconds: number;
   readonly stallP999Ms: number;
@@ -215,7 +211,7 @@ interface Cost {
 
 async function measured(changes: readonly Change[], run: () => Promise<void>): Promise<Cost> {
   const delay = monitorEventLoopDelay({ resolution: 1 });
-  const before = writtenBytes();
+  const before = writtenBytesOf('self');
   const began = performance.now();
   slices.length = 0;
   resumed = process.cpuUsage();
@@ -227,7 +223,7 @@ async function measured(changes: readonly Change[], run: () => Promise<void>): P
     stallP999Ms: delay.percentile(99.9) / 1e6,
     stallMaxMs: delay.max / 1e6,
     sliceP999Ms: percentile(slices, 0.999),
-    writtenBytesPerChange: (writtenBytes() - before) / changes.length,
+    writtenBytesPerChange: (writtenBytesOf('self') - before) / changes.length,
   };
 }
 

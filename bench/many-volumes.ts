@@ -60,13 +60,13 @@ try {
       await runFio(uri, { ...load, sizeBytes: WRITTEN_BYTES });
     }
     const addedPerSecond = (1000 * (count - first)) / (performance.now() - since);
-    const measured = await idle(cluster, effort.seconds * 5);
+    const measured = await idle(cluster, effort.seconds * 10);
     const last = rows.at(-1);
     const mibPerVolume = last && (measured.residentMib - last.residentMib) / (count - last.volumes);
     rows.push({ volumes: count, ...measured, addedPerSecond, ...(mibPerVolume !== undefined && { mibPerVolume }) });
   }
   console.table(rows);
-  saveResults('many-volumes', { seconds: effort.seconds * 5 }, { idle: rows });
+  saveResults('many-volumes', { seconds: effort.seconds * 10 }, { idle: rows });
 } finally {
   await cluster.stop();
   rmSync(directory, { recursive: true });

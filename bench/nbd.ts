@@ -9,15 +9,15 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { packageRoot } from '../node-agent/package-root.js';
 import { type Comparison, compare, type Figures, type Side } from './data-path/compare.js';
 import { type Load, runFio } from './data-path/fio.js';
-import { cpuMsOf } from './data-path/qemu.js';
+import { cpuMsOf } from './processes.js';
+import { saveResults } from './results.js';
 
 const quick = process.argv.includes('--quick');
 const ROUNDS = quick ? 3 : 5;
@@ -101,10 +101,4 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 
-if (!quick) {
-  const file = join(packageRoot(), 'bench', 'results', 'nbd.json');
-  mkdirSync(dirname(file), { recursive: true });
-  const about = { node: process.version, cpu: cpus()[0]?.model, rounds: ROUNDS, seconds: SECONDS };
-  writeFileSync(file, `${JSON.stringify({ about, results }, null, 2)}\n`);
-  console.log(`\nWritten to ${file}`);
-}
+if (!quick) saveResults('nbd', { rounds: ROUNDS, seconds: SECONDS }, { results });

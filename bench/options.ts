@@ -8,9 +8,11 @@ export interface BenchOptions {
   /** Where the data of both sides is put. */
   readonly place: string;
   readonly effort: Effort;
+  readonly quick: boolean;
   /** Only set-ups whose title contains this. */
   readonly setup: string;
-  readonly has: (flag: string) => boolean;
+  /** The one part that is wanted; empty: all. */
+  readonly part: string;
 }
 
 /** Reads this process's arguments. `--quick`: fewer and shorter rounds; `--setup TEXT`, `--only TEXT`: titles and loads that have it. */
@@ -21,15 +23,15 @@ export function options({ sizeBytes }: { sizeBytes: number }): BenchOptions {
       quick: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
       setup: { type: 'string', default: '' },
-      alone: { type: 'boolean', default: false },
-      volumes: { type: 'boolean', default: false },
+      part: { type: 'string', default: '' },
     },
   });
-  const { quick, only, setup } = values;
+  const { quick, only, setup, part } = values;
   return {
     place: positionals[0] ?? tmpdir(),
-    effort: { rounds: quick ? 3 : 5, seconds: quick ? 1 : 2, sizeBytes, only },
+    effort: { rounds: quick ? 3 : 5, seconds: quick ? 0.5 : 1, runUpSeconds: quick ? 0 : 0.5, sizeBytes, only },
+    quick,
     setup,
-    has: (flag) => (values as Record<string, unknown>)[flag.replace(/^--/, '')] === true,
+    part,
   };
 }

@@ -139,7 +139,7 @@ function quantiles(times: readonly number[]) {
 const reason = noDeviceReason();
 if (reason !== undefined) throw new Error(`no slow disk can be made here: ${reason}`);
 const { place, effort } = options({ sizeBytes: SLOW_DISK_BYTES });
-const seconds = effort.seconds * 2;
+const seconds = effort.seconds * 4;
 const root = mkdtempSync(join(place, 'bench-slow-'));
 const codec = await loadCodec();
 const disk = await SlowDisk.start({ directory: root, sizeBytes: SLOW_DISK_BYTES, delayMs: DELAY_MS });

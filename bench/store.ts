@@ -1,47 +1,58 @@
 /**
- * One copy of a volume – NBD server, codec, replication without replicas, block store – against qemu-nbd with a
- * qcow2 image on the same disk, and encrypted against qcow2 with LUKS; then the block store alone.
+ * The block store: one copy of a volume – NBD server, codec, replication without replicas, block store – against
+ * qemu-nbd with a qcow2 image on the same disk, and encrypted against qcow2 with LUKS; then the block store alone.
  *
- *   npm run bench -- store [--quick] [--setup TEXT] [--only TEXT] [--alone | --volumes] [DIRECTORY]
+ *   npm run bench -- store [--quick] [--part NAME] [--setup TEXT] [--only TEXT] [DIRECTORY]
  *
- * DIRECTORY (default: the system's temporary one) decides which file system is measured. Both sides write back: a
- * write is answered when it is in the page cache, a flush when it is on the disk. Every figure is the median of
- * rounds in which all sides take turns; results go to bench/results/store.json.
+ * Parts: `volumes` (of it, set-ups and loads whose title contains TEXT), `pages`, `rates`, `recovery`, `checkpoints`,
+ * `cleaning`; all by default. DIRECTORY (default: the system's temporary one) decides which file system is measured.
+ * Both sides write back: a write is answered when it is in the page cache, a flush when it is on the disk. Every ratio
+ * is the median of rounds in which all sides take turns. What is not `--quick`, nor a selection of loads, goes to
+ * bench/results/store.json, part by part.
  */
 
-import { againstQemu, type Setup } from './data-path/against-qemu.js';
-import { type Comparison, row } from './data-path/compare.js';
+import { measureVolumes } from './data-path/volumes.js';
 import { options } from './options.js';
-import { saveResults } from './results.js';
+import { savePart } from './results.js';
+import { measureCheckpoints } from './store/checkpoints.js';
+import { measureCleaning } from './store/cleaning.js';
+import { measurePageCache } from './store/page-cache.js';
+import { measureRates } from './store/rates.js';
+import { measureRecovery } from './store/recovery.js';
+import type { StorePart } from './store/support.js';
 
-const SETUPS: readonly Setup[] = [
-  {
-    title: 'thin volume, one copy, plain',
-    peer: 'qcow2',
-    replicas: 0,
-    encryption: false,
-    engines: ['wasm'],
-    goals: { wasm: { deep: 2, shallow: 1, long: 1 } },
-  },
-  {
-    title: 'thin volume, one copy, encrypted',
-    peer: 'qcow2+luks',
-    replicas: 0,
-    encryption: true,
-    engines: ['native', 'wasm'],
-    goals: { native: { deep: 2, shallow: 1, long: 1 }, wasm: { deep: 1, shallow: 0.8, long: 0.5 } },
-  },
-];
+/** Of volumes and images. */
+const SIZE_BYTES = 256 * 1024 * 1024;
 
-const { place, effort, setup: wanted, has } = options({ sizeBytes: 256 * 1024 * 1024 });
-const results: Record<string, readonly Comparison[]> = {};
-if (!has('--alone')) {
-  for (const setup of SETUPS.filter(({ title }) => title.includes(wanted))) {
-    console.log(setup.title);
-    const compared = await againstQemu(setup, place, effort);
-    console.table(compared.map(row));
-    results[setup.title] = compared;
-  }
-  if (effort.only === '' && wanted === '') saveResults('store', effort, results);
+const { place, effort, quick, part: wanted, setup } = options({ sizeBytes: SIZE_BYTES });
+
+const PARTS: Readonly<Record<string, (options: StorePart) => Promise<object>>> = {
+  pages: measurePageCache,
+  volumes: () => measureVolumes(place, effort, setup),
+  rates: measureRates,
+  recovery: measureRecovery,
+  checkpoints: measureCheckpoints,
+  cleaning: measureCleaning,
+};
+
+/** Nested figures as `p50 / p99.9 / max`, all of them short enough for a table. */
+function short(value: unknown): unknown {
+  if (typeof value === 'number') return Number(value.toPrecision(3));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.values(value).map(short).join(' / ');
 }
-if (!has('--volumes')) await import('./store-alone.js');
+
+const chosen = Object.entries(PARTS).filter(([name]) => wanted === '' || name === wanted);
+if (chosen.length === 0) throw new Error(`there is no part ${wanted}: ${Object.keys(PARTS).join(', ')}`);
+for (const [name, measure] of chosen) {
+  const results = await measure({ place, quick });
+  if (name !== 'volumes') {
+    const rows: readonly object[] = Array.isArray(results) ? results : [results];
+    console.log(name);
+    console.table(
+      rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, value]) => [key, short(value)]))),
+    );
+  }
+  const isWhole = !quick && effort.only === '' && setup === '';
+  if (isWhole) savePart('store', name, name === 'volumes' ? effort : {}, { results });
+}

@@ -7,6 +7,11 @@ export interface Side {
   readonly uri: string;
   /** Processor time of the server so far, milliseconds. */
   cpuMs(): Promise<number>;
+  /**
+   * Bytes that the server has made the kernel write, or still to be written, so far. Not of one that overwrites a file
+   * in place: Linux counts the whole of a large folio each time that a part of it is written to.
+   */
+  writtenBytes?(): Promise<number>;
 }
 
 export interface Figures {
@@ -15,6 +20,8 @@ export interface Figures {
   readonly bytesPerSecond: number;
   /** Of the server, microseconds per operation. */
   readonly cpuUs: number;
+  /** Bytes for the disk for each that was written; of writes, where the server can be asked. */
+  readonly writeAmplification?: number;
   readonly latencyUs: Measured['latencyUs'];
 }
 
@@ -34,10 +41,17 @@ export const median = (values: readonly number[]): number =>
 const US_PER_MS = 1000;
 
 async function measure(side: Side, load: Load): Promise<Figures> {
+  const { pattern, runUpSeconds = 0 } = load;
+  const writes = pattern.endsWith('write');
+  if (writes && runUpSeconds > 0) await runFio(side.uri, { ...load, seconds: runUpSeconds });
+  const written = await side.writtenBytes?.();
   const before = await side.cpuMs();
   const { iops, bytesPerSecond, operations, latencyUs } = await runFio(side.uri, load);
   const cpuUs = (((await side.cpuMs()) - before) * US_PER_MS) / operations;
-  return { name: side.name, iops, bytesPerSecond, cpuUs, latencyUs };
+  const figures = { name: side.name, iops, bytesPerSecond, cpuUs, latencyUs };
+  if (!writes || written === undefined) return figures;
+  const bytes = (await side.writtenBytes!()) - written;
+  return { ...figures, writeAmplification: bytes / (operations * load.blockBytes) };
 }
 
 function middle(rounds: readonly Figures[]): Figures {
@@ -47,6 +61,9 @@ function middle(rounds: readonly Figures[]): Figures {
     iops: of(({ iops }) => iops),
     bytesPerSecond: of(({ bytesPerSecond }) => bytesPerSecond),
     cpuUs: of(({ cpuUs }) => cpuUs),
+    ...(rounds[0]?.writeAmplification !== undefined && {
+      writeAmplification: of(({ writeAmplification }) => writeAmplification ?? Number.NaN),
+    }),
     latencyUs: {
       p50: of(({ latencyUs }) => latencyUs.p50),
       p99: of(({ latencyUs }) => latencyUs.p99),
@@ -92,6 +109,7 @@ export function row({ load, ours, peer, ratio, goal }: Comparison): Readonly<Rec
   const rate = ({ iops, bytesPerSecond }: Figures): string =>
     `${Math.round(iops)}/s, ${(bytesPerSecond / MB).toFixed(0)} MB/s`;
   const cost = ({ cpuUs }: Figures): string => cpuUs.toFixed(1);
+  const amplification = ({ writeAmplification }: Figures): string => writeAmplification?.toFixed(2) ?? '–';
   const latency = ({ latencyUs: { p50, p99, p999 } }: Figures): string =>
     [p50, p99, p999].map((us) => us.toFixed(0)).join(' / ');
   return {
@@ -100,6 +118,7 @@ export function row({ load, ours, peer, ratio, goal }: Comparison): Readonly<Rec
     peer: `${peer.name}: ${rate(peer)}`,
     ratio: `${ratio.toFixed(2)}${verdict(ratio, goal)}`,
     'CPU µs per op, ours / peer': `${cost(ours)} / ${cost(peer)}`,
+    'written to disk / by user': amplification(ours),
     'latency p50 / p99 / p99.9 µs, ours': latency(ours),
     'the same, peer': latency(peer),
   };

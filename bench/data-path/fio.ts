@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const NS_PER_US = 1000;
+const MS_PER_S = 1000;
 const MAX_OUTPUT_BYTES = 16 << 20;
 
 export interface Load {
@@ -16,6 +17,8 @@ export interface Load {
   /** Ends after so long, or, `whole`, after one pass over the volume. */
   readonly seconds: number | 'whole';
   readonly sizeBytes: number;
+  /** How long writes go on before they are measured, on every side; 0, the default: not at all. */
+  readonly runUpSeconds?: number;
   /** Part of a buffer that compresses away, per cent; 0, the default, is incompressible. */
   readonly compressible?: number;
 }
@@ -36,7 +39,7 @@ export async function runFio(uri: string, load: Load): Promise<Measured> {
     ...[`--rw=${pattern}`, `--bs=${blockBytes}`, `--iodepth=${depth}`, `--size=${sizeBytes}`],
     ...['--refill_buffers=0', `--buffer_compress_percentage=${compressible}`],
     ...(flushEvery === undefined ? [] : [`--fsync=${flushEvery}`]),
-    ...(seconds === 'whole' ? [] : ['--time_based', `--runtime=${seconds}`]),
+    ...(seconds === 'whole' ? [] : ['--time_based', `--runtime=${Math.round(seconds * MS_PER_S)}ms`]),
     ...['--percentile_list=50:99:99.9'],
   ];
   const { stdout } = await run('fio', args, { maxBuffer: MAX_OUTPUT_BYTES });

@@ -17,6 +17,7 @@ import { FrontendHost } from '../../node-agent/frontend/host.js';
 import type { TlsIdentity } from '../../node-agent/pki/index.js';
 import { ReplicationHost } from '../../node-agent/replication/index.js';
 import { NodeStores, openFileDisk } from '../../node-agent/store/index.js';
+import { writtenBytesOf } from '../processes.js';
 import { connect } from './rpc.js';
 
 export interface NodeOptions {
@@ -34,6 +35,8 @@ export interface NodeOptions {
 export interface NodeUsage {
   readonly cpuMs: number;
   readonly residentBytes: number;
+  /** For the disk, since its start. */
+  readonly writtenBytes: number;
 }
 
 /** How a sync went. */
@@ -153,7 +156,11 @@ const methods = {
   },
   usage(): NodeUsage {
     const { user, system } = process.cpuUsage();
-    return { cpuMs: (user + system) / 1000, residentBytes: process.memoryUsage.rss() };
+    return {
+      cpuMs: (user + system) / 1000,
+      residentBytes: process.memoryUsage.rss(),
+      writtenBytes: writtenBytesOf('self'),
+    };
   },
   /** Watching takes a wake-up every millisecond. */
   watchLoop(): void {
