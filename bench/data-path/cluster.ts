@@ -141,6 +141,12 @@ export class Cluster {
     return this.#nodes[number]!.remote;
   }
 
+  /** Processor time of all nodes so far, milliseconds. */
+  async cpuMs(): Promise<number> {
+    const used = await Promise.all(this.nodes.map((node) => node.usage()));
+    return used.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
+  }
+
   get nodes(): readonly Remote<DataNode>[] {
     return this.#nodes.map(({ remote }) => remote);
   }

@@ -4,19 +4,20 @@
  * qemu-nbd on TCP, without TLS. All copies are on one disk and share the machine's processors, on both sides.
  */
 
-import { againstQemu, type Effort, type Goals, type Setup } from '../data-path/against-qemu.js';
+import { againstQemu, type Effort, type Setup } from '../data-path/against-qemu.js';
 import { type Comparison, row } from '../data-path/compare.js';
 
-const setup = (replicas: number, goals?: Goals): Setup => ({
+const setup = (replicas: number, goals: Setup['goals'] = {}): Setup => ({
   title: `${replicas} replicas`,
   peer: replicas === 0 ? 'qcow2' : `quorum of ${replicas + 1}`,
   replicas,
   encryption: false,
-  sides: [{ name: 'volume', engine: 'wasm', compression: false, everyLoad: true, ...(goals && { goals }) }],
+  engines: ['wasm'],
+  goals,
 });
 const SETUPS: readonly Setup[] = [
-  setup(0, { deep: 2, shallow: 1, long: 1 }),
-  setup(1, { deep: 2.5, shallow: 1, long: 1.5 }),
+  setup(0, { wasm: { deep: 2, shallow: 1, long: 1 } }),
+  setup(1, { wasm: { deep: 2.5, shallow: 1, long: 1.5 } }),
   setup(2),
   setup(5),
 ];

@@ -6,11 +6,17 @@ import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { freePort } from '../data-path/qemu.js';
+import { cpuMsOf, cpuMsOfEndedChildren, freePort } from '../data-path/qemu.js';
 
 const run = promisify(execFile);
 const READY_MS = 10_000;
 const POLL_MS = 20;
+
+/** Of a copy; the processor time is that of all who have to do with it. */
+export interface Cost {
+  readonly tookMs: number;
+  readonly cpuMs: number;
+}
 
 interface FileServer {
   readonly file: string;
@@ -44,13 +50,16 @@ export class PlainServers {
     return this.#source.uri;
   }
 
-  /** Copies all and flushes; resolves to the time that it took, ms. */
-  async copy(): Promise<number> {
+  /** Copies all and flushes. */
+  async copy(): Promise<Cost> {
     truncateSync(this.#target.file, 0);
     truncateSync(this.#target.file, this.#sizeBytes);
+    const cpuMs = (): number =>
+      cpuMsOf(this.#source.process.pid!) + cpuMsOf(this.#target.process.pid!) + cpuMsOfEndedChildren();
+    const cpuBefore = cpuMs();
     const began = performance.now();
     await run('nbdcopy', ['--flush', this.#source.uri, this.#target.uri]);
-    return performance.now() - began;
+    return { tookMs: performance.now() - began, cpuMs: cpuMs() - cpuBefore };
   }
 
   async stop(): Promise<void> {

@@ -3,7 +3,7 @@
 import { measureCopies } from './copies.js';
 import { measureDelta } from './delta.js';
 import { type FailoverResult, type FaultKind, measureFailover } from './failover.js';
-import { measureForeground, measureRebuild } from './rebuild.js';
+import { type CopyFigures, measureForeground, measureRebuild } from './rebuild.js';
 
 const MIB = 1024 * 1024;
 const FAILOVERS = 50;
@@ -74,8 +74,9 @@ async function delta({ place, quick }: PartOptions): Promise<object> {
 async function rebuild({ place, quick }: PartOptions): Promise<object> {
   const result = await measureRebuild({ place, sizeBytes: (quick ? 256 : 1024) * MIB, rounds: quick ? 3 : 5 });
   const { ours, nbdcopy, ratio, goal } = result;
-  const mb = (rate: number): string => `${(rate / 1e6).toFixed(0)} MB/s`;
-  console.log(`rebuild ${mb(ours)}, nbdcopy ${mb(nbdcopy)}; ratio ${verdict(ratio, goal, 'at least')}`);
+  const of = ({ bytesPerSecond, cpuMsPerMib }: CopyFigures): string =>
+    `${(bytesPerSecond / 1e6).toFixed(0)} MB/s with ${cpuMsPerMib.toFixed(2)} ms CPU per MiB`;
+  console.log(`rebuild ${of(ours)}, nbdcopy ${of(nbdcopy)}; ratio ${verdict(ratio, goal, 'at least')}`);
   return result;
 }
 

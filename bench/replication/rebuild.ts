@@ -11,7 +11,7 @@ import { median } from '../data-path/compare.js';
 import { runFio } from '../data-path/fio.js';
 import { startClient } from './client-process.js';
 import type { IoReport } from './io-client.js';
-import { PlainServers } from './nbdcopy.js';
+import { type Cost, PlainServers } from './nbdcopy.js';
 
 const MIB = 1 << 20;
 /** Where the copy is made. */
@@ -33,11 +33,16 @@ export interface RebuildOptions {
 export interface RebuildResult {
   readonly volumeMib: number;
   readonly goal: number;
-  /** Medians of the rounds, bytes per second. */
-  readonly ours: number;
-  readonly nbdcopy: number;
-  /** The median of the rounds' ratios. */
+  readonly ours: CopyFigures;
+  readonly nbdcopy: CopyFigures;
+  /** Of the rates, ours to nbdcopy's: the median of the rounds' ratios. */
   readonly ratio: number;
+}
+
+/** Medians of the rounds. */
+export interface CopyFigures {
+  readonly bytesPerSecond: number;
+  readonly cpuMsPerMib: number;
 }
 
 export interface ForegroundResult {
@@ -86,15 +91,16 @@ export function measureRebuild(options: RebuildOptions): Promise<RebuildResult> 
     const peer = await PlainServers.start(directory, sizeBytes);
     try {
       await fill(peer.sourceUri, sizeBytes);
-      const ours: number[] = [];
-      const theirs: number[] = [];
+      const ours: Cost[] = [];
+      const theirs: Cost[] = [];
       const rebuild = async (): Promise<void> => {
+        const before = await cluster.cpuMs();
         const { tookMs } = await cluster.sync(id, TARGET);
-        ours.push((sizeBytes * 1000) / tookMs);
+        ours.push({ tookMs, cpuMs: (await cluster.cpuMs()) - before });
         await cluster.dropCopy(id, TARGET);
       };
       const copy = async (): Promise<void> => {
-        theirs.push((sizeBytes * 1000) / (await peer.copy()));
+        theirs.push(await peer.copy());
       };
       for (let round = 0; round < rounds; round++) {
         for (const side of round % 2 === 0 ? [rebuild, copy] : [copy, rebuild]) await side();
@@ -102,14 +108,21 @@ export function measureRebuild(options: RebuildOptions): Promise<RebuildResult> 
       return {
         volumeMib: sizeBytes / MIB,
         goal: GOAL,
-        ours: median(ours),
-        nbdcopy: median(theirs),
-        ratio: median(ours.map((rate, round) => rate / theirs[round]!)),
+        ours: figures(sizeBytes, ours),
+        nbdcopy: figures(sizeBytes, theirs),
+        ratio: median(ours.map(({ tookMs }, round) => theirs[round]!.tookMs / tookMs)),
       };
     } finally {
       await peer.stop();
     }
   });
+}
+
+function figures(sizeBytes: number, rounds: readonly Cost[]): CopyFigures {
+  return {
+    bytesPerSecond: median(rounds.map(({ tookMs }) => (sizeBytes * 1000) / tookMs)),
+    cpuMsPerMib: median(rounds.map(({ cpuMs }) => (cpuMs * MIB) / sizeBytes)),
+  };
 }
 
 /** Users of the volume while it gets a copy, and while it does not. */
