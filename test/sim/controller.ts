@@ -9,7 +9,7 @@ import { planFailover, primaryHealth } from '../../core/failover.js';
 import { planRecovery } from '../../core/recovery.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
 import type { CopyAnswer, Failures, PlanMemory, PlanSettings } from '../../core/volume-plan.js';
-import { type Act, actKey, asAnswer, DEFAULT_PLAN_SETTINGS, EMPTY_MEMORY, planVolume } from '../../core/volume-plan.js';
+import { type Act, actKey, DEFAULT_PLAN_SETTINGS, EMPTY_MEMORY, planVolume } from '../../core/volume-plan.js';
 import type { SimNode, World } from './node.js';
 import { SimProcess } from './scheduler.js';
 import type { SimVolume } from './volume.js';
@@ -207,7 +207,9 @@ export class SimController {
     const { etcd } = this.#world;
     const volume = this.#volume;
     if (record.etcdClusterId !== etcd.clusterId) return;
-    const told = new Map([...answers].map(([id, answer]): [DeploymentId, Answer] => [id, asAnswer(answer)]));
+    const told = new Map(
+      [...answers].map(([id, answer]): [DeploymentId, Answer] => [id, answer === 'absent' ? 'unreachable' : answer]),
+    );
     const health = primaryHealth(record, told.get(record.primary.deployment));
     if (!always && (health === 'serving' || health === 'working')) return;
     const step = planFailover(record, volume.spec.placements, told);

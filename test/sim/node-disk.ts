@@ -9,6 +9,7 @@ import { misdirect, rot } from './damage.js';
 import type { CopyOfVolume, DiskSpeed, NodeDisk } from './node.js';
 import type { Scheduler, SeededRandom, SimClock } from './scheduler.js';
 import { SimDisk } from './sim-disk.js';
+import { SlowStore } from './slow-store.js';
 
 /** Small, so that checkpoints and new segments happen all the time. */
 const STORE_SETTINGS = {
@@ -140,51 +141,8 @@ export class StoresDisk implements NodeDisk {
     return this.#stores;
   }
 
-  /**
-   * The same store, whose reads take time: what was read may be overwritten when it arrives, and what is looked up
-   * may have changed before the index is there.
-   */
   #slow(store: DeploymentStore): DeploymentStore {
-    const clock = this.#clock!;
-    const pause = (): Promise<void> =>
-      new Promise((resolve) => {
-        clock.after(this.#random.next() * 3, resolve);
-      });
-    const early = async (): Promise<void> => {
-      if (this.#random.next() >= 0.5) await pause();
-    };
-    const late = async <T>(read: Promise<T>): Promise<T> => {
-      const settled = await read.then(
-        (value) => ({ value }),
-        (error: unknown) => ({ error }),
-      );
-      await pause();
-      if ('error' in settled) throw settled.error;
-      return settled.value;
-    };
-    const reads: Partial<DeploymentStore> = {
-      // Of half of the blocks, always the same, so that both ways of reading are taken.
-      readCached: (first, blocks, lend) => (first % 2 === 0 ? store.readCached(first, blocks, lend) : undefined),
-      read: (first, blocks, lend) => late(store.read(first, blocks, lend)),
-      readBlocks: (blocks) => late(store.readBlocks(blocks)),
-      readLog: (from, maxBytes) => late(store.readLog(from, maxBytes)),
-      look: (blocks, act) => early().then(() => store.look(blocks, act)),
-      newerThan: (after, from, limit) => early().then(() => store.newerThan(after, from, limit)),
-      deadBlocks: (history, from, limit) => early().then(() => store.deadBlocks(history, from, limit)),
-    };
-    // The same function for the same method, as long as that is the same.
-    const bound = new Map<string | symbol, { readonly method: unknown; readonly bound: unknown }>();
-    return new Proxy(store, {
-      get: (_, name) => {
-        const method: unknown = Reflect.get(name in reads ? reads : store, name);
-        if (typeof method !== 'function') return method;
-        const known = bound.get(name);
-        if (known?.method === method) return known.bound;
-        const fresh: unknown = method.bind(store);
-        bound.set(name, { method, bound: fresh });
-        return fresh;
-      },
-    });
+    return new SlowStore(store, this.#clock!, this.#random);
   }
 
   crash(power: boolean): void {

@@ -195,7 +195,7 @@ export class SimNode {
     this.#busy.add(deployment);
     this.disk.openCopy(deployment).then(
       (store) => {
-        if (process.alive) this.#host(volume, deployment, store);
+        if (process.alive && !this.#stopping) this.#host(volume, deployment, store);
       },
       (error: unknown) => {
         if (!process.alive || this.#stopping) return;
@@ -253,7 +253,7 @@ export class SimNode {
     try {
       const { etcdClusterId } = this;
       const store = await this.disk.create({ volume: volume.id, deployment, etcdClusterId });
-      if (process.alive) this.#host(volume, deployment, store);
+      if (process.alive && !this.#stopping) this.#host(volume, deployment, store);
     } finally {
       if (process.alive) this.#busy.delete(deployment);
     }

@@ -44,7 +44,7 @@ export interface SimulationResult {
 const VOLUME_BLOCKS = 256;
 const HEAL_TIMEOUT_MS = 120_000;
 const LAST_READS_MS = 120_000;
-const LOOK_FOR_PRIMARIES_MS = 7;
+const LOOK_FOR_PRIMARIES_MS = 17;
 
 /** What has gone wrong on a disk by order of the faults, and what follows from it. */
 const EXCUSED = new Set(['DiskError', 'StoreFailedError']);
