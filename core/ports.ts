@@ -73,6 +73,11 @@ export interface DiskFile {
    * if something could not be written: it is lost, as after a failed sync.
    */
   writeOut(position: number, length: number): Promise<void>;
+  /**
+   * Takes room for this range from the file system, ahead of writes there: they will find it. What lies in the range
+   * and the file's length stay as they are. False: the file system can't do that. Errors: DiskError 'no-space', 'io'.
+   */
+  reserve(position: number, length: number): Promise<boolean>;
   truncate(size: number): void;
   truncateAsync(size: number): Promise<void>;
   /** Known of an open file without asking the disk. */
@@ -215,12 +220,24 @@ export interface DeploymentStore {
   readonly appendDelayMs: number;
   /** Durable when it resolves; patches are applied in the order of the calls. The caller never lowers `promised`. */
   update(patch: DeploymentStatePatch): Promise<void>;
-  /** Appends to the stream: whole or, after an error, not at all. In the page cache on return, and in the index. */
+  /**
+   * Whether an append or a backfill of so many entries and bytes of payload finds room at once, as it always does
+   * unless the disk is nearly full. Otherwise it throws DiskError('no-space'), and nothing has changed.
+   */
+  hasRoom(entries: number, payloadBytes: number): boolean;
+  /** Makes that room, which others may take before; rejects with DiskError('no-space') if there is none. */
+  makeRoom(entries: number, payloadBytes: number): Promise<void>;
+  /**
+   * Appends to the stream. The batch has its place in log and index on return, and is on its way to the page cache:
+   * payload that is not leased must not change before `written`.
+   */
   append(batch: LogBatch): void;
   /** Records that the stream goes on behind `position` (a target's sync begins). */
   position(position: Order): void;
   /** Blocks outside the stream, each with its own order; the caller has compared orders. ORDER_ZERO forgets the block. */
   backfill(blocks: StoredBlocks): void;
+  /** Everything appended before the call is in the page cache when it resolves: the end of this process loses none of it. */
+  written(): Promise<void>;
   /** Everything appended before the call is durable when it resolves. Calls coalesce. */
   flush(): Promise<void>;
   /**

@@ -7,6 +7,7 @@ import { entryCount, KIND_DATA, lostEntry } from '../record.js';
 import type { BlockNumber, Order } from '../types.js';
 import { EMPTY_BATCH, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
 import type { Context } from './context.js';
+import { withRoom } from './room.js';
 
 export interface Intact {
   readonly stored: StoredBlocks;
@@ -71,9 +72,9 @@ export async function rewriteDamaged(
 ): Promise<IndexedBlock[]> {
   const { store, verify } = context;
   if (answer.orders.length !== entryCount(answer.batch) || !verify(answer.batch)) return [];
-  return store.look(
-    damaged.map(({ block }) => block),
-    (lookup) => (context.halted ? [] : writeMatching(store, answer, damaged, lookup)),
+  const blocks = damaged.map(({ block }) => block);
+  return withRoom(store, answer.batch, () =>
+    store.look(blocks, (lookup) => (context.halted ? [] : writeMatching(store, answer, damaged, lookup))),
   );
 }
 

@@ -5,13 +5,17 @@
  */
 
 import type { Append, MemberMessage, PrimaryRequest, PromiseEpoch, RefusalReason } from '../messages.js';
-import { DiskError, type IndexedBlock, invariant } from '../ports.js';
-import { entryCount } from '../record.js';
+import { type IndexedBlock, invariant } from '../ports.js';
+import { entryCount, release, retain } from '../record.js';
 import type { BlockNumber, DeploymentId, Epoch, HistoryEntry, Sequence } from '../types.js';
 import { blocksPerBatch, dropEntries } from './batches.js';
 import type { Context } from './context.js';
 import { readIntact } from './damage.js';
+import { hasRoom, isNoSpace, makeRoom } from './room.js';
 import { SyncTarget } from './sync-target.js';
+
+/** Appends that wait for room on a disk that is nearly full. */
+const MAX_HELD = 1_024;
 
 export class Member {
   readonly #context: Context;
@@ -23,6 +27,8 @@ export class Member {
   /** The same for leases that an earlier life may have granted. */
   readonly #assumedUntil: number;
 
+  /** Appends that wait for room, or for those before them, in the order in which they came. */
+  readonly #held: { readonly from: DeploymentId; readonly message: Append }[] = [];
   readonly #damaged: (blocks: readonly IndexedBlock[]) => void;
 
   /** `damaged` is told of blocks of this copy that were found bad. */
@@ -114,13 +120,15 @@ export class Member {
       return;
     }
     this.#sync.onPromise(message);
-    const answer = (): void => {
+    const answer = async (): Promise<void> => {
+      // What is said to be here outlives this process.
+      await store.written();
       if (message.epoch < this.#floor) return;
       const { last, generation, state } = store;
       this.reply(from, { type: 'promised', ...this.#header(), last, generation, unclean: state.unclean });
     };
-    if (message.epoch === store.state.promised) answer();
-    else this.#context.background(this.promise(message.epoch, message.history).then(answer));
+    const promised = message.epoch === store.state.promised;
+    this.#context.background(promised ? answer() : this.promise(message.epoch, message.history).then(answer));
   }
 
   /** Refuses everything older than `epoch` from now on. Promises never go back, not even those under way [I3]. */
@@ -137,6 +145,10 @@ export class Member {
 
   #append(from: DeploymentId, message: Append): void {
     const { store } = this.#context;
+    if (this.#held.length > 0) {
+      this.#hold(from, message);
+      return;
+    }
     if (store.state.unclean && !this.#sync.active) {
       this.refuse(from, message, 'unclean');
       return;
@@ -153,32 +165,64 @@ export class Member {
       return;
     }
     if (lastOfBatch >= expected) {
-      try {
-        store.append({
-          epoch: message.orderEpoch,
-          firstSequence: expected as Sequence,
-          batch: dropEntries(message.batch, expected - message.firstSequence),
-        });
-      } catch (error) {
-        if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
-        this.refuse(from, message, 'no-space');
+      if (!hasRoom(store, message.batch)) {
+        this.#hold(from, message);
+        this.#context.background(this.#makeRoom(message));
         return;
       }
+      store.append({
+        epoch: message.orderEpoch,
+        firstSequence: expected as Sequence,
+        batch: dropEntries(message.batch, expected - message.firstSequence),
+      });
     }
+    this.#context.background(this.#confirm(from, message, lastOfBatch as Sequence));
+  }
+
+  /** Confirms when the entries are in the page cache: the end of this process loses none of them then. */
+  async #confirm(from: DeploymentId, message: Append, last: Sequence): Promise<void> {
+    const { store, settings, clock } = this.#context;
     // An answer speaks of the log as it is under this epoch: given later, it must not pass for one under the next.
     const header = this.#header();
-    const appended = (): void => {
-      const last = lastOfBatch as Sequence;
-      this.reply(from, { type: 'appended', ...header, last, durable: store.durable });
-    };
-    const answer = (): void => {
-      if (message.durable) this.#context.background(store.flush().then(appended));
-      else appended();
-    };
+    await store.written();
     // The primary sends no more than a window beyond what was answered: that slows its writers down.
-    const delayMs = Math.min(store.appendDelayMs, this.#context.settings.maxAppendDelayMs);
-    if (delayMs > 0 && message.batch.payload.length > 0) this.#context.clock.after(delayMs, answer);
-    else answer();
+    const delayMs = message.batch.payload.length > 0 ? Math.min(store.appendDelayMs, settings.maxAppendDelayMs) : 0;
+    if (delayMs > 0) {
+      await new Promise<void>((resolve) => {
+        clock.after(delayMs, resolve);
+      });
+    }
+    if (message.durable) await store.flush();
+    this.reply(from, { type: 'appended', ...header, last, durable: store.durable });
+  }
+
+  /** What comes behind an append that waits for room waits, too; a primary sends a window of it. */
+  #hold(from: DeploymentId, message: Append): void {
+    if (this.#held.length >= MAX_HELD) {
+      this.refuse(from, message, 'gap');
+      return;
+    }
+    retain(message.batch);
+    this.#held.push({ from, message });
+  }
+
+  async #makeRoom({ batch }: Append): Promise<void> {
+    const { store } = this.#context;
+    let full = false;
+    try {
+      await makeRoom(store, batch);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      full = true;
+    }
+    const held = this.#held.splice(0);
+    for (const [i, { from, message }] of held.entries()) {
+      if (!this.#context.halted) {
+        if (full && i === 0) this.refuse(from, message, 'no-space');
+        else this.#context.guard(() => this.onMessage(from, message));
+      }
+      release(message.batch);
+    }
   }
 
   /** Sends what it has intact of the asked blocks. */

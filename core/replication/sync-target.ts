@@ -13,13 +13,14 @@ import {
   VERSION_WITH_MARKS,
 } from '../messages.js';
 import { commonEnd, compareOrders, isDead } from '../order.js';
-import { DiskError, type IndexedBlock, type Lookup } from '../ports.js';
+import type { IndexedBlock, Lookup } from '../ports.js';
 import { type Entry, KIND_DATA, KIND_LOST } from '../record.js';
 import type { BlockNumber, DeploymentId, HistoryEntry, Incarnation, Order } from '../types.js';
-import { type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
+import { EMPTY_BATCH, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
 import type { Context } from './context.js';
 import { sameChecksum } from './damage.js';
 import type { Member } from './member.js';
+import { hasRoom, isNoSpace, makeRoom, withRoom } from './room.js';
 import { keptRegions, withMark } from './sync-regions.js';
 
 interface Sync {
@@ -87,9 +88,11 @@ export class SyncTarget {
     await store.update({ syncBase: base, syncRegions });
     if (this.#context.halted || this.#sync !== sync || message.epoch < this.#member.floor) return;
     try {
+      if (!hasRoom(store, EMPTY_BATCH)) await makeRoom(store, EMPTY_BATCH);
+      if (this.#context.halted || this.#sync !== sync || message.epoch < this.#member.floor) return;
       store.position(message.streamAfter);
     } catch (error) {
-      if (!this.#noSpace(error)) throw error;
+      if (!isNoSpace(error)) throw error;
       this.#end();
       this.#member.refuse(sync.source, message, 'no-space');
       return;
@@ -154,14 +157,17 @@ export class SyncTarget {
     const { store } = this.#context;
     const blocks = [...entriesOf(message.batch)].map(({ entry }) => entry.block as BlockNumber);
     try {
-      await store.look(blocks, (lookup) => {
-        if (this.#goesOn(sync)) this.#write(message, lookup);
-      });
+      await withRoom(store, message.batch, () =>
+        store.look(blocks, (lookup) => {
+          if (this.#goesOn(sync)) this.#write(message, lookup);
+        }),
+      );
     } catch (error) {
-      if (!this.#noSpace(error)) throw error;
+      if (!isNoSpace(error)) throw error;
       if (this.#goesOn(sync)) this.#member.refuse(sync.source, message, 'no-space');
       return;
     }
+    await store.written();
     if (!this.#goesOn(sync)) return;
     this.#member.reply(sync.source, { type: 'backfilled', ...this.#header(sync), number: message.number });
   }
@@ -233,10 +239,6 @@ export class SyncTarget {
     const lastDead = dead[dead.length - 1];
     if (lastDead === undefined || dead.length < settings.deadBlocksPerMessage) return { dead };
     return { dead, nextDead: (lastDead + 1) as BlockNumber };
-  }
-
-  #noSpace(error: unknown): boolean {
-    return error instanceof DiskError && error.code === 'no-space';
   }
 }
 

@@ -6,7 +6,7 @@
 
 import { enoughCopies } from '../failure-mode.js';
 import type { IoStatus } from '../messages.js';
-import { DiskError, invariant, type Timer } from '../ports.js';
+import { invariant, type Timer } from '../ports.js';
 import {
   type Batch,
   batchProblem,
@@ -22,6 +22,7 @@ import type { BlockNumber, Sequence } from '../types.js';
 import { joinBatches, makeBatch } from './batches.js';
 import type { Flight } from './in-flight.js';
 import type { Primary } from './primary.js';
+import { hasRoom, isNoSpace, makeRoom } from './room.js';
 
 /** Writes of at most so many bytes are copied into one batch with others of so many bytes together. */
 const MAX_JOINED_WRITE_BYTES = 32 << 10;
@@ -34,6 +35,8 @@ interface Orderable {
   batch: Batch;
   readonly durable: boolean;
   readonly done: (status: IoStatus) => void;
+  /** There is no room for it. */
+  full: boolean;
 }
 
 interface Queued extends Orderable {
@@ -54,10 +57,15 @@ export class Writes {
   /** Of which it is being found out whether it changes anything. */
   #examined: Queued | undefined;
   #queuedBytes = 0;
+  /** Entries of the system itself that wait for room. */
+  readonly #internal: Orderable[] = [];
+  #makingRoom = false;
   /** Runs while the queue waits for space. */
   #forSpace: Timer | undefined;
   /** All members have everything up to here, and it was acknowledged. */
   #committed: Sequence;
+  /** This copy has everything up to here. */
+  #written: Sequence;
   /** Committed writes that are not on all disks yet, in order. */
   #awaitingDurable: Flight[] = [];
   #flushes: Waiting[] = [];
@@ -70,6 +78,8 @@ export class Writes {
     this.#primary = primary;
     // What an earlier life had in flight is part of the log that the activation declares.
     this.#committed = primary.context.store.last.sequence;
+    // And is flushed before it activates.
+    this.#written = this.#committed;
   }
 
   get committed(): Sequence {
@@ -126,7 +136,7 @@ export class Writes {
     retain(batch);
     // Zeroes alone may be of blocks that were never written.
     const changes = batch.payload.length > 0 ? true : undefined;
-    this.#queue.push({ batch, durable: fua || this.#writeThrough, done, wanted, changes });
+    this.#queue.push({ batch, durable: fua || this.#writeThrough, done, wanted, changes, full: false });
     this.#primary.progressSoon();
   }
 
@@ -140,11 +150,38 @@ export class Writes {
     this.#primary.progressSoon();
   }
 
-  /** Orders an entry of the system itself; it waits for nothing but its confirmation. A deposed primary orders nothing. */
+  /** Orders an entry of the system itself; it waits for nothing but room, and its confirmation. A deposed primary orders nothing. */
   orderInternal(batch: Batch, done: (status: IoStatus) => void): void {
     if (this.#primary.stopped) return;
-    invariant(this.#primary.established, 'I3', () => `an order in epoch ${this.#primary.epoch} before its promise`);
-    this.#order([{ batch, durable: false, done }]);
+    this.#internal.push({ batch, durable: false, done, full: false });
+    this.#orderInternals();
+  }
+
+  #orderInternals(): void {
+    for (let next = this.#internal[0]; next !== undefined; next = this.#internal[0]) {
+      if (!this.#primary.established || (!next.full && this.#lacksRoom(next))) return;
+      this.#internal.shift();
+      if (next.full) next.done('no-space');
+      else this.#order([next]);
+    }
+  }
+
+  /** Whether there is no room for it on a disk that is nearly full; it is being made then, or known that there is none. */
+  #lacksRoom(write: Orderable): boolean {
+    const { context } = this.#primary;
+    if (hasRoom(context.store, write.batch)) return false;
+    if (this.#makingRoom) return true;
+    this.#makingRoom = true;
+    const made = makeRoom(context.store, write.batch)
+      .catch((error: unknown) => {
+        if (!isNoSpace(error)) throw error;
+        write.full = true;
+      })
+      .finally(() => {
+        this.#makingRoom = false;
+      });
+    context.background(made.then(() => this.#primary.progress()));
+    return true;
   }
 
   get draining(): boolean {
@@ -155,6 +192,7 @@ export class Writes {
   drain(drainer: object): boolean {
     this.#drainer ??= drainer;
     if (this.#drainer !== drainer) return false;
+    if (this.#internal.length > 0) return false;
     return this.#primary.flights.count === 0 && this.#committed === this.#primary.context.store.last.sequence;
   }
 
@@ -165,6 +203,7 @@ export class Writes {
   /** The primary is no more: what was not ordered never will be. */
   stop(): void {
     this.#forSpace?.cancel();
+    this.#internal.length = 0;
     for (const { batch } of this.#queue.splice(0)) release(batch);
   }
 
@@ -180,8 +219,9 @@ export class Writes {
   }
 
   #admit(): void {
-    const { settings } = this.#primary.context;
+    const { settings, store } = this.#primary.context;
     const { flights, record } = this.#primary;
+    this.#orderInternals();
     const group = new Group();
     let taken = 0;
     while (taken < this.#queue.length) {
@@ -203,8 +243,16 @@ export class Writes {
           if (!next.changes) {
             // Takes no order; still only a primary with its leases may say so.
             this.#flushes.push({ sequence: 0 as Sequence, done: next.done });
+          } else if (next.full) {
+            next.done('no-space');
           } else {
-            if (!group.fits(next)) this.#order(group.take());
+            if (
+              !group.fits(next) ||
+              !store.hasRoom(group.entries + entryCount(next.batch), group.payloadBytes + next.batch.payload.length)
+            ) {
+              this.#order(group.take());
+            }
+            if (this.#lacksRoom(next)) break;
             group.add(next);
           }
         }
@@ -239,19 +287,17 @@ export class Writes {
     const { store } = context;
     const first = (store.last.sequence + 1) as Sequence;
     const batch = joinBatches(group.map((write) => write.batch));
-    try {
-      store.append({ epoch, firstSequence: first, batch });
-    } catch (error) {
-      if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
-      // There may be room for some of them.
-      if (group.length === 1) oldest.done('no-space');
-      else for (const write of group) this.#order([write]);
-      return;
-    }
+    store.append({ epoch, firstSequence: first, batch });
     const last = (first + entryCount(batch) - 1) as Sequence;
     invariant(store.last.sequence === last, 'I7', () => `log ends at ${store.last.sequence} after ${first}–${last}`);
     const done = group.map((write) => write.done);
     flights.push({ first, last, epoch, orderedAt: context.clock.now(), batch, durable: oldest.durable, done });
+    // Its own copy confirms like any other: when the end of this process would lose nothing of it.
+    const written = store.written().then(() => {
+      if (last > this.#written) this.#written = last;
+      this.#primary.progress();
+    });
+    context.background(written);
     for (const stream of this.#primary.streams.values()) stream.pump();
   }
 
@@ -305,7 +351,7 @@ export class Writes {
   #commit(): void {
     const { flights, members, context } = this.#primary;
     if (flights.count === 0 || !this.#primary.ready) return;
-    let replicated = context.store.last.sequence;
+    let replicated = this.#written;
     for (const member of members) if (member.acked < replicated) replicated = member.acked;
     for (let flight = flights.oldest; flight !== undefined && flight.last <= replicated; flight = flights.oldest) {
       invariant(flight.first === this.#committed + 1, 'I1', () => `commits ${flight?.first} after ${this.#committed}`);
@@ -370,6 +416,10 @@ class Group {
   #writes: Orderable[] = [];
   #entryBytes = 0;
   payloadBytes = 0;
+
+  get entries(): number {
+    return this.#entryBytes / ENTRY_BYTES;
+  }
 
   get count(): number {
     return this.#writes.length;

@@ -167,6 +167,10 @@ class MeteredFile implements DiskFile {
     return this.#inner.writeOut(position, length);
   }
 
+  reserve(position: number, length: number): Promise<boolean> {
+    return this.#inner.reserve(position, length);
+  }
+
   truncate(size: number): void {
     this.#inner.truncate(size);
   }

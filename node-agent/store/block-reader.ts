@@ -60,6 +60,8 @@ export interface BlockReaderOptions {
   readonly index: PagedIndex;
   readonly segments: ReadonlyMap<number, Segment>;
   readonly pool: FilePool;
+  /** Resolves when what is in the segment now is in the page cache. */
+  readonly readable: (segment: Segment) => Promise<void>;
   readonly checksums: BlockChecksums;
   /** Told what reads find. */
   readonly known: BadBlocks;
@@ -205,6 +207,7 @@ export class BlockReader {
 
   /** Whether memory has all of it. */
   #fetchCached({ segment, offset, length, at }: Extent, payload: Buffer): boolean {
+    if (offset + length > segment.written) return false;
     const { pool } = this.#options;
     let pooled: PooledFile;
     try {
@@ -224,6 +227,8 @@ export class BlockReader {
     const { pool } = this.#options;
     const { segment, offset, length, at } = extent;
     const target = payload.subarray(at, at + length);
+    // No segment goes that is being written to.
+    if (offset + length > segment.written) await this.#options.readable(segment);
     let pooled: PooledFile | undefined;
     try {
       pooled = pool.acquire(segment.path);

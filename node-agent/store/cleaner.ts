@@ -11,6 +11,7 @@
 
 import { DiskError, type IndexedBlock, type StoredBlocks } from '../../core/ports.js';
 import {
+  type Batch,
   ENTRY_BYTES,
   type Entry,
   KIND_DATA,
@@ -62,6 +63,10 @@ export interface CleanerOptions {
   readonly pinned: () => number;
   /** Appends blocks beside the stream, from the cleaner's share of the reserve if need be. */
   readonly append: (blocks: StoredBlocks) => void;
+  /** Makes room for such an append. Errors: DiskError 'no-space' and others. */
+  readonly makeRoom: (batch: Batch) => Promise<void>;
+  /** Resolves when what was appended has left the caller's memory. */
+  readonly written: () => Promise<void>;
   readonly flush: () => Promise<void>;
   /** All that was live in a segment of so many bytes has been copied: a checkpoint gives it back. */
   readonly emptied: (bytes: number) => void;
@@ -127,10 +132,11 @@ export class Cleaner {
    * are final.
    */
   async clean({ segment, bytesPerSecond }: Choice, pace: Pace): Promise<boolean> {
-    const { pool, identity } = this.#options;
+    const { pool, identity, log } = this.#options;
     const copy = new Copy(this.#options, segment);
     let pooled: PooledFile | undefined;
     try {
+      await log.readable(segment);
       pooled = pool.acquire(segment.path);
       const scanner = new SegmentScanner(pooled.file, identity, segment.number, segment.size);
       let bytes = 0;
@@ -232,17 +238,24 @@ class Copy {
 
   /** Appends what was gathered and is still live. */
   async append(): Promise<void> {
+    const { image, makeRoom, written } = this.#options;
     const blocks = Array.from(this.#places, (_, i) => readEntry(this.#entries, i).block);
-    await this.#options.image.index.look(blocks, (get) => this.#append(get));
+    if (blocks.length > 0) await makeRoom(this.#gathered);
+    await image.index.look(blocks, (get) => this.#append(get));
+    await written();
+  }
+
+  get #gathered(): Batch {
+    return {
+      entries: this.#entries.subarray(0, this.#places.length * ENTRY_BYTES),
+      payload: this.#payload.subarray(0, this.#filled),
+    };
   }
 
   /** Nothing may come between looking at the index and the append: other writes are either before both or after both. */
   #append(get: Get): void {
     const { checksums, append, bad } = this.#options;
-    const gathered = {
-      entries: this.#entries.subarray(0, this.#places.length * ENTRY_BYTES),
-      payload: this.#payload.subarray(0, this.#filled),
-    };
+    const gathered = this.#gathered;
     const broken = new Set(badEntries(checksums, gathered));
     const damaged: IndexedBlock[] = [];
     const orders: Order[] = [];

@@ -29,7 +29,6 @@ import {
   type BatchHeader,
   emptyHeader,
   HEADER_BYTES,
-  MAX_TABLE_BYTES,
   ORDER_BYTES,
   type StoreIdentity,
   storeIdentity,
@@ -93,10 +92,6 @@ export interface StoreStatistics {
 /** How long writers wait before they ask again whether the disk has caught up. */
 const BEHIND_DELAY_MS = 5;
 
-/** Shared by all stores: filled and written within one synchronous call. */
-const HEAD = Buffer.alloc(HEADER_BYTES + MAX_TABLE_BYTES);
-const NO_PAYLOAD = Buffer.alloc(0);
-
 export class LocalDeploymentStore implements DeploymentStore {
   readonly incarnation: Incarnation;
   /** What opening found damaged; reads of these blocks fail until they are healed. */
@@ -124,7 +119,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   #state: DeploymentState;
   #patch: Partial<Superblock> = {};
   /** Devices that were added to the superblock in this opening, or are being added. */
-  readonly #wanted = new Set<Device>();
+  readonly #wanted = new Map<Device, Promise<void>>();
   #durable = 0;
   /** The log's `durableBatch`, from the moment at which `durable` says the same. */
   #syncedBatch = 0;
@@ -163,6 +158,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       index: image.index,
       segments: log.segments,
       pool: environment.pool,
+      readable: (segment) => log.readable(segment),
       checksums: parts.checksums,
       known: this.#bad,
     });
@@ -190,10 +186,12 @@ export class LocalDeploymentStore implements DeploymentStore {
       log,
       image,
       checksums: parts.checksums,
+      makeRoom: (batch) => this.#makeRoom(bytesOf(entryCount(batch), batch.payload.length), 'copy'),
       append: (blocks) => {
         this.#check();
         this.#backfill(blocks, 'copy');
       },
+      written: () => this.written(),
       flush: () => this.flush(),
       emptied: (bytes) => this.#checkpointer.emptied(bytes),
       reclaimableBytes: () => this.#checkpointer.reclaimableBytes,
@@ -221,7 +219,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   static async open(environment: StoreEnvironment, options: OpenOptions): Promise<LocalDeploymentStore> {
     const { disk, clock, bootId, random, settings } = environment;
     const { directory } = options;
-    const read = SuperblockFile.read(disk, directory);
+    const read = await SuperblockFile.read(disk, directory);
     if (!('superblock' in read)) throw new StoreCorruptError(undefined, read);
     const { superblock: found, file: superblockFile } = read;
     const identity = storeIdentity(found.volume, found.deployment);
@@ -236,9 +234,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       lost: (error) => {
         if (store !== undefined) store.#fail(error);
       },
-      wants: (device) => {
-        if (store !== undefined) store.#use(device);
-      },
+      use: (device) => (store === undefined ? Promise.resolve() : store.#use(device)),
     });
     const file = new PageFile({
       ...environment,
@@ -269,6 +265,7 @@ export class LocalDeploymentStore implements DeploymentStore {
         log,
         image,
       });
+      log.recovered();
       log.opening = found.opening + 1;
       await log.sync();
       const superblock: Superblock = {
@@ -326,7 +323,8 @@ export class LocalDeploymentStore implements DeploymentStore {
   get #diskDelayMs(): number {
     const { throttle, settings } = this.#environment;
     const device = this.#log.active?.device;
-    const behind = device !== undefined && (device.writingBytes > settings.maxWritingBytes || device.stalled);
+    const behindBytes = this.#log.queuedBytes + (device?.writingBytes ?? 0);
+    const behind = behindBytes > settings.maxWritingBytes || device?.stalled === true;
     return Math.max(throttle.delayMs, behind ? BEHIND_DELAY_MS : 0);
   }
 
@@ -369,13 +367,39 @@ export class LocalDeploymentStore implements DeploymentStore {
     await this.#update(patch);
   }
 
+  hasRoom(entries: number, payloadBytes: number): boolean {
+    this.#check();
+    return this.#log.room.find(bytesOf(entries, payloadBytes), useOf(payloadBytes)) !== undefined;
+  }
+
+  makeRoom(entries: number, payloadBytes: number): Promise<void> {
+    this.#check();
+    return this.#makeRoom(bytesOf(entries, payloadBytes), useOf(payloadBytes));
+  }
+
+  async #makeRoom(bytes: number, use: SpaceUse): Promise<void> {
+    try {
+      await this.#log.room.make(bytes, use);
+    } catch (error) {
+      this.#noRoom(error);
+    }
+    this.#check();
+  }
+
+  /** A full disk is no reason to end; what may free something is begun. */
+  #noRoom(error: unknown): never {
+    if (error instanceof DiskError && error.code === 'no-space') this.#checkpointer.noSpace();
+    else this.#fail(error);
+    throw error;
+  }
+
   append({ epoch, firstSequence, batch }: LogBatch): void {
     this.#check();
     this.#checkBatch(batch, 'stream');
     const due = this.#image.lastSequence + 1;
     invariant(firstSequence === due, 'the stream has no gaps', () => `${firstSequence} where ${due} is due`);
-    const header = this.#describe(BATCH_STREAM, epoch, firstSequence, batch);
-    this.#write(batch.payload, batch.payload.length > 0 ? 'payload' : 'record', (segment) =>
+    const head = this.#describe(BATCH_STREAM, epoch, firstSequence, batch);
+    this.#write(head, batch, useOf(batch.payload.length), (header, segment) =>
       this.#image.applyStream(header, batch.entries, segment),
     );
     if (this.#bad.count > 0) this.#bad.replaced(batch);
@@ -385,29 +409,36 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#check();
     const image = this.#image;
     if (position.epoch === image.lastEpoch && position.sequence === image.lastSequence) return;
-    const header = this.#describe(BATCH_POSITION, position.epoch, position.sequence, undefined);
-    this.#write(NO_PAYLOAD, 'record', () => image.applyPosition(header));
+    const head = this.#describe(BATCH_POSITION, position.epoch, position.sequence, undefined);
+    this.#write(head, undefined, 'record', (header) => image.applyPosition(header));
     this.#durable = Math.min(this.#durable, position.sequence);
   }
 
   backfill(blocks: StoredBlocks): void {
     this.#check();
     this.#checkBatch(blocks.batch, 'blocks');
-    this.#backfill(blocks, blocks.batch.payload.length > 0 ? 'payload' : 'record');
+    this.#backfill(blocks, useOf(blocks.batch.payload.length));
   }
 
   #backfill({ orders, batch }: StoredBlocks, use: SpaceUse): void {
     invariant(orders.length === entryCount(batch), 'every backfilled entry has an order', () => `${orders.length}`);
-    const header = this.#describe(BATCH_BACKFILL, 0, 0, batch);
+    const head = this.#describe(BATCH_BACKFILL, 0, 0, batch);
     let at = HEADER_BYTES + batch.entries.length;
     for (const order of orders) {
-      writeOrder(HEAD, at, order);
+      writeOrder(head, at, order);
       at += ORDER_BYTES;
     }
-    this.#write(batch.payload, use, (segment) => {
-      this.#image.applyBackfill(header, HEAD.subarray(HEADER_BYTES, at), segment);
+    this.#write(head, batch, use, (header, segment) => {
+      this.#image.applyBackfill(header, head.subarray(HEADER_BYTES), segment);
     });
     this.#bad.replaced(batch);
+  }
+
+  async written(): Promise<void> {
+    this.#check();
+    await this.#log.written();
+    // A sync that has failed meanwhile may have lost what had been written.
+    if (this.failed) this.#check();
   }
 
   async flush(): Promise<void> {
@@ -598,24 +629,21 @@ export class LocalDeploymentStore implements DeploymentStore {
         await this.#update({ clean: true });
       }
     } finally {
-      await Promise.allSettled([this.#flushes.idle(), this.#updates.idle()]);
+      await Promise.allSettled([this.#flushes.idle(), this.#updates.idle(), this.#log.idle()]);
       this.#image.index.close();
       this.#log.close();
     }
   }
 
   /** A device is in the superblock before anything of this deployment is on it. */
-  #use(device: Device): void {
-    if (this.#wanted.has(device)) return;
-    this.#wanted.add(device);
-    const devices = [...this.#wanted].map(({ number, id }): [number, string] => [number, id]);
-    // A failure has been recorded, and shows at the next call.
-    this.#update({ devices: [...this.#opened.devices, ...devices] }).then(
-      () => {
-        this.#log.allow(device);
-      },
-      () => {},
-    );
+  #use(device: Device): Promise<void> {
+    let used = this.#wanted.get(device);
+    if (used === undefined) {
+      const devices = [...this.#wanted.keys(), device].map(({ number, id }): [number, string] => [number, id]);
+      used = this.#update({ devices: [...this.#opened.devices, ...devices] }).then(() => this.#log.room.allow(device));
+      this.#wanted.set(device, used);
+    }
+    return used;
   }
 
   #check(): void {
@@ -629,27 +657,31 @@ export class LocalDeploymentStore implements DeploymentStore {
     invariant(problem === undefined, 'only sound batches are stored', () => problem ?? '');
   }
 
-  #describe(kind: number, epoch: number, sequence: number, batch: Batch | undefined): BatchHeader {
+  /** Fills `#header`; returns room for it with the batch's entries behind it, and room for their orders in a backfill. */
+  #describe(kind: number, epoch: number, sequence: number, batch: Batch | undefined): Buffer {
     const header = this.#header;
     header.kind = kind;
     header.epoch = epoch;
     header.sequence = sequence;
     header.entryCount = batch === undefined ? 0 : batch.entries.length / ENTRY_BYTES;
     header.payloadLength = batch === undefined ? 0 : batch.payload.length;
-    batch?.entries.copy(HEAD, HEADER_BYTES);
-    return header;
+    const head = Buffer.allocUnsafe(HEADER_BYTES + tableBytes(kind, header.entryCount));
+    batch?.entries.copy(head, HEADER_BYTES);
+    return head;
   }
 
-  /** Appends what `#header` describes, whose table is in HEAD, and lets `apply` bring it into the image. */
-  #write(payload: Buffer, use: SpaceUse, apply: (segment: Segment) => void): void {
+  /** Appends what `#header` describes, whose table is in `head`, and lets `apply` bring it into the image. */
+  #write(
+    head: Buffer,
+    batch: Batch | undefined,
+    use: SpaceUse,
+    apply: (header: BatchHeader, segment: Segment) => void,
+  ): void {
     const header = this.#header;
-    const head = HEAD.subarray(0, HEADER_BYTES + tableBytes(header.kind, header.entryCount));
     try {
-      apply(this.#log.append(header, head, payload, use));
+      apply(header, this.#log.append(header, head, batch, use));
     } catch (error) {
-      if (error instanceof DiskError && error.code === 'no-space') this.#checkpointer.noSpace();
-      else this.#fail(error);
-      throw error;
+      this.#noRoom(error);
     }
     if (this.#log.unsyncedBytes >= this.#environment.settings.maxUnsyncedBytes) {
       // Who flushes later is told of a failure; here nobody waits.
@@ -657,7 +689,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       this.#flushes.request().catch(() => {});
     }
     this.#checkpointer.appended(header);
-    if (use === 'payload') this.#environment.throttle.wrote(payload.length);
+    if (use === 'payload') this.#environment.throttle.wrote(header.payloadLength);
   }
 
   async #sync(): Promise<void> {
@@ -706,6 +738,15 @@ export class LocalDeploymentStore implements DeploymentStore {
     const damage = error instanceof IndexDamageError ? { damage: error.damage } : {};
     this.#update({ unclean: true, ...damage }).catch(() => {});
   }
+}
+
+/** Bytes of log that a batch takes at the most: those of a backfill. */
+function bytesOf(entries: number, payloadBytes: number): number {
+  return HEADER_BYTES + tableBytes(BATCH_BACKFILL, entries) + payloadBytes;
+}
+
+function useOf(payloadBytes: number): SpaceUse {
+  return payloadBytes > 0 ? 'payload' : 'record';
 }
 
 function indexedBlock(block: BlockNumber, record: IndexRecord): IndexedBlock {

@@ -10,8 +10,13 @@ import { isUuid } from '../../core/types.js';
 export const DATA_ROOT = 'data';
 /** Within 30 s a new directory has to be in use. */
 const LOOK_INTERVAL_MS = 15_000;
-/** While more than this is free, nobody asks the file system again. */
-const LOOK_MARGIN_BYTES = 64 * 1024 * 1024;
+/**
+ * While so much more is free than has to stay free, what is appended is written without asking for room first. What
+ * others put on the file system between two looks should be less.
+ */
+const MARGIN_BYTES = 64 * 1024 * 1024;
+/** What is free is asked for again after this time, and behind half of that margin. */
+const SPACE_INTERVAL_MS = 1_000;
 /** A disk that has not answered for so long gets no more writes until it does. */
 const STALLED_MS = 250;
 const ID_FILE = 'device';
@@ -54,9 +59,14 @@ export class Device {
   readonly id: string;
   readonly #disk: Disk;
   readonly #reserveBytes: number;
-  /** Free bytes when last asked, less what was taken since. */
+  /** As the file system said when it was last asked. */
+  #space: DiskSpace;
+  /** Free bytes then, less what was taken since. */
   #free = 0;
   #sinceLook = 0;
+  /** Taken, and perhaps unknown to the file system yet. */
+  #unlandedBytes = 0;
+  #looking: Promise<void> | undefined;
   /** Segment bytes on it that this process knows of: tells directories on one file system apart. */
   segmentBytes = 0;
   /** What has been handed to the disk and is not known to have arrived. */
@@ -65,51 +75,94 @@ export class Device {
   /** When each operation began that the disk has not answered; the oldest first. */
   readonly #unanswered = new Set<{ readonly since: number }>();
 
-  private constructor(disk: Disk, clock: Clock, number: number, id: string, reserveBytes: number) {
+  private constructor(
+    disk: Disk,
+    clock: Clock,
+    { number, id, space }: { number: number; id: string; space: DiskSpace },
+    reserveBytes: number,
+  ) {
     this.#clock = clock;
+    this.#space = space;
     this.path = `${DATA_ROOT}/dev${number}`;
     this.number = number;
     this.id = id;
     this.#disk = disk;
     this.#reserveBytes = reserveBytes;
-    this.look();
+    this.#note(space);
   }
 
   /** Reads the device's id; a device without one gets one, durable before anything else is written there. */
   static async open(disk: Disk, clock: Clock, random: Random, number: number, reserveBytes: number): Promise<Device> {
-    const directory = `${DATA_ROOT}/dev${number}`;
-    const file = disk.open(`${directory}/${ID_FILE}`, { create: true });
+    const path = `${DATA_ROOT}/dev${number}`;
+    const file = await disk.openAsync(`${path}/${ID_FILE}`, { create: true });
     try {
       const text = Buffer.alloc(ID_BYTES);
-      let id = text.toString('latin1', 0, file.read(text, 0));
+      let id = text.toString('latin1', 0, await file.readAsync(text, 0));
       if (!isUuid(id)) {
         id = random.uuid();
-        file.write([Buffer.from(id)], 0);
+        await file.writeAsync([Buffer.from(id)], 0);
         await file.sync();
-        await disk.syncDirectory(directory);
+        await disk.syncDirectory(path);
       }
-      return new Device(disk, clock, number, id, reserveBytes);
+      return new Device(disk, clock, { number, id, space: await disk.spaceAsync(path) }, reserveBytes);
     } finally {
-      file.close();
+      await file.close();
     }
   }
 
-  /** Asks the file system; returns the share of it that is free. */
-  look(): number {
-    const { freeBytes, totalBytes } = this.#disk.space(this.path);
-    this.#free = freeBytes;
-    this.#sinceLook = 0;
-    return freeBytes / totalBytes;
+  /** Asks the file system; one question at a time, and who comes meanwhile gets the answer of the next one. */
+  async look(): Promise<void> {
+    await this.#looking;
+    this.#looking ??= this.answered(this.#disk.spaceAsync(this.path))
+      .then((space) => this.#note(space))
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    await this.#looking;
   }
 
-  /** Whether so many bytes may be written; if so, counts them. */
-  take(bytes: number, use: SpaceUse): boolean {
-    const floor = this.#reserveBytes * KEPT[use];
-    if (this.#free - bytes < floor + LOOK_MARGIN_BYTES || this.#sinceLook > LOOK_MARGIN_BYTES) this.look();
-    if (this.#free - bytes < floor) return false;
+  #note(space: DiskSpace): void {
+    this.#space = space;
+    this.#free = space.freeBytes - this.#unlandedBytes;
+    this.#sinceLook = 0;
+  }
+
+  /** Asks, unless somebody does already, and waits for no answer. */
+  refresh(): void {
+    // Who needs the answer asks, too.
+    if (this.#looking === undefined) this.look().catch(() => {});
+  }
+
+  /** So many bytes are going to be written that no room was reserved for; `landed` follows. */
+  take(bytes: number): void {
     this.#free -= bytes;
     this.#sinceLook += bytes;
-    return true;
+    this.#unlandedBytes += bytes;
+    if (this.#sinceLook >= MARGIN_BYTES / 2) this.refresh();
+  }
+
+  /** They were written, or never will be. */
+  landed(bytes: number): void {
+    this.#unlandedBytes -= bytes;
+  }
+
+  /** Whether there is far more room than for so many bytes: otherwise it is reserved first, as `admits` allows it. */
+  hasPlenty(bytes: number, use: SpaceUse): boolean {
+    return this.admits(bytes + MARGIN_BYTES, use);
+  }
+
+  /** Whether so many bytes leave free what has to stay free. */
+  admits(bytes: number, use: SpaceUse): boolean {
+    return this.#free - bytes >= this.#reserveBytes * KEPT[use];
+  }
+
+  /** So many bytes were reserved in the file system. */
+  reserved(bytes: number): void {
+    this.#free -= bytes;
+  }
+
+  get space(): DiskSpace {
+    return this.#space;
   }
 
   get freeBytes(): number {
@@ -142,9 +195,9 @@ export class Device {
   }
 }
 
-function numbered(disk: Disk, prefix: string): number[] {
-  return disk
-    .list(DATA_ROOT)
+async function numbered(disk: Disk, prefix: string): Promise<number[]> {
+  const names = await disk.listAsync(DATA_ROOT);
+  return names
     .map((name) => new RegExp(`^${prefix}([1-9]\\d{0,5})$`).exec(name)?.[1])
     .filter((number) => number !== undefined)
     .map(Number)
@@ -158,7 +211,10 @@ export class Devices {
   readonly #random: Random;
   readonly #reserveBytes: number;
   readonly #devices = new Map<number, Device>();
-  #timer: Timer | undefined;
+  /** That are under way: one at a time per directory, as the first one gives it its id. */
+  #listing: Promise<number[] | undefined> | undefined;
+  readonly #looks = new Map<number, Promise<void>>();
+  readonly #timers = new Map<'directories' | 'space', Timer>();
   #closed = false;
 
   private constructor(disk: Disk, clock: Clock, random: Random, reserveBytes: number) {
@@ -170,10 +226,12 @@ export class Devices {
 
   /** Makes `data/dev1` and `data/db1` where there is nothing yet. */
   static async open(disk: Disk, clock: Clock, random: Random, reserveBytes: number): Promise<Devices> {
-    if (makeDirectory(disk, DATA_ROOT)) await disk.syncDirectory('');
+    if (await makeDirectory(disk, DATA_ROOT)) await disk.syncDirectory('');
     let made = false;
     for (const kind of ['dev', 'db']) {
-      if (numbered(disk, kind).length === 0) made = makeDirectory(disk, `${DATA_ROOT}/${kind}1`) || made;
+      if ((await numbered(disk, kind)).length === 0) {
+        made = (await makeDirectory(disk, `${DATA_ROOT}/${kind}1`)) || made;
+      }
     }
     if (made) await disk.syncDirectory(DATA_ROOT);
     const devices = new Devices(disk, clock, random, reserveBytes);
@@ -183,26 +241,59 @@ export class Devices {
   }
 
   #watch(): void {
-    if (this.#closed) return;
-    this.#timer = this.#clock.after(LOOK_INTERVAL_MS, () => {
-      void this.look().then(() => this.#watch());
+    // One that does not answer holds up none of the others.
+    this.#every('directories', LOOK_INTERVAL_MS, () => void this.#begin());
+    this.#every('space', SPACE_INTERVAL_MS, () => {
+      for (const device of this.all()) device.refresh();
     });
+  }
+
+  #every(what: 'directories' | 'space', intervalMs: number, act: () => void): void {
+    if (this.#closed) return;
+    const timer = this.#clock.after(intervalMs, () => {
+      act();
+      this.#every(what, intervalMs, act);
+    });
+    this.#timers.set(what, timer);
   }
 
   /** Finds new directories and asks for everybody's free space. One that can't be used is left out until it can. */
   async look(): Promise<void> {
-    for (const number of onError([], () => numbered(this.#disk, 'dev'))) {
-      try {
-        const known = this.#devices.get(number);
-        if (known !== undefined) known.look();
-        else
-          this.#devices.set(
-            number,
-            await Device.open(this.#disk, this.#clock, this.#random, number, this.#reserveBytes),
-          );
-      } catch (error) {
-        if (!(error instanceof DiskError)) throw error;
+    await Promise.all(await this.#begin());
+  }
+
+  /** Asks for the free space of the devices that are known, but for those that owe an answer. */
+  async refresh(): Promise<void> {
+    const asked = this.all().filter(({ stalled }) => !stalled);
+    await Promise.all(asked.map((device) => device.look().catch(unlessDiskError)));
+  }
+
+  async #begin(): Promise<Promise<void>[]> {
+    this.#listing ??= numbered(this.#disk, 'dev')
+      .catch(unlessDiskError)
+      .finally(() => {
+        this.#listing = undefined;
+      });
+    const numbers = await this.#listing;
+    return (numbers ?? []).map((number) => {
+      const looking = this.#looks.get(number) ?? this.#lookAt(number);
+      this.#looks.set(number, looking);
+      return looking;
+    });
+  }
+
+  async #lookAt(number: number): Promise<void> {
+    try {
+      const known = this.#devices.get(number);
+      if (known !== undefined) await known.look();
+      else {
+        const found = await Device.open(this.#disk, this.#clock, this.#random, number, this.#reserveBytes);
+        this.#devices.set(number, found);
       }
+    } catch (error) {
+      unlessDiskError(error);
+    } finally {
+      this.#looks.delete(number);
     }
   }
 
@@ -218,31 +309,26 @@ export class Devices {
 
   /** Bytes of payload that the roomiest device still takes. */
   room(): number {
-    const free = this.all().map((device) => onError(0, () => device.look()) && device.freeBytes);
-    return Math.max(0, Math.max(0, ...free) - this.#reserveBytes);
+    const devices = this.all();
+    // Whoever slows writers down has to know it better than once a second.
+    for (const device of devices) device.refresh();
+    return Math.max(0, Math.max(0, ...devices.map(({ freeBytes }) => freeBytes)) - this.#reserveBytes);
   }
 
-  /** All devices that can be asked, the emptiest first. */
+  /** The emptiest first, as far as is known. */
   byRoom(): Device[] {
-    return this.all()
-      .map((device) => ({ device, free: onError(-1, () => device.look()) }))
-      .filter(({ free }) => free >= 0)
-      .sort((a, b) => b.free - a.free || a.device.segmentBytes - b.device.segmentBytes)
-      .map(({ device }) => device);
+    const share = ({ space, freeBytes }: Device): number => freeBytes / space.totalBytes;
+    return [...this.all()].sort((a, b) => share(b) - share(a) || a.segmentBytes - b.segmentBytes);
   }
 
   /** Directories for superblocks and checkpoints, as they are now. */
-  indexDirectories(): string[] {
-    return numbered(this.#disk, 'db').map((number) => `${DATA_ROOT}/db${number}`);
+  async indexDirectories(): Promise<string[]> {
+    return (await numbered(this.#disk, 'db')).map((number) => `${DATA_ROOT}/db${number}`);
   }
 
-  /** Of all file systems that hold segments. */
+  /** Of all file systems that hold segments, as they were when they were last looked at. */
   capacity(): Capacity {
-    const systems = new Map<string, DiskSpace>();
-    for (const { path } of this.all()) {
-      const space = onError(undefined, () => this.#disk.space(path));
-      if (space !== undefined) systems.set(space.fileSystem, space);
-    }
+    const systems = new Map(this.all().map(({ space }) => [space.fileSystem, space]));
     let totalBytes = 0;
     let freeBytes = 0;
     let availableBytes = 0;
@@ -256,23 +342,17 @@ export class Devices {
 
   close(): void {
     this.#closed = true;
-    this.#timer?.cancel();
+    for (const timer of this.#timers.values()) timer.cancel();
   }
 }
 
-/** `otherwise`, if the disk does not answer. */
-function onError<T>(otherwise: T, ask: () => T): T {
-  try {
-    return ask();
-  } catch (error) {
-    if (error instanceof DiskError) return otherwise;
-    throw error;
-  }
+function unlessDiskError(error: unknown): undefined {
+  if (!(error instanceof DiskError)) throw error;
 }
 
-function makeDirectory(disk: Disk, path: string): boolean {
+async function makeDirectory(disk: Disk, path: string): Promise<boolean> {
   try {
-    disk.makeDirectory(path);
+    await disk.makeDirectoryAsync(path);
     return true;
   } catch (error) {
     if (error instanceof DiskError && error.code === 'exists') return false;

@@ -44,6 +44,7 @@ import {
 } from '../../core/ports.js';
 import { type IoLane, IoLanes, type Settle } from './io-lane.js';
 import { readCached, startWriteOut } from './page-cache.js';
+import { preallocate } from './preallocate.js';
 
 /** The kernel's own bound on the parts of one vectored write (IOV_MAX). */
 const MAX_WRITE_PARTS = 1024;
@@ -203,6 +204,10 @@ class NodeFile implements DiskFile {
       if (startWriteOut === undefined) fdatasync(fd, settle);
       else startWriteOut(fd, position, length, settle);
     });
+  }
+
+  reserve(position: number, length: number): Promise<boolean> {
+    return this.#lanes.others.run(this.path, (settle) => preallocate(this.#fd, position, length, settle));
   }
 
   truncate(size: number): void {

@@ -18,6 +18,7 @@ export class FilePool {
   readonly #limit: number;
   /** In order of last use, the oldest first. */
   readonly #files = new Map<string, PooledFile>();
+  readonly #closing = new Set<Promise<void>>();
 
   /** `limit`: files kept open. Those in use are never closed, so there may be more for a while. */
   constructor(disk: Disk, limit: number) {
@@ -40,9 +41,23 @@ export class FilePool {
     return pooled;
   }
 
+  /** Like `acquire`, without holding up the caller while the file is opened. */
+  async acquireAsync(path: string, options: { create: boolean } = { create: false }): Promise<PooledFile> {
+    if (!this.#files.has(path)) {
+      while (this.#closing.size >= this.#limit) await Promise.race(this.#closing);
+      const file = await this.#disk.openAsync(path, options);
+      if (this.#files.has(path)) await file.close();
+      else {
+        this.#shrink();
+        this.#files.set(path, new PooledFile(file));
+      }
+    }
+    return this.acquire(path);
+  }
+
   release(pooled: PooledFile): void {
     pooled.users--;
-    if (pooled.users === 0 && pooled.forgotten) pooled.file.close();
+    if (pooled.users === 0 && pooled.forgotten) this.#close(pooled);
   }
 
   /** The file is closed when its last user is done with it, and opened anew for the next. */
@@ -51,7 +66,12 @@ export class FilePool {
     if (pooled === undefined) return;
     this.#files.delete(path);
     pooled.forgotten = true;
-    if (pooled.users === 0) pooled.file.close();
+    if (pooled.users === 0) this.#close(pooled);
+  }
+
+  #close({ file }: PooledFile): void {
+    const closed = file.close().finally(() => this.#closing.delete(closed));
+    this.#closing.add(closed);
   }
 
   #shrink(): void {
@@ -61,7 +81,9 @@ export class FilePool {
     }
   }
 
-  close(): void {
+  /** Resolves when all files are closed that nobody uses. */
+  async close(): Promise<void> {
     for (const path of [...this.#files.keys()]) this.forget(path);
+    await Promise.all(this.#closing);
   }
 }

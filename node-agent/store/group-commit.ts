@@ -1,15 +1,11 @@
 /** Turns many requests for durability into few rounds: one at a time, each for all who asked before it began. */
 
-interface Waiting {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
+import { type Deferred, deferred } from '../../core/deferred.js';
 
 export class GroupCommit {
   readonly #round: () => Promise<void>;
   #running: Promise<void> | undefined;
-  #next: Waiting | undefined;
+  #next: Deferred | undefined;
   #failure: { readonly error: unknown } | undefined;
 
   /** `round` makes durable what there is when it is called. After one has failed, it is never called again. */
@@ -20,7 +16,7 @@ export class GroupCommit {
   /** Resolves when a round that began after this call has succeeded. */
   request(): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure.error);
-    this.#next ??= waiting();
+    this.#next ??= deferred();
     const { promise } = this.#next;
     this.#running ??= this.#run();
     return promise;
@@ -45,19 +41,9 @@ export class GroupCommit {
     this.#running = undefined;
   }
 
-  #take(): Waiting | undefined {
+  #take(): Deferred | undefined {
     const next = this.#next;
     this.#next = undefined;
     return next;
   }
-}
-
-function waiting(): Waiting {
-  let resolve: () => void = () => {};
-  let reject: (error: unknown) => void = () => {};
-  const promise = new Promise<void>((yes, no) => {
-    resolve = yes;
-    reject = no;
-  });
-  return { promise, resolve, reject };
 }

@@ -89,11 +89,11 @@ export async function* inspect(
     const disk = new ReadOnlyDisk(options.disk);
     const devices = await Devices.open(disk, clock, random, 0);
     try {
-      for (const index of devices.indexDirectories()) {
+      for (const index of await devices.indexDirectories()) {
         const names = disk.list(index).filter((name) => /^[1-9]\d{0,14}$/.test(name));
         for (const name of names.sort((a, b) => Number(a) - Number(b))) {
           const directory = `${index}/${name}`;
-          if (only !== undefined && !isOneOf(only, SuperblockFile.read(disk, directory))) continue;
+          if (only !== undefined && !isOneOf(only, await SuperblockFile.read(disk, directory))) continue;
           yield await new Inspection({ ...options, disk }, devices, directory).run(deep);
         }
       }
@@ -105,7 +105,7 @@ export async function* inspect(
   }
 }
 
-function isOneOf(ids: ReadonlySet<string>, read: ReturnType<typeof SuperblockFile.read>): boolean {
+function isOneOf(ids: ReadonlySet<string>, read: Awaited<ReturnType<typeof SuperblockFile.read>>): boolean {
   return 'superblock' in read && (ids.has(read.superblock.volume) || ids.has(read.superblock.deployment));
 }
 
@@ -125,9 +125,9 @@ class Inspection {
   async run(deep: boolean): Promise<DeploymentReport> {
     const { disk } = this.#options;
     const directory = this.#directory;
-    const copies = SuperblockFile.copies(disk, directory);
+    const copies = await SuperblockFile.copies(disk, directory);
     for (const { path, problem } of copies) if (problem !== undefined) this.#note({ path, offset: 0, what: problem });
-    const read = SuperblockFile.read(disk, directory);
+    const read = await SuperblockFile.read(disk, directory);
     if (!('superblock' in read)) return { directory, copies, damages: this.#damages, more: this.#more };
     const { superblock } = read;
     const contents = await this.#open(superblock, deep);
@@ -161,7 +161,7 @@ class Inspection {
       segmentBytes: Number.MAX_SAFE_INTEGER,
       writeOutBytes: Number.MAX_SAFE_INTEGER,
       lost: () => {},
-      wants: () => {},
+      use: async () => {},
     });
     try {
       const memory = new IndexMemory(INDEX_BYTES);
@@ -202,6 +202,7 @@ class Inspection {
           index: image.index,
           segments: log.segments,
           pool,
+          readable: (segment) => log.readable(segment),
           checksums,
           known,
         });

@@ -70,10 +70,12 @@ export async function readLog(
 
 /** The segment's batches from `offset` on; undefined where one is damaged or unreadable, or the file is gone. */
 async function* scan(
-  { identity, pool }: LogReaderOptions,
+  { identity, pool, log }: LogReaderOptions,
   segment: Segment,
   offset: number,
 ): AsyncGenerator<ScannedBatch | undefined> {
+  const { size } = segment;
+  await log.readable(segment);
   let pooled: ReturnType<FilePool['acquire']>;
   try {
     pooled = pool.acquire(segment.path);
@@ -82,7 +84,7 @@ async function* scan(
     return yield undefined;
   }
   try {
-    const scanner = new SegmentScanner(pooled.file, identity, segment.number, segment.size);
+    const scanner = new SegmentScanner(pooled.file, identity, segment.number, size);
     for (let at = offset; at < scanner.size; ) {
       const found = await scanner.batch(at).catch(unlessUnreadable);
       if (found === undefined || !('header' in found)) return yield undefined;

@@ -169,7 +169,7 @@ export class NodeStores {
 
   async #scan(): Promise<void> {
     const { disk, devices } = this.#environment;
-    for (const index of devices.indexDirectories()) {
+    for (const index of await devices.indexDirectories()) {
       for (const name of disk.list(index)) {
         const match = /^([1-9]\d{0,14})(\.new|\.removed)?$/.exec(name);
         if (match === null) continue;
@@ -177,7 +177,7 @@ export class NodeStores {
         const directory = `${index}/${name}`;
         this.#nextInode = Math.max(this.#nextInode, inode + 1);
         if (match[2] !== undefined) await this.#erase(directory, inode);
-        else this.#register(directory);
+        else await this.#register(directory);
       }
     }
     for (const device of devices.all()) {
@@ -187,8 +187,8 @@ export class NodeStores {
     }
   }
 
-  #register(directory: string): void {
-    const read = SuperblockFile.read(this.#environment.disk, directory);
+  async #register(directory: string): Promise<void> {
+    const read = await SuperblockFile.read(this.#environment.disk, directory);
     if ('superblock' in read) {
       const { superblock } = read;
       this.#known.set(superblock.deployment, { directory, superblock, suspect: false });
@@ -227,6 +227,7 @@ export class NodeStores {
       blocks > 0;
     if (!sound) throw new RangeError(`deployment of ${blocks} blocks of ${blockSize} bytes`);
     const { disk, devices, bootId } = this.#environment;
+    await devices.refresh();
     if (devices.capacity().availableBytes <= 0) {
       throw new DiskError('no-space', DATA_ROOT, 'no room for another deployment beside the reserve');
     }
@@ -256,7 +257,7 @@ export class NodeStores {
       damage: null,
       scrub: { next: 0, passes: 0 },
     };
-    const index = emptiest(disk, devices.indexDirectories());
+    const index = emptiest(disk, await devices.indexDirectories());
     const directory = `${index}/${inode}`;
     const unfinished = `${directory}.new`;
     disk.makeDirectory(unfinished);
@@ -367,7 +368,7 @@ export class NodeStores {
       }),
     );
     this.#environment.devices.close();
-    this.#environment.pool.close();
+    await this.#environment.pool.close();
     this.#lock.release();
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed !== undefined) throw failed.reason;

@@ -8,8 +8,7 @@
  *   what makes a sync expensive, and what makes writes to the same file wait.
  */
 
-import { createRequire } from 'node:module';
-import type koffi from 'koffi';
+import { loadLibrary, type SystemLibrary } from './system-library.js';
 
 /** linux/fs.h */
 const RWF_NOWAIT = 8;
@@ -22,26 +21,14 @@ const SCRATCH_BYTES = 16 * 1024;
 /** So much at a time: a longer read, even out of memory, is not for the event loop. */
 const MAX_CACHED_BYTES = 1024 * 1024;
 
-type Library = typeof koffi;
-
-function loadLibrary(): Library | undefined {
-  if (process.platform !== 'linux') return undefined;
-  try {
-    return createRequire(import.meta.url)('koffi') as Library;
-  } catch {
-    // No build of it for this processor: reads go through the thread pool, and syncs have all to write.
-    return undefined;
-  }
-}
-
 class CachedReads {
-  readonly #koffi: Library;
+  readonly #koffi: SystemLibrary;
   readonly #preadv2: (fd: number, vectors: Buffer, count: number, position: number, flags: number) => number;
   readonly #scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   readonly #scratchAddress: bigint;
   readonly #vector = Buffer.alloc(IOVEC_BYTES);
 
-  constructor(library: Library) {
+  constructor(library: SystemLibrary) {
     this.#koffi = library;
     this.#preadv2 = library
       .load(null)
@@ -68,7 +55,7 @@ type WriteOut = (
   settle: (error: NodeJS.ErrnoException | null) => void,
 ) => void;
 
-function bindWriteOut(library: Library): WriteOut {
+function bindWriteOut(library: SystemLibrary): WriteOut {
   const call = library
     .load(null)
     .func('int sync_file_range(int fd, int64_t position, int64_t length, unsigned int flags)');
@@ -81,6 +68,7 @@ function bindWriteOut(library: Library): WriteOut {
   };
 }
 
+/** Without it, reads go through the thread pool, and syncs have all to write. */
 const library = loadLibrary();
 const cachedReads = library && new CachedReads(library);
 

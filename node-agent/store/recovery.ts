@@ -113,7 +113,7 @@ class Recovery {
   async run(): Promise<RecoveryReport> {
     const { log, superblock } = this.#options;
     this.#checkDevices();
-    const files = this.#listSegments();
+    const files = await this.#listSegments();
     const loaded = await this.#loadCheckpoint(files);
     const { state, snapshots, upgraded } = loaded;
     log.lastBatch = state.batch;
@@ -141,21 +141,21 @@ class Recovery {
       if (device?.id !== id) {
         this.#fail({ path: `${DATA_ROOT}/dev${number}`, offset: 0, what: `device ${id} is not there: is it mounted?` });
       }
-      log.allow(device);
+      log.room.allow(device);
     }
   }
 
-  #listSegments(): Map<number, SegmentFile> {
+  async #listSegments(): Promise<Map<number, SegmentFile>> {
     const { disk, devices, superblock } = this.#options;
     const found: SegmentFile[] = [];
     for (const device of devices.all()) {
-      for (const name of disk.list(device.path)) {
+      for (const name of await disk.listAsync(device.path)) {
         const parsed = parseSegmentName(name);
         if (parsed?.inode !== superblock.inode) continue;
         const segment = new Segment(device, superblock.inode, parsed.segment);
-        const file = disk.open(segment.path, { create: false });
+        const file = await disk.openAsync(segment.path, { create: false });
         found.push({ segment, size: file.size() });
-        file.close();
+        await file.close();
       }
     }
     found.sort((a, b) => a.segment.number - b.segment.number);
@@ -264,7 +264,7 @@ class Recovery {
   async #replaySegment(file: SegmentFile, rest: readonly SegmentFile[]): Promise<string> {
     const { segment, size } = file;
     const { checksums, sameBoot } = this.#options;
-    const scanner = this.#scanner(segment, size);
+    const scanner = await this.#scanner(segment, size);
     try {
       while (segment.size < size) {
         const found = await scanner.reader.batch(segment.size);
@@ -288,7 +288,7 @@ class Recovery {
       }
       return 'batches are missing';
     } finally {
-      scanner.close();
+      await scanner.close();
     }
   }
 
@@ -315,12 +315,12 @@ class Recovery {
   /** Which of the segments begins with the batch that is due, or -1. */
   async #continuation(rest: readonly SegmentFile[]): Promise<number> {
     for (const [i, { segment, size }] of rest.entries()) {
-      const scanner = this.#scanner(segment, size);
+      const scanner = await this.#scanner(segment, size);
       try {
         const first = await scanner.reader.batch(0);
         if ('header' in first && this.#outOfPlace(first) === undefined) return i;
       } finally {
-        scanner.close();
+        await scanner.close();
       }
     }
     return -1;
@@ -341,12 +341,12 @@ class Recovery {
     if (file === undefined) return;
     if (file.size > end) {
       this.#cutBytes += file.size - end;
-      const handle = disk.open(file.segment.path, { create: false });
+      const handle = await disk.openAsync(file.segment.path, { create: false });
       try {
-        handle.truncate(end);
+        await handle.truncateAsync(end);
         await handle.sync();
       } finally {
-        handle.close();
+        await handle.close();
       }
     }
     log.resume(file.segment);
@@ -360,13 +360,13 @@ class Recovery {
     for (const { segment, size } of file === undefined ? rest : [file, ...rest]) {
       const from = segment === file?.segment ? segment.size : 0;
       if (size === from) continue;
-      const scanner = this.#scanner(segment, size);
+      const scanner = await this.#scanner(segment, size);
       try {
         const found = await scanner.reader.batch(from);
         if ('header' in found) this.#fail({ path: segment.path, offset: from, what: 'damaged, or out of place' });
         if (!found.cutShort) this.#fail({ path: segment.path, offset: from, what: `${found.what}, in the same boot` });
       } finally {
-        scanner.close();
+        await scanner.close();
       }
     }
   }
@@ -380,7 +380,7 @@ class Recovery {
   ): Promise<string | undefined> {
     if (this.#options.superblock.durableBatch >= number) return 'the superblock';
     for (const later of file === undefined ? rest : [file, ...rest]) {
-      const scanner = this.#scanner(later.segment, later.size);
+      const scanner = await this.#scanner(later.segment, later.size);
       try {
         let found = await scanner.reader.find(later === file ? from : 0);
         while (found !== undefined) {
@@ -390,15 +390,15 @@ class Recovery {
           found = await scanner.reader.find(found.end);
         }
       } finally {
-        scanner.close();
+        await scanner.close();
       }
     }
     return undefined;
   }
 
-  #scanner(segment: Segment, size: number): { reader: SegmentScanner; close: () => void } {
+  async #scanner(segment: Segment, size: number): Promise<{ reader: SegmentScanner; close: () => Promise<void> }> {
     const { disk, identity } = this.#options;
-    const file = disk.open(segment.path, { create: false });
+    const file = await disk.openAsync(segment.path, { create: false });
     return { reader: new SegmentScanner(file, identity, segment.number, size), close: () => file.close() };
   }
 }

@@ -5,10 +5,13 @@
  */
 
 import { type Disk, DiskError, invariant } from '../../core/ports.js';
+import type { Batch } from '../../core/record.js';
 import type { Device, Devices, SpaceUse } from './devices.js';
 import type { FilePool, PooledFile } from './file-pool.js';
 import { type BatchHeader, batchBytes, type StoreIdentity, sealHead } from './format.js';
-import { Segment } from './segment.js';
+import { LogRoom } from './log-room.js';
+import { LogWriter } from './log-writer.js';
+import type { Segment } from './segment.js';
 
 export interface LogOptions {
   readonly disk: Disk;
@@ -18,19 +21,21 @@ export interface LogOptions {
   readonly inode: number;
   readonly segmentBytes: number;
   readonly writeOutBytes: number;
-  /** What was appended could not be written to the disk: as final as a failed sync. */
+  /** What was appended could not be written, into the page cache or to the disk: as final as a failed sync. */
   readonly lost: (error: unknown) => void;
-  /** Called when an emptier device than those in use could take segments; `allow` follows, or not. */
-  readonly wants: (device: Device) => void;
+  /** Makes it durable that segments may be on this device, and allows it. */
+  readonly use: (device: Device) => Promise<void>;
 }
 
 export class SegmentLog {
   readonly #options: LogOptions;
+  readonly room: LogRoom;
   readonly segments = new Map<number, Segment>();
   /** The segment that is written to; undefined between two. */
   active: Segment | undefined;
   /** Number of the segment that comes after all that there are. */
   nextSegment = 0;
+  /** The last one that has its place, in the page cache or on its way there. */
   lastBatch = 0;
   /** All batches up to here are durable. */
   durableBatch = 0;
@@ -40,22 +45,22 @@ export class SegmentLog {
   usedBytes = 0;
   /** Bytes of sealed segments without live blocks. */
   deadBytes = 0;
+  readonly #writer: LogWriter;
   readonly #unsynced = new Map<Segment, PooledFile>();
   readonly #unsyncedDirectories = new Set<string>();
-  readonly #allowed = new Set<Device>();
-  #activeFile: PooledFile | undefined;
-  /** What of the active segment is before this offset has been handed to the disk. */
-  #writtenOut = 0;
-  /** Of a piece that could not be written. */
+  /** What of the segment that is written to is before this offset has been handed to the disk. */
+  #writtenOut: { segment: Segment | undefined; end: number } = { segment: undefined, end: 0 };
+  /** Of what could not be written. */
   #lost: { readonly error: unknown } | undefined;
 
   constructor(options: LogOptions) {
     this.#options = options;
-  }
-
-  /** Segments may be made on this device from now on: the superblock says so. */
-  allow(device: Device): void {
-    this.#allowed.add(device);
+    this.room = new LogRoom(options, this);
+    this.#writer = new LogWriter({
+      pool: options.pool,
+      wrote: (segment) => this.#wrote(segment),
+      failed: (error) => this.#lose(error),
+    });
   }
 
   /** Where the next batch will be if it fits. */
@@ -64,32 +69,55 @@ export class SegmentLog {
   }
 
   /**
-   * Appends a batch whose table is in `head` behind the header's place; completes `header` and returns the
-   * segment. In the page cache on return, or, after DiskError('no-space'), not in the log at all. Any other
-   * error leaves the log in an unknown state.
+   * Appends a batch whose table is in `head` behind the header's place; completes `header` and returns the segment.
+   * The batch has its place then, and is on its way to the page cache: neither `head` nor the payload may change
+   * before `written`. DiskError('no-space'): room has to be made first, nothing has changed.
    */
-  append(header: BatchHeader, head: Buffer, payload: Uint8Array, use: SpaceUse): Segment {
+  append(header: BatchHeader, head: Buffer, batch: Batch | undefined, use: SpaceUse): Segment {
     const bytes = batchBytes(header);
-    const segment = this.#place(bytes, use);
+    const segment = this.room.find(bytes, use);
+    if (segment === undefined) throw new DiskError('no-space', this.active?.path ?? 'data', 'the disk is full');
+    if (segment !== this.active) this.begin(segment);
     header.opening = this.opening;
     header.segment = segment.number;
     header.offset = segment.size;
-    header.number = this.lastBatch + 1;
+    header.number = ++this.lastBatch;
     header.durable = this.durableBatch;
     sealHead(head, this.#options.identity, header);
-    const { file } = this.#activeFile!;
-    try {
-      file.write(payload.length > 0 ? [head, payload] : [head], segment.size);
-    } catch (error) {
-      if (error instanceof DiskError && error.code === 'no-space') file.truncate(segment.size);
-      throw error;
-    }
-    this.#markUnsynced(segment);
+    this.#writer.append(segment, header.number, head, batch);
     this.grow(segment, segment.size + bytes);
-    this.lastBatch++;
     this.unsyncedBytes += bytes;
-    if (segment.size - this.#writtenOut >= this.#options.writeOutBytes) this.#writeOut(segment);
     return segment;
+  }
+
+  /** Everything appended before the call is in the page cache when it resolves. Rejects with the error that was final. */
+  written(): Promise<void> {
+    return this.#writer.written(this.lastBatch);
+  }
+
+  /** The same for what is in the segment now, whatever comes behind. */
+  async readable(segment: Segment): Promise<void> {
+    if (segment.pendingBytes > 0) await this.written();
+  }
+
+  /** Appended and not in the page cache yet. */
+  get queuedBytes(): number {
+    return this.#writer.queuedBytes;
+  }
+
+  #wrote(segment: Segment): void {
+    this.#markUnsynced(segment);
+    if (this.#writtenOut.segment !== segment) {
+      // Its file is there, since not long ago.
+      this.#unsyncedDirectories.add(segment.device.path);
+      this.#writtenOut = { segment, end: 0 };
+    }
+    if (segment.written - this.#writtenOut.end >= this.#options.writeOutBytes) this.#writeOut(segment);
+  }
+
+  #lose(error: unknown): void {
+    this.#lost ??= { error };
+    this.#options.lost(error);
   }
 
   /** The number in the names of its segments. */
@@ -97,36 +125,18 @@ export class SegmentLog {
     return this.#options.inode;
   }
 
-  #place(bytes: number, use: SpaceUse): Segment {
-    const { devices, segmentBytes } = this.#options;
-    const { active } = this;
-    const full = active !== undefined && active.size > 0 && active.size + bytes > segmentBytes;
-    if (active !== undefined && !full && active.device.take(bytes, use)) return active;
-    const byRoom = devices.byRoom();
-    if (byRoom[0] !== undefined && !this.#allowed.has(byRoom[0])) this.#options.wants(byRoom[0]);
-    const device = byRoom.find((candidate) => this.#allowed.has(candidate) && candidate.take(bytes, use));
-    if (device === undefined) throw new DiskError('no-space', active?.path ?? 'data', 'the disk is full');
+  /** Batches go to this new segment from now on. */
+  begin(segment: Segment): void {
+    invariant(segment.number === this.nextSegment, 'segments ascend', () => segment.path);
     this.seal();
-    return this.#create(device);
-  }
-
-  #create(device: Device): Segment {
-    const { pool, inode } = this.#options;
-    const segment = new Segment(device, inode, this.nextSegment);
-    const opened = pool.acquire(segment.path, { create: true });
-    this.#writtenOut = 0;
-    invariant(opened.file.size() === 0, 'a new segment is empty', () => segment.path);
-    this.#activeFile = opened;
     this.nextSegment++;
     this.active = segment;
     this.segments.set(segment.number, segment);
-    this.#unsyncedDirectories.add(device.path);
-    return segment;
   }
 
   /**
-   * Nothing is appended to the segment any more. xfs keeps room behind the end of a file that grows, up to as much
-   * again, for as long as the file is open: nobody could use that.
+   * Nothing is appended to the segment any more, and all of it is in the page cache. xfs keeps room behind the end of a
+   * file that grows, up to as much again, for as long as the file is open: nobody could use that.
    */
   #closeForGood(segment: Segment): void {
     this.#options.pool.forget(segment.path);
@@ -134,10 +144,12 @@ export class SegmentLog {
 
   /** The next batch opens a new segment. */
   seal(): void {
-    if (this.active?.dead === true) this.deadBytes += this.active.size;
-    if (this.#activeFile !== undefined) this.#options.pool.release(this.#activeFile);
-    if (this.active !== undefined && !this.#unsynced.has(this.active)) this.#closeForGood(this.active);
-    this.#activeFile = undefined;
+    const { active } = this;
+    if (active === undefined) return;
+    if (active.dead) this.deadBytes += active.size;
+    active.sealed = true;
+    this.#writer.sealed();
+    if (active.pendingBytes === 0 && !this.#unsynced.has(active)) this.#closeForGood(active);
     this.active = undefined;
   }
 
@@ -168,11 +180,15 @@ export class SegmentLog {
     this.deadBytes = this.dead().reduce((bytes, segment) => bytes + segment.size, 0);
   }
 
+  /** Recovery has found all batches up to `lastBatch`. */
+  recovered(): void {
+    this.#writer.resume(this.lastBatch);
+  }
+
   /** Recovery goes on writing to this segment, which has been cut behind its last whole batch. */
   resume(segment: Segment): void {
-    this.#activeFile = this.#options.pool.acquire(segment.path);
     this.active = segment;
-    this.#writtenOut = segment.size;
+    this.#writtenOut = { segment, end: segment.size };
   }
 
   /** What recovery found is only in the page cache perhaps: the next sync includes it. */
@@ -184,17 +200,14 @@ export class SegmentLog {
   #writeOut(segment: Segment): void {
     const { pool } = this.#options;
     const { device } = segment;
-    const from = this.#writtenOut;
-    const length = segment.size - from;
+    const { end } = this.#writtenOut;
+    const length = segment.written - end;
     const held = pool.acquire(segment.path);
-    this.#writtenOut = segment.size;
+    this.#writtenOut = { segment, end: segment.written };
     device.writingBytes += length;
     device
-      .answered(held.file.writeOut(from, length))
-      .catch((error: unknown) => {
-        this.#lost ??= { error };
-        this.#options.lost(error);
-      })
+      .answered(held.file.writeOut(end, length))
+      .catch((error: unknown) => this.#lose(error))
       .finally(() => {
         device.writingBytes -= length;
         pool.release(held);
@@ -208,9 +221,10 @@ export class SegmentLog {
   /** Makes durable what there is at the moment of the call. One at a time; a failure is final. */
   async sync(): Promise<void> {
     const { disk, pool } = this.#options;
+    const batch = this.lastBatch;
+    await this.written();
     const files = [...this.#unsynced];
     const directories = [...this.#unsyncedDirectories];
-    const batch = this.lastBatch;
     this.#unsynced.clear();
     this.#unsyncedDirectories.clear();
     this.unsyncedBytes = 0;
@@ -220,7 +234,7 @@ export class SegmentLog {
     ]);
     for (const [segment, file] of files) {
       pool.release(file);
-      if (segment !== this.active) this.#closeForGood(segment);
+      if (segment !== this.active && segment.pendingBytes === 0) this.#closeForGood(segment);
     }
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
@@ -250,10 +264,17 @@ export class SegmentLog {
     device.segmentBytes += bytes;
   }
 
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    await this.room.idle();
+    await this.#writer.idle();
+  }
+
   /** Gives back all files; nothing may be under way. */
   close(): void {
     const { pool } = this.#options;
     this.seal();
+    this.#writer.close();
     for (const file of this.#unsynced.values()) pool.release(file);
     this.#unsynced.clear();
     for (const segment of this.segments.values()) {

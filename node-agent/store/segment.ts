@@ -15,8 +15,14 @@ export class Segment {
   readonly number: number;
   readonly device: Device;
   readonly path: string;
-  /** End of its last whole batch. */
+  /** End of its last whole batch, which may be on its way to the page cache. */
   size = 0;
+  /** Bytes before `size` that are not in the page cache yet. */
+  pendingBytes = 0;
+  /** The file system has room for the file up to here, if that is behind its end. */
+  reservedEnd = 0;
+  /** Nothing is appended any more. */
+  sealed = false;
   /**
    * Payloads in it that the index refers to, in pages or in memory. What a write has replaced in the pages is counted
    * until a checkpoint finds it.
@@ -42,6 +48,11 @@ export class Segment {
   /** Nothing refers to it any more. */
   get dead(): boolean {
     return this.liveBlocks === 0 && this.heldBlocks === 0;
+  }
+
+  /** What is before this offset can be read. */
+  get written(): number {
+    return this.size - this.pendingBytes;
   }
 
   /** A stream batch at `offset` that ends with `last`. */

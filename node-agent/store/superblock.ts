@@ -153,24 +153,26 @@ export class SuperblockFile {
   }
 
   /** Each copy's number, or what is wrong with it. */
-  static copies(disk: Disk, directory: string): CopyReport[] {
-    return COPIES.map((copy) => {
-      const path = `${directory}/super.${copy}`;
-      const found = readCopy(disk, path);
-      return typeof found === 'string' ? { path, problem: found } : { path, number: found.number };
-    });
+  static copies(disk: Disk, directory: string): Promise<CopyReport[]> {
+    return Promise.all(
+      COPIES.map(async (copy): Promise<CopyReport> => {
+        const path = `${directory}/super.${copy}`;
+        const found = await readCopy(disk, path);
+        return typeof found === 'string' ? { path, problem: found } : { path, number: found.number };
+      }),
+    );
   }
 
   /** The newest whole copy; if there is none, what is wrong with each. */
-  static read(
+  static async read(
     disk: Disk,
     directory: string,
-  ): { readonly file: SuperblockFile; readonly superblock: Superblock } | readonly Damage[] {
+  ): Promise<{ readonly file: SuperblockFile; readonly superblock: Superblock } | readonly Damage[]> {
     const damages: Damage[] = [];
     let newest: { superblock: Superblock; number: number } | undefined;
     for (const copy of COPIES) {
       const path = `${directory}/super.${copy}`;
-      const found = readCopy(disk, path);
+      const found = await readCopy(disk, path);
       if (typeof found === 'string') damages.push({ path, offset: 0, what: found });
       else if (newest === undefined || found.number > newest.number) newest = found;
     }
@@ -187,24 +189,24 @@ export class SuperblockFile {
   }
 
   async #writeCopy(copy: number, bytes: Buffer): Promise<void> {
-    const file = this.#disk.open(`${this.#directory}/super.${copy}`, { create: true });
+    const file = await this.#disk.openAsync(`${this.#directory}/super.${copy}`, { create: true });
     try {
-      file.write([bytes], 0);
+      await file.writeAsync([bytes], 0);
       await file.sync();
     } finally {
-      file.close();
+      await file.close();
     }
   }
 }
 
-function readCopy(disk: Disk, path: string): ReturnType<typeof decodeSuperblock> {
+async function readCopy(disk: Disk, path: string): Promise<ReturnType<typeof decodeSuperblock>> {
   try {
-    const file = disk.open(path, { create: false });
+    const file = await disk.openAsync(path, { create: false });
     try {
       const copy = Buffer.alloc(Math.min(file.size(), MAX_BYTES));
-      return decodeSuperblock(copy.subarray(0, file.read(copy, 0)));
+      return decodeSuperblock(copy.subarray(0, await file.readAsync(copy, 0)));
     } finally {
-      file.close();
+      await file.close();
     }
   } catch (error) {
     if (error instanceof DiskError) return error.message;

@@ -44,17 +44,17 @@ export class UnsyncedTail {
       if (!begins.has(segment)) begins.set(segment, offset);
     }
     for (const [segment, begin] of begins) {
-      const file = disk.open(segment.path, { create: false });
+      const file = await disk.openAsync(segment.path, { create: false });
       try {
         for (let at = begin; at < segment.size; ) {
           const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, segment.size - at));
           const count = await file.readAsync(piece, at);
           if (count === 0) break;
-          file.write([piece.subarray(0, count)], at);
+          await file.writeAsync([piece.subarray(0, count)], at);
           at += count;
         }
       } finally {
-        file.close();
+        await file.close();
       }
     }
   }

@@ -22,7 +22,9 @@ for (;;) {
   const next = store.last.sequence + 1;
   const batch = batchAt(next);
   store.append({ epoch: epoch(1), firstSequence: sequence(next), batch });
-  writeSync(told, `${store.last.sequence}\n`, 0);
+  const last = store.last.sequence;
+  // From then on the end of the process loses none of it.
+  void store.written().then(() => writeSync(told, `${last}\n`, 0));
   if (next % 7 === 0) {
     flushes++;
     void store.flush().then(() => flushes--);

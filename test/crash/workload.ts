@@ -2,7 +2,9 @@
 
 import fc from 'fast-check';
 import { type DeploymentStore, DiskError } from '../../core/ports.js';
-import { KIND_DATA } from '../../core/record.js';
+import { type Batch, KIND_DATA } from '../../core/record.js';
+import { EMPTY_BATCH } from '../../core/replication/batches.js';
+import { withRoom } from '../../core/replication/room.js';
 import type { Snapshot } from '../../node-agent/store/checkpoint.js';
 import type { LocalDeploymentStore } from '../../node-agent/store/deployment-store.js';
 import { Pace } from '../../node-agent/store/pace.js';
@@ -72,9 +74,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({ kind: 'flush' as const }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'update' as const }) },
   { weight: 3, arbitrary: fc.constant({ kind: 'settle' as const }) },
-  { weight: 2, arbitrary: fc.constant({ kind: 'snapshot' as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: 'snapshot' as const }) },
   {
-    weight: 2,
+    weight: 1,
     arbitrary: fc.record({ kind: fc.constant('remove snapshot' as const), which: fc.nat({ max: 5 }) }),
   },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('clean' as const), wait: fc.boolean() }) },
@@ -106,6 +108,8 @@ export interface TakenSnapshot {
 export class Model {
   /** `versions[n]`: after n batches. */
   readonly versions: Version[] = [{ cells: new Array<Cell>(BLOCKS).fill(undefined), last: '0/0' }];
+  /** Batches that are known to be in the page cache, which outlives the process. */
+  written = 0;
   /** Batches that a finished flush covers. */
   flushed = 0;
   /** By id. */
@@ -135,11 +139,11 @@ export class Runner {
     try {
       switch (step.kind) {
         case 'write':
-          return this.#write(store, step.entries);
+          return await this.#write(store, step.entries);
         case 'backfill':
-          return this.#backfill(store, step);
+          return await this.#backfill(store, step);
         case 'position':
-          return this.#position(store, step.ahead);
+          return await this.#position(store, step.ahead);
         case 'flush': {
           const { batches } = this.model;
           await store.flush();
@@ -191,9 +195,21 @@ export class Runner {
     }
   }
 
-  #write(store: DeploymentStore, list: readonly WriteEntry[]): void {
-    const first = store.last.sequence + 1;
-    const e = Math.max(1, store.last.epoch);
+  /** Has it appended when there is room, and learns when it outlives the process. */
+  #append(store: DeploymentStore, batch: Batch, append: () => void): Promise<void> {
+    return withRoom(store, batch, () => {
+      append();
+      const { batches } = this.model;
+      store.written().then(
+        () => {
+          this.model.written = Math.max(this.model.written, batches);
+        },
+        () => {},
+      );
+    });
+  }
+
+  #write(store: DeploymentStore, list: readonly WriteEntry[]): Promise<void> {
     const version = ++this.#version;
     const entries = list.map(
       (entry): TestEntry =>
@@ -201,43 +217,46 @@ export class Runner {
           ? { block: entry.block, zero: entry.blocks }
           : { block: entry.block, data: content(entry.block, version, entry.length) },
     );
-    store.append({ epoch: epoch(e), firstSequence: sequence(first), batch: batchOf(...entries) });
-    this.model.add(
-      (cells) => {
-        for (const [i, { block: at, length, blocks }] of list.entries()) {
-          const cell = {
-            text: length === 0 ? '' : content(at, version, length).toString(),
-            order: `${e}/${first + i}`,
-          };
-          for (let b = at; b < at + (length === 0 ? blocks : 1); b++) cells[b] = cell;
-        }
-      },
-      `${e}/${first + list.length - 1}`,
-    );
-  }
-
-  #backfill(store: DeploymentStore, step: Step & { kind: 'backfill' }): void {
-    const version = ++this.#version;
-    const at = step.block;
-    if (step.forget) {
-      store.backfill({ orders: [order(0, 0)], batch: batchOf({ block: at, zero: 1 }) });
-      this.model.add((cells) => {
-        cells[at] = undefined;
-      });
-      return;
-    }
-    const bytes = content(at, version, step.length);
-    store.backfill({ orders: [order(900, version)], batch: batchOf({ block: at, data: bytes }) });
-    this.model.add((cells) => {
-      cells[at] = { text: bytes.toString(), order: `900/${version}` };
+    const batch = batchOf(...entries);
+    return this.#append(store, batch, () => {
+      const first = store.last.sequence + 1;
+      const e = Math.max(1, store.last.epoch);
+      store.append({ epoch: epoch(e), firstSequence: sequence(first), batch });
+      this.model.add(
+        (cells) => {
+          for (const [i, { block: at, length, blocks }] of list.entries()) {
+            const cell = {
+              text: length === 0 ? '' : content(at, version, length).toString(),
+              order: `${e}/${first + i}`,
+            };
+            for (let b = at; b < at + (length === 0 ? blocks : 1); b++) cells[b] = cell;
+          }
+        },
+        `${e}/${first + list.length - 1}`,
+      );
     });
   }
 
-  #position(store: DeploymentStore, ahead: number): void {
-    const { last } = store;
-    const next = order(last.epoch + 1, Math.max(1, last.sequence + ahead));
-    store.position(next);
-    this.model.add(() => {}, `${next.epoch}/${next.sequence}`);
+  #backfill(store: DeploymentStore, step: Step & { kind: 'backfill' }): Promise<void> {
+    const version = ++this.#version;
+    const at = step.block;
+    const bytes = content(at, version, step.length);
+    const batch = batchOf(step.forget ? { block: at, zero: 1 } : { block: at, data: bytes });
+    return this.#append(store, batch, () => {
+      store.backfill({ orders: [step.forget ? order(0, 0) : order(900, version)], batch });
+      this.model.add((cells) => {
+        cells[at] = step.forget ? undefined : { text: bytes.toString(), order: `900/${version}` };
+      });
+    });
+  }
+
+  #position(store: DeploymentStore, ahead: number): Promise<void> {
+    return this.#append(store, EMPTY_BATCH, () => {
+      const { last } = store;
+      const next = order(last.epoch + 1, Math.max(1, last.sequence + ahead));
+      store.position(next);
+      this.model.add(() => {}, `${next.epoch}/${next.sequence}`);
+    });
   }
 }
 

@@ -66,6 +66,8 @@ class FileInode {
   cache = new Bytes();
   durable = new Bytes();
   pending: FileChange[] = [];
+  /** There is room for the file up to here. */
+  reservedEnd = 0;
 
   apply(change: FileChange, to: Bytes): void {
     if (change.kind === 'write') to.write(change.position, change.data);
@@ -84,7 +86,7 @@ class FileInode {
   }
 
   get allocated(): number {
-    return Math.ceil(this.cache.size / PAGE_BYTES) * PAGE_BYTES;
+    return Math.ceil(Math.max(this.cache.size, this.reservedEnd) / PAGE_BYTES) * PAGE_BYTES;
   }
 }
 
@@ -183,6 +185,7 @@ export class SimDisk {
         file.cache = inode.cache.copy();
         file.durable = inode.durable.copy();
         file.pending = [...inode.pending];
+        file.reservedEnd = inode.reservedEnd;
         return file;
       }
       const directory = new DirectoryInode();
@@ -257,7 +260,9 @@ export class SimDisk {
     for (const { file, position, data } of this.#flying) {
       const fate = random.next();
       const part = fate < 0.3 ? 0 : fate < 0.6 ? data.length : Math.floor(random.next() * data.length);
-      if (part > 0) file.change({ kind: 'write', position, data: data.subarray(0, part) });
+      const room = Math.max(0, file.allocated - position) + this.freeBytes();
+      const landed = data.subarray(0, Math.min(part, room));
+      if (landed.length > 0) file.change({ kind: 'write', position, data: landed });
     }
     this.#flying.clear();
   }
@@ -378,8 +383,7 @@ class SimFile implements DiskFile {
   }
 
   #store(data: Uint8Array, position: number): void {
-    const end = Math.ceil((position + data.length) / PAGE_BYTES) * PAGE_BYTES;
-    const missing = Math.max(0, end - this.#inode.allocated) - this.#disk.freeBytes();
+    const missing = this.#missing(position + data.length);
     if (missing > 0) {
       const fits = Math.max(0, data.length - missing);
       if (fits > 0) this.#inode.change({ kind: 'write', position, data: data.subarray(0, fits) });
@@ -415,6 +419,24 @@ class SimFile implements DiskFile {
     this.#store(data, position);
   }
 
+  async reserve(position: number, length: number): Promise<boolean> {
+    this.#check();
+    await this.#disk.delay(this.#alive, 'cached');
+    this.#makeRoom(position + length);
+    this.#inode.reservedEnd = Math.max(this.#inode.reservedEnd, position + length);
+    return true;
+  }
+
+  /** Returns the bytes that are missing, if the file system has no room for the file up to `end`. */
+  #missing(end: number): number {
+    const allocated = Math.ceil(end / PAGE_BYTES) * PAGE_BYTES;
+    return Math.max(0, allocated - this.#inode.allocated) - this.#disk.freeBytes();
+  }
+
+  #makeRoom(end: number): void {
+    if (this.#missing(end) > 0) throw new DiskError('no-space', this.path, 'no space left on device');
+  }
+
   async sync(): Promise<void> {
     this.#check();
     this.#disk.onOperation('sync', this.path);
@@ -436,6 +458,7 @@ class SimFile implements DiskFile {
   truncate(size: number): void {
     this.#check();
     this.#disk.onOperation('truncate', this.path);
+    this.#inode.reservedEnd = Math.min(this.#inode.reservedEnd, size);
     this.#inode.change({ kind: 'truncate', size });
   }
 

@@ -25,7 +25,7 @@ type Payloads = Map<string, number>;
 
 /** Checks the one deployment of the disk, which no store has open; returns its checkpoint, if there is one. */
 export async function auditIndex(disk: Disk, directory = 'data/db1/1'): Promise<Checkpoint | undefined> {
-  const read = SuperblockFile.read(disk, directory);
+  const read = await SuperblockFile.read(disk, directory);
   if (!('superblock' in read)) throw new Error(`no superblock: ${JSON.stringify(read)}`);
   const { superblock } = read;
   if (superblock.checkpoint === null) return undefined;

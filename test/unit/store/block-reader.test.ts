@@ -26,7 +26,7 @@ test('a read that fails in an unforeseen way gives its memory back when the othe
         return KNOWN;
       },
     },
-    segments: new Map([[0, { number: 0, path: 's' }]]),
+    segments: new Map([[0, { number: 0, path: 's', written: Number.POSITIVE_INFINITY }]]),
     pool: new FilePool({ open: () => file } as never, 4),
     checksums: { bad: () => [], firstBad: () => -1 },
     known: new BadBlocks(),
@@ -67,7 +67,7 @@ test('what memory has is read at once; if it lacks a part, nothing is begun and 
         return unknown.has(block) ? ABSENT : KNOWN;
       },
     },
-    segments: new Map([[0, { number: 0, path: 's' }]]),
+    segments: new Map([[0, { number: 0, path: 's', written: Number.POSITIVE_INFINITY }]]),
     pool: new FilePool({ open: () => file } as never, 4),
     checksums: { bad: ({ payload }: Batch) => (payload[0] === 9 ? [0] : []), firstBad: () => -1 },
     known: new BadBlocks(),

@@ -19,6 +19,7 @@ import {
   seeded,
   sequence,
   type TestEntry,
+  writeWhenRoom,
 } from './support.js';
 
 const SEGMENT_BYTES = 64 * 1024;
@@ -195,10 +196,12 @@ describe('cleaning', () => {
 
   it('makes room on a disk that is full for users, from its share of the reserve', async () => {
     const { store } = await bench({ capacityBytes: 3_000_000, reserveBytes: 600_000 });
-    const fill = (version: number): number => {
-      for (let i = 0; ; i = (i + 7) % BLOCKS) {
+    // One in eight stays: no segment goes without the cleaner.
+    let kept = BLOCKS;
+    const fill = async (version: number): Promise<number> => {
+      for (let i = 0; ; i++) {
         try {
-          write(store, data(i, version, 4096));
+          await writeWhenRoom(store, data(i % 8 === 0 ? kept++ : i % BLOCKS, version, 4096));
         } catch (error) {
           if (error instanceof DiskError && error.code === 'no-space') return i;
           throw error;
@@ -207,12 +210,12 @@ describe('cleaning', () => {
     };
     const seen = new Map<number, string>();
     for (let round = 1; round <= 5; round++) {
-      fill(round);
-      expect(() => write(store, data(0, 99, 4096))).toThrow(DiskError);
+      await fill(round);
+      await expect(writeWhenRoom(store, data(0, 99, 4096))).rejects.toThrow(DiskError);
       for (let i = 0; i < BLOCKS; i++) seen.set(i, (await store.read(block(i), 1)).batch.payload.toString());
       await clean(store);
       for (const [i, text] of seen) expect((await store.read(block(i), 1)).batch.payload.toString()).toBe(text);
-      write(store, data(0, 99, 4096));
+      await writeWhenRoom(store, data(0, 99, 4096));
     }
   });
 
@@ -244,12 +247,15 @@ describe('cleaning', () => {
   });
 
   it('waits when there is no room for copies, and goes on when there is', async () => {
-    const { sim, store } = await bench();
+    const { sim, stores, store } = await bench();
     scatter(store);
+    await store.written();
     sim.capacityBytes = sim.usedBytes();
+    await stores.findDevices();
     expect(await store.clean(new Pace(instantClock))).toBe(false);
     await expectScattered(store);
     sim.capacityBytes = Number.MAX_SAFE_INTEGER;
+    await stores.findDevices();
     expect(await clean(store)).toBeGreaterThan(0);
     await expectScattered(store);
   });

@@ -18,6 +18,7 @@ import {
   seeded,
   sequence,
   type TestEntry,
+  writeWhenRoom,
 } from './support.js';
 
 interface Bench {
@@ -63,6 +64,7 @@ function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
       position < (offset() ?? Number.POSITIVE_INFINITY) && file.readCached(buffer, position),
     sync: () => file.sync(),
     writeOut: (position, length) => file.writeOut(position, length),
+    reserve: (position, length) => file.reserve(position, length),
     truncate: (size) => file.truncate(size),
     truncateAsync: (size) => file.truncateAsync(size),
     size: () => file.size(),
@@ -72,6 +74,8 @@ function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
     get: (target, name) => {
       if (name === 'open')
         return (path: string, options: { create: boolean }) => withFaults(target.open(path, options));
+      if (name === 'openAsync')
+        return async (path: string, options: { create: boolean }) => withFaults(await target.openAsync(path, options));
       const value: unknown = Reflect.get(target, name);
       return typeof value === 'function' ? value.bind(target) : value;
     },
@@ -150,6 +154,7 @@ describe('an open deployment', () => {
     const first = await bench();
     write(first.store, { generation: 4 }, data(1, 1));
     write(first.store, { block: 1, zero: 3 }, data(2, 2));
+    await first.store.written();
     const { store } = await restart(first, { power: false });
     expect(store.generation).toBe(4);
     expect(store.last).toEqual(order(1, 4));
@@ -162,6 +167,7 @@ describe('an open deployment', () => {
     ]);
     expect(store.durable).toBe(4);
     write(store, data(5, 1));
+    await store.written();
     const again = await restart({ ...first, store }, { power: false });
     expect(await text(again.store, 5)).toBe(content(5, 1).toString());
   });
@@ -243,6 +249,7 @@ describe('the stream', () => {
     const store = await stores.create(newDeployment);
     for (let i = 0; i < 10; i++) write(store, data(i, 1, 2000));
     const last = store.last.sequence;
+    await store.written();
     broken = 0;
     expect(await store.readLog(sequence(1), 1e6)).toBeUndefined();
     broken = undefined;
@@ -291,10 +298,10 @@ describe('space', () => {
     const stores = await open();
     const store = await stores.create(newDeployment);
     let written = 0;
-    const fill = (): void => {
+    const fill = async (): Promise<void> => {
       for (;;) {
         try {
-          write(store, data(written, 1, 4096));
+          await writeWhenRoom(store, data(written, 1, 4096));
           written++;
         } catch (error) {
           expect(error).toMatchObject({ name: 'DiskError', code: 'no-space' });
@@ -302,15 +309,16 @@ describe('space', () => {
         }
       }
     };
-    fill();
+    await fill();
     expect(written).toBeGreaterThan(30);
     expect(store.last.sequence).toBe(written);
     for (let i = 0; i < written; i++) expect(await text(store, i)).toBe(content(i, 1, 4096).toString());
-    for (let i = 0; i < 20; i++) write(store, { block: i, zero: 1 });
+    for (let i = 0; i < 20; i++) await writeWhenRoom(store, { block: i, zero: 1 });
     await store.flush();
     for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
     const before = written;
-    fill();
+    await fill();
+    await store.written();
     expect(written).toBeGreaterThanOrEqual(before + 12);
     sim.crash({ power: false });
     const again = await (await open()).open(DEPLOYMENT);
@@ -410,6 +418,7 @@ describe('faults', () => {
   it('a flipped bit of a payload is told, with the block, and healed by a backfill', async () => {
     const { sim, store } = await bench();
     write(store, data(1, 1), data(2, 1), data(3, 1));
+    await store.written();
     const path = sim.files().find((name) => name.endsWith('.blob'))!;
     const at = Buffer.from(sim.contents(path)).indexOf('block 2');
     sim.damage(path, at, (byte) => byte ^ 1);

@@ -32,6 +32,7 @@ async function bench() {
   store.position(order(1, 9));
   store.backfill({ orders: [order(1, 4)], batch: batchOf(data(6, 1)) });
   store.backfill({ orders: [order(1, 5)], batch: lost });
+  await store.written();
   return { sim, stores, store };
 }
 

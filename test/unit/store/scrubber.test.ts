@@ -47,6 +47,7 @@ async function bench(settings: Partial<StoreSettings> = {}, clock?: Clock) {
   for (let i = 0; i < BLOCKS; i++) {
     store.append({ epoch: epoch(1), firstSequence: sequence(i + 1), batch: batchOf(data(i * 3, 1, 1000)) });
   }
+  await store.written();
   return { sim, bad, stores, store };
 }
 

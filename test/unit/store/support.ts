@@ -10,6 +10,7 @@ import {
   writeEntry,
   zeroEntry,
 } from '../../../core/record.js';
+import { withRoom } from '../../../core/replication/room.js';
 import type { BlockNumber, DeploymentId, Epoch, Order, Sequence, VolumeId } from '../../../core/types.js';
 import type { BlockChecksums } from '../../../node-agent/codec/index.js';
 import { NodeStores, type NodeStoresOptions } from '../../../node-agent/store/index.js';
@@ -138,6 +139,11 @@ export const newDeployment = {
 /** What the index has of one block. */
 export function lookUp(store: DeploymentStore, number: number): Promise<IndexedBlock | undefined> {
   return store.look([block(number)], (lookup) => lookup(block(number)));
+}
+
+/** Appends to the stream when there is room; rejects with DiskError('no-space') if there is none. */
+export function writeWhenRoom(store: DeploymentStore, ...entries: TestEntry[]): Promise<void> {
+  return withRoom(store, batchOf(...entries), () => writeTo(store, ...entries));
 }
 
 /** Appends to the stream behind what is there. */

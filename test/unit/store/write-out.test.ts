@@ -33,6 +33,9 @@ function heldBack(disk: Disk, pieces: Piece[]): Disk {
       if (name === 'open') {
         return (path: string, options: { create: boolean }) => held(target.open(path, options));
       }
+      if (name === 'openAsync') {
+        return async (path: string, options: { create: boolean }) => held(await target.openAsync(path, options));
+      }
       const value: unknown = Reflect.get(target, name);
       return typeof value === 'function' ? value.bind(target) : value;
     },
@@ -45,9 +48,10 @@ async function open() {
   const sim = new SimDisk({ random: seeded(1) });
   const stores = await openStores(heldBack(sim.mount(), pieces), { settings });
   const store = await stores.create(newDeployment);
-  const append = (bytes: number): void => {
+  const append = async (bytes: number): Promise<void> => {
     const firstSequence = sequence(store.last.sequence + 1);
     store.append({ epoch: epoch(1), firstSequence, batch: batchOf(data(firstSequence, 1, bytes)) });
+    await store.written();
   };
   return { sim, stores, store, pieces, append };
 }
@@ -57,7 +61,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 describe('what is appended', () => {
   it('is handed to the disk in pieces that follow each other, and writers wait while too much is under way', async () => {
     const { store, stores, pieces, append } = await open();
-    for (let i = 0; i < 12; i++) append(3_000);
+    for (let i = 0; i < 12; i++) await append(3_000);
     expect(pieces).toHaveLength(3);
     let end = 0;
     for (const { position, length } of pieces) {
@@ -78,10 +82,10 @@ describe('what is appended', () => {
 
   it('and could not be written is lost: the store has failed, and is unclean when it is opened again', async () => {
     const { store, stores, pieces, append } = await open();
-    for (let i = 0; i < 4; i++) append(3_000);
+    for (let i = 0; i < 4; i++) await append(3_000);
     pieces[0]!.failed(new DiskError('io', pieces[0]!.path, 'input/output error'));
     await turn();
-    expect(() => append(10)).toThrow('failed');
+    await expect(append(10)).rejects.toThrow('failed');
     await store.close().catch(() => {});
     const again = await stores.open(DEPLOYMENT);
     expect(again.state.unclean).toBe(true);
@@ -90,7 +94,7 @@ describe('what is appended', () => {
 
   it('and could not be written is not durable by a sync that heard nothing of it', async () => {
     const { store, stores, pieces, append } = await open();
-    for (let i = 0; i < 4; i++) append(3_000);
+    for (let i = 0; i < 4; i++) await append(3_000);
     pieces[0]!.failed(new DiskError('io', pieces[0]!.path, 'input/output error'));
     await expect(store.flush()).rejects.toThrow('input/output error');
     expect(store.durable).toBe(0);

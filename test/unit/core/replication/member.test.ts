@@ -48,11 +48,15 @@ describe('a member', () => {
   it('appends what is contiguous, once, and says what is missing', async () => {
     const lab = await member();
     lab.receive(append(lab, 2, 1, { batch: dataBatch(1, 1, 3, 16) }));
+    // Not before it outlives the process.
+    expect(lab.all('appended')).toEqual([]);
+    await lab.pass(2);
     expect(lab.last('appended')).toMatchObject({ last: 3 });
     lab.receive(append(lab, 2, 5));
     expect(lab.last('refused')).toMatchObject({ reason: 'gap', last: order(2, 3) });
     // Sent again, with one entry more.
     lab.receive(append(lab, 2, 2, { batch: dataBatch(9, 2, 3, 16) }));
+    await lab.pass(2);
     expect(lab.last('appended')).toMatchObject({ last: 4 });
     expect(lab.store.last).toEqual(order(2, 4));
     expect((await lab.lookUp(2))?.order).toEqual(order(2, 2));
@@ -81,11 +85,15 @@ describe('a member', () => {
   it('says that its disk is full and stays usable', async () => {
     const lab = await member();
     lab.disk.setFull(true);
+    // The store looks how much is free once a second.
+    await lab.pass(1_100);
     for (let i = 0; i < 20; i++) lab.receive(append(lab, 2, i + 1, { batch: dataBatch(1, i, 1, 4_000) }));
+    await lab.pass(10);
     expect(lab.all('refused').some((refusal) => refusal.reason === 'no-space')).toBe(true);
     expect(lab.errors).toEqual([]);
     lab.disk.setFull(false);
     lab.receive(append(lab, 2, lab.store.last.sequence + 1));
+    await lab.pass(10);
     expect(lab.last('appended')).toMatchObject({ last: lab.store.last.sequence });
   });
 
@@ -95,6 +103,7 @@ describe('a member', () => {
     lab.receive(append(lab, 2, 1));
     lab.receive(append(lab, 2, 2, { batch: zeroBatch(1, 1) }));
     expect(lab.store.last.sequence).toBe(2);
+    await lab.pass(2);
     expect(lab.all('appended').map(({ last }) => last)).toEqual([2]);
     await lab.pass(1_900);
     expect(lab.all('appended')).toHaveLength(1);

@@ -29,6 +29,7 @@ describe('a promise that is on its way to the disk [I3]', () => {
     expect(lab.store.state.promised).toBe(7);
     expect(lab.all('promised')).toMatchObject([{ epoch: 7 }]);
     lab.receive(append(lab, 7));
+    await lab.pass(2);
     expect(lab.last('appended')).toMatchObject({ epoch: 7, last: 1 });
   });
 });
