@@ -14,7 +14,7 @@ export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
   simulation: {
     title: 'Simulated clusters',
     command: 'npm run sim',
-    what: 'Whole clusters of the production replication, frontend and block store on virtual time, disks, network and etcd, each from a seed, with crashes, power cuts, partitions, rot, full and failing disks, and an etcd that is away, late or behind. Every read is checked against the history of its block as a linearizable register; in the end all copies must be in sync and identical ([how](internals/replication.md#simulation)). A failure is a seed in which anything of this did not hold.',
+    what: 'Whole clusters of the production replication, planner, frontend and block store, with up to three volumes on up to seven nodes, on virtual time, disks, network and etcd, each from a seed, with crashes, power cuts, partitions, rot, full, slow and failing disks, and an etcd that is away, late or behind. Every read is checked against the history of its block as a linearizable register; in the end all copies must be in sync and identical ([how](internals/replication.md#simulation)). A failure is a seed in which anything of this did not hold.',
   },
   mutations: {
     title: 'Deliberate mistakes',
