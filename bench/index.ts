@@ -22,7 +22,7 @@ import { PageFile } from '../node-agent/store/paged/page-file.js';
 import { PagedIndex } from '../node-agent/store/paged/paged-index.js';
 import { mergeTree } from '../node-agent/store/paged/tree-merge.js';
 import { options } from './options.js';
-import { writtenBytesOf } from './processes.js';
+import { writtenBytes } from './processes.js';
 import { saveResults } from './results.js';
 
 const CACHE_BYTES = 64 << 20;
@@ -211,7 +211,7 @@ interface Cost {
 
 async function measured(changes: readonly Change[], run: () => Promise<void>): Promise<Cost> {
   const delay = monitorEventLoopDelay({ resolution: 1 });
-  const before = writtenBytesOf('self');
+  const before = writtenBytes();
   const began = performance.now();
   slices.length = 0;
   resumed = process.cpuUsage();
@@ -223,7 +223,7 @@ async function measured(changes: readonly Change[], run: () => Promise<void>): P
     stallP999Ms: delay.percentile(99.9) / 1e6,
     stallMaxMs: delay.max / 1e6,
     sliceP999Ms: percentile(slices, 0.999),
-    writtenBytesPerChange: (writtenBytesOf('self') - before) / changes.length,
+    writtenBytesPerChange: (writtenBytes() - before) / changes.length,
   };
 }
 

@@ -147,6 +147,12 @@ export class Cluster {
     return used.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
   }
 
+  /** Bytes that all nodes have made the kernel write, or still to be written, so far. */
+  async writtenBytes(): Promise<number> {
+    const used = await Promise.all(this.nodes.map((node) => node.usage()));
+    return used.reduce((sum, { writtenBytes }) => sum + writtenBytes, 0);
+  }
+
   get nodes(): readonly Remote<DataNode>[] {
     return this.#nodes.map(({ remote }) => remote);
   }

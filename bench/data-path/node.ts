@@ -17,7 +17,7 @@ import { FrontendHost } from '../../node-agent/frontend/host.js';
 import type { TlsIdentity } from '../../node-agent/pki/index.js';
 import { ReplicationHost } from '../../node-agent/replication/index.js';
 import { NodeStores, openFileDisk } from '../../node-agent/store/index.js';
-import { writtenBytesOf } from '../processes.js';
+import { writtenBytes } from '../processes.js';
 import { connect } from './rpc.js';
 
 export interface NodeOptions {
@@ -159,7 +159,7 @@ const methods = {
     return {
       cpuMs: (user + system) / 1000,
       residentBytes: process.memoryUsage.rss(),
-      writtenBytes: writtenBytesOf('self'),
+      writtenBytes: writtenBytes(),
     };
   },
   /** Watching takes a wake-up every millisecond. */

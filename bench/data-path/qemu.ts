@@ -6,17 +6,16 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { cpuMsOf } from '../processes.js';
 
 const run = promisify(execFile);
 const READY_MS = 10_000;
 const POLL_MS = 20;
-/** `sysconf(_SC_CLK_TCK)` of Linux on all machines that Node runs on. */
-const CLOCK_TICKS_PER_S = 100;
 const MAX_CLIENTS = 8;
 /** The header's key derivation is not what is measured. */
 const LUKS_ITERATION_MS = 10;
@@ -125,22 +124,4 @@ export async function freePort(): Promise<number> {
   await once(server, 'close');
   if (address === null || typeof address === 'string') throw new Error('no TCP port');
   return address.port;
-}
-
-export function cpuMsOf(pid: number): number {
-  return ticksMs(pid, 'utime', 'stime');
-}
-
-/** Processor time of this process's children that have ended so far, milliseconds. */
-export function cpuMsOfEndedChildren(): number {
-  return ticksMs(process.pid, 'cutime', 'cstime');
-}
-
-/** Where they are in /proc/<pid>/stat, counted from behind the name, which may hold blanks. */
-const STAT_FIELDS = { utime: 11, stime: 12, cutime: 13, cstime: 14 } as const;
-
-function ticksMs(pid: number, ...names: readonly (keyof typeof STAT_FIELDS)[]): number {
-  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return names.reduce((sum, name) => sum + (Number(fields[STAT_FIELDS[name]]) * 1000) / CLOCK_TICKS_PER_S, 0);
 }

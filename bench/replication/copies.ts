@@ -4,20 +4,19 @@
  * qemu-nbd on TCP, without TLS. All copies are on one disk and share the machine's processors, on both sides.
  */
 
-import { againstQemu, type Effort, type Setup } from '../data-path/against-qemu.js';
+import { againstQemu, type Effort, type Goals, type Setup } from '../data-path/against-qemu.js';
 import { type Comparison, row } from '../data-path/compare.js';
 
-const setup = (replicas: number, goals: Setup['goals'] = {}): Setup => ({
+const setup = (replicas: number, goals?: Goals): Setup => ({
   title: `${replicas} replicas`,
   peer: replicas === 0 ? 'qcow2' : `quorum of ${replicas + 1}`,
   replicas,
   encryption: false,
-  engines: ['wasm'],
-  goals,
+  sides: [{ name: 'volume', engine: 'wasm', compression: false, everyLoad: true, ...(goals && { goals }) }],
 });
 const SETUPS: readonly Setup[] = [
-  setup(0, { wasm: { deep: 2, shallow: 1, long: 1 } }),
-  setup(1, { wasm: { deep: 2.5, shallow: 1, long: 1.5 } }),
+  setup(0, { deep: 2, shallow: 1, long: 1 }),
+  setup(1, { deep: 2.5, shallow: 1, long: 1.5 }),
   setup(2),
   setup(5),
 ];

@@ -6,7 +6,8 @@ import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { cpuMsOf, cpuMsOfEndedChildren, freePort } from '../data-path/qemu.js';
+import { freePort } from '../data-path/qemu.js';
+import { cpuMsOf, cpuMsOfEndedChildren } from '../processes.js';
 
 const run = promisify(execFile);
 const READY_MS = 10_000;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { BlockNumber } from '../../core/types.js';
 import { openFileDisk } from '../../node-agent/store/file-disk.js';
-import { writtenBytesOf } from '../processes.js';
+import { writtenBytes } from '../processes.js';
 import {
   append,
   BLOCK_BYTES,
@@ -63,10 +63,10 @@ async function rates(directory: string, quick: boolean): Promise<Rate[]> {
     theirs: () => Promise<number>,
   ): Promise<void> => {
     const timed = async (run: () => Promise<number>): Promise<Turn> => {
-      const written = writtenBytesOf('self');
+      const written = writtenBytes();
       const since = performance.now();
       const operations = await run();
-      return { operations, seconds: seconds(since), writtenBytes: writtenBytesOf('self') - written };
+      return { operations, seconds: seconds(since), writtenBytes: writtenBytes() - written };
     };
     const turns: [Turn, Turn][] = [];
     const since = performance.now();
