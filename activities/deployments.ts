@@ -3,6 +3,7 @@
 import { activityInfo, Context } from '@temporalio/activity';
 import { DomainError } from '../core/errors.js';
 import type { SyncProgress } from '../core/messages.js';
+import { secondsLeft } from '../core/replication/sync-meter.js';
 import type { DeploymentId, Epoch, Incarnation, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
@@ -17,7 +18,9 @@ export interface SyncHeartbeat {
   readonly blocksDone: number;
   readonly blocksTotal: number;
   readonly bytesCopied: number;
-  readonly megabytesPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Absent while nothing is copied. */
+  readonly secondsLeft?: number;
 }
 
 export interface SyncResult {
@@ -79,15 +82,11 @@ export function createDeploymentActivities(deps: ActivityDeps): DeploymentActivi
       const record = await requirePrimary(volume, source);
       if (record.inSync.includes(target)) return { kind: 'delta', blocksCopied: 0, bytesCopied: 0 };
       if (record.epoch < epoch) throw new DomainError('stale-write', `epoch ${epoch} of ${volume} is not there yet`);
-      const startedMs = performance.now();
       let latest: SyncProgress | undefined;
       const sync = replication.startSync(source, target, (progress) => {
         latest = progress;
       });
-      const timer = setInterval(
-        () => context.heartbeat(latest && heartbeat(latest, performance.now() - startedMs)),
-        PROGRESS_INTERVAL_MS,
-      );
+      const timer = setInterval(() => context.heartbeat(latest && heartbeat(latest)), PROGRESS_INTERVAL_MS);
       const cancelled = context.cancelled.catch((error: unknown) => {
         sync.cancel();
         throw error;
@@ -120,15 +119,17 @@ export async function eraseDeployment(
   });
 }
 
-function heartbeat(progress: SyncProgress, elapsedMs: number): SyncHeartbeat & { attempt: number } {
-  const { kind, blocksDone, blocksTotal, bytesCopied } = progress;
+function heartbeat(progress: SyncProgress): SyncHeartbeat & { attempt: number } {
+  const { kind, blocksDone, blocksTotal, bytesCopied, bytesPerSecond } = progress;
+  const left = secondsLeft(progress);
   return {
     kind,
     percent: blocksTotal === 0 ? 100 : Math.floor((blocksDone / blocksTotal) * 100),
     blocksDone,
     blocksTotal,
     bytesCopied,
-    megabytesPerSecond: Math.round(bytesCopied / 1e4 / Math.max(elapsedMs / 1000, 0.001)) / 100,
+    bytesPerSecond: Math.round(bytesPerSecond),
+    ...(left !== undefined && { secondsLeft: left }),
     attempt: activityInfo().attempt,
   };
 }

@@ -131,6 +131,9 @@ export interface ApiOperation {
     readonly blocksDone: number;
     readonly blocksTotal: number;
     readonly bytesCopied: number;
+    readonly bytesPerSecond: number;
+    /** Absent while nothing is copied. */
+    readonly secondsLeft?: number;
   } | null;
 }
 

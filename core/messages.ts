@@ -440,5 +440,8 @@ export interface SyncProgress {
   readonly blocksTotal: number;
   readonly blocksDone: number;
   readonly bytesCopied: number;
+  /** Lately. */
+  readonly blocksPerSecond: number;
+  readonly bytesPerSecond: number;
   readonly startedAtMs: number;
 }

@@ -11,6 +11,10 @@ export interface OperationProgress {
   readonly blocksDone: number;
   readonly blocksTotal: number;
   readonly bytesCopied: number;
+  /** Lately. */
+  readonly bytesPerSecond: number;
+  /** Absent while nothing is copied. */
+  readonly secondsLeft?: number;
 }
 
 export interface Operation {

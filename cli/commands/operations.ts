@@ -69,7 +69,8 @@ async function print(context: Context, operations: readonly NamedOperation[]): P
 
 function progressCell({ progress }: ApiOperation): string {
   if (progress === undefined || progress === null) return '';
-  return `${Math.floor(progress.percent)}% (${formatBytes(progress.bytesCopied)} copied)`;
+  const left = progress.secondsLeft === undefined ? '' : `, ${progress.secondsLeft}s left`;
+  return `${Math.floor(progress.percent)}% (${formatBytes(progress.bytesCopied)} copied${left})`;
 }
 
 /** The last column is not cut: it says in a sentence what goes on. */

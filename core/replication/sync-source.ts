@@ -23,6 +23,7 @@ import { PeerStream } from './peer-stream.js';
 import type { Primary } from './primary.js';
 import { SyncCopy } from './sync-copy.js';
 import { addTarget } from './sync-join.js';
+import { SyncMeter } from './sync-meter.js';
 
 export type SyncAnswer = SyncReady | SyncDeadBlocks | Backfilled | SyncMarked | SyncFinished;
 
@@ -42,7 +43,8 @@ export class SyncSource {
   readonly epoch: Epoch;
   readonly stream: PeerStream;
   readonly done: Promise<SyncProgress>;
-  progress: SyncProgress;
+  #progress: SyncProgress;
+  readonly #meter = new SyncMeter();
   error: unknown;
   #abort: (error: unknown) => void = () => {};
   readonly #aborted: Promise<never>;
@@ -72,10 +74,24 @@ export class SyncSource {
     });
     this.#aborted.catch(() => {});
     const startedAtMs = primary.context.clock.now();
-    this.progress = { target, kind: 'delta', blocksTotal: 0, blocksDone: 0, bytesCopied: 0, startedAtMs };
+    this.#progress = {
+      target,
+      kind: 'delta',
+      blocksTotal: 0,
+      blocksDone: 0,
+      bytesCopied: 0,
+      blocksPerSecond: 0,
+      bytesPerSecond: 0,
+      startedAtMs,
+    };
     this.done = this.#run();
     // What still goes on beside it ends with it.
     this.done.catch((error: unknown) => this.abort(error));
+  }
+
+  get progress(): SyncProgress {
+    const { blocksDone, bytesCopied } = this.#progress;
+    return { ...this.#progress, ...this.#meter.measure(this.primary.context.clock.now(), blocksDone, bytesCopied) };
   }
 
   abort(error: unknown): void {
@@ -187,7 +203,7 @@ export class SyncSource {
   }
 
   note(change: Partial<SyncProgress>): void {
-    this.progress = { ...this.progress, ...change };
+    this.#progress = { ...this.#progress, ...change };
     this.#report(this.progress);
   }
 

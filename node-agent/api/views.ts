@@ -16,7 +16,7 @@ import type { Versioned } from '../state/cluster-state.js';
 import { nodeVersion } from '../state/node-records.js';
 import { LABEL_COMPUTE_ONLY } from './labels.js';
 import type { NodeHealth } from './ports.js';
-import type { SyncProgressView } from './sync-rates.js';
+import type { SyncProgressView } from './sync-progress.js';
 
 /** Ports of StorageOS that clients expect in a node's addresses (reference/behaviours.md, "Ports"). */
 const SUPERVISOR_PORT = 5704;

@@ -4,7 +4,7 @@ import type { Attachment, Membership, Volume } from '../../core/domain.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
 import type { Versioned } from '../state/cluster-state.js';
 import type { ApiDependencies, NodeHealth } from './ports.js';
-import { type SyncProgressView, SyncRates } from './sync-rates.js';
+import { type SyncProgressView, syncProgressView } from './sync-progress.js';
 import { volumeView } from './views.js';
 
 /** Time that a primary has to tell of its syncs, ms; the view is made without them otherwise. */
@@ -16,7 +16,6 @@ export type VolumeView = ReturnType<typeof volumeView>;
 
 export class VolumeViews {
   readonly #dependencies: ApiDependencies;
-  readonly #rates = new SyncRates();
 
   constructor(dependencies: ApiDependencies) {
     this.#dependencies = dependencies;
@@ -85,13 +84,13 @@ export class VolumeViews {
   }
 
   async #syncsOf(membership: Membership | undefined, volume: Volume): Promise<ReadonlyMap<string, SyncProgressView>> {
-    const { deploymentStatus, clock, logger } = this.#dependencies;
+    const { deploymentStatus, logger } = this.#dependencies;
     if (membership === undefined || !this.#mayBeSyncing(volume, membership)) return new Map();
     const { deployment, node } = membership.primary;
     try {
       const { sync } = await deploymentStatus({ volume: volume.id, deployment, node }, STATUS_TIMEOUT_MS);
       if (sync === undefined) return new Map();
-      return new Map([[sync.target, this.#rates.view(sync, volume.blockSize, clock.now())]]);
+      return new Map([[sync.target, syncProgressView(sync, volume.blockSize)]]);
     } catch (error) {
       logger.debug({ volume: volume.id, node, err: error }, 'primary does not tell of its syncs');
       return new Map();

@@ -106,8 +106,9 @@ export function pending(activities: readonly PendingActivity[], nowMs: number): 
 function progressOf({ heartbeatDetails }: PendingActivity): OperationProgress | undefined {
   const [beat] = arrayFromPayloads(defaultPayloadConverter, heartbeatDetails?.payloads) as [SyncHeartbeat?];
   if (beat?.percent === undefined) return undefined;
-  const { percent, blocksDone, blocksTotal, bytesCopied } = beat;
-  return { percent, blocksDone, blocksTotal, bytesCopied };
+  const { percent, blocksDone, blocksTotal, bytesCopied, bytesPerSecond = 0, secondsLeft } = beat;
+  const left = secondsLeft === undefined ? {} : { secondsLeft };
+  return { percent, blocksDone, blocksTotal, bytesCopied, bytesPerSecond, ...left };
 }
 
 function obstacle(activity: PendingActivity, nowMs: number): string | undefined {

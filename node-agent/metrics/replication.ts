@@ -3,6 +3,7 @@
 import type { Registry } from 'prom-client';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { ReplicationCounters } from '../../core/replication/context.js';
+import { secondsLeft } from '../../core/replication/sync-meter.js';
 import { type OfVolume, VolumeMetrics, type VolumeNames } from './volumes.js';
 
 /** One copy on this node. */
@@ -73,4 +74,14 @@ export function registerReplicationMetrics(registry: Registry, sources: Replicat
   metrics.gauge('sync_blocks', 'blocks of the sync that this primary runs', ({ status }) => status.sync?.blocksTotal);
   metrics.gauge('sync_blocks_done', 'blocks of that sync that are done', ({ status }) => status.sync?.blocksDone);
   metrics.gauge('sync_copied_bytes', 'bytes that this sync has copied', ({ status }) => status.sync?.bytesCopied);
+  metrics.gauge(
+    'sync_bytes_per_second',
+    'bytes that this sync copies in a second, lately',
+    ({ status }) => status.sync?.bytesPerSecond,
+  );
+  metrics.gauge(
+    'sync_seconds_left',
+    'time until this sync has copied all, if it goes on like that',
+    ({ status }) => status.sync && secondsLeft(status.sync),
+  );
 }

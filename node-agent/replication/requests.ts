@@ -31,6 +31,9 @@ const syncProgress = z.object({
   blocksTotal: count,
   blocksDone: count,
   bytesCopied: count,
+  // Older agents do not tell.
+  blocksPerSecond: z.number().min(0).default(0),
+  bytesPerSecond: z.number().min(0).default(0),
   startedAtMs: z.number(),
 });
 

@@ -20,6 +20,8 @@ export const operationSchema = z
         blocksDone: uint64('Blocks that are copied, or need not be.'),
         blocksTotal: uint64('Blocks that the copy lacked at the beginning.'),
         bytesCopied: uint64('Bytes that were sent.'),
+        bytesPerSecond: uint64('Bytes that were sent in a second, lately.'),
+        secondsLeft: uint64('Until all is copied, if it goes on like that; absent while nothing is copied.').optional(),
       })
       .optional()
       .meta({ description: 'Of an operation that copies data.' }),

@@ -564,11 +564,27 @@ describe('what a volume shows of its copies', () => {
     expect(await healths()).toEqual(['online', 'recovering', 'provisioned']);
     const blocksDone = 100_000;
     api.statuses.set(volume.master.id, {
-      sync: { target: first.id, kind: 'delta', blocksTotal: 110_000, blocksDone, bytesCopied: 1, startedAtMs: 0 },
+      sync: {
+        target: first.id,
+        kind: 'delta',
+        blocksTotal: 110_000,
+        blocksDone,
+        bytesCopied: 1,
+        blocksPerSecond: 250,
+        bytesPerSecond: 1,
+        startedAtMs: 0,
+      },
     } as DeploymentStatus);
     expect(await healths()).toEqual(['online', 'syncing', 'provisioned']);
     const [replica] = (await api.request('GET', path)).body.replicas;
-    expect(replica).toMatchObject({ promotable: false, syncProgress: { bytesRemaining: 10_000 * 4096 } });
+    expect(replica).toMatchObject({
+      promotable: false,
+      syncProgress: {
+        bytesRemaining: 10_000 * 4096,
+        throughputBytes: 250 * 4096,
+        estimatedSecondsRemaining: 40,
+      },
+    });
     const [listed] = (await api.request('GET', volumes())).body;
     expect(listed.replicas[0].health).toBe('syncing');
   });

@@ -32,7 +32,14 @@ beforeAll(async () => {
       node,
       startedAt: '2026-01-01T00:00:02.000Z',
       summary: 'Bring copy x up to date',
-      progress: { percent: 12.5, blocksDone: 1, blocksTotal: 8, bytesCopied: 4096 },
+      progress: {
+        percent: 12.5,
+        blocksDone: 1,
+        blocksTotal: 8,
+        bytesCopied: 4096,
+        bytesPerSecond: 512,
+        secondsLeft: 56,
+      },
     },
     {
       id: `volume/${volumes.data}`,
@@ -57,7 +64,12 @@ describe('GET /operations', () => {
     expect(status).toBe(200);
     expect(body).toMatchObject([
       { kind: 'Volume', volumeName: 'data', namespaceID: api.namespace, nodeID: '', waitsFor: 'node-2' },
-      { kind: 'DeltaSync', volumeName: 'web', waitsFor: '', progress: { percent: 12.5, blocksTotal: 8 } },
+      {
+        kind: 'DeltaSync',
+        volumeName: 'web',
+        waitsFor: '',
+        progress: { percent: 12.5, blocksTotal: 8, bytesPerSecond: 512, secondsLeft: 56 },
+      },
       { kind: 'FenceNode', volumeID: '', volumeName: '', namespaceID: '', nodeID: api.nodes[0] },
     ]);
     expect(body[0]).not.toHaveProperty('progress');

@@ -297,7 +297,14 @@ describe('operations', () => {
     const node = api.nodes[1] as NodeId;
     const startedAt = new Date(Date.now() - 90_000).toISOString();
     const about = { volume: id, node, startedAt };
-    const progress = { percent: 40.9, blocksDone: 4, blocksTotal: 10, bytesCopied: 3 * 2 ** 20 };
+    const progress = {
+      percent: 40.9,
+      blocksDone: 4,
+      blocksTotal: 10,
+      bytesCopied: 3 * 2 ** 20,
+      bytesPerSecond: 2 ** 20,
+      secondsLeft: 6,
+    };
     api.operations.push(
       { ...about, id: `volume/${id}/sync/x`, kind: 'DeltaSync', summary: 'Bring copy x up to date', progress },
       { ...about, id: `volume/${id}`, kind: 'Volume', summary: 'degraded', waitsFor: 'node-3' },
@@ -305,9 +312,9 @@ describe('operations', () => {
     );
     const { out } = await cli('operations', 'data');
     expect(out.split('\n')).toEqual([
-      'NAMESPACE  VOLUME  OPERATION  NODE    STARTED       PROGRESS              STATE',
-      'default    data    DeltaSync  node-2  1 minute ago  40% (3.0 MiB copied)  Bring copy x up to date',
-      'default    data    Volume     node-2  1 minute ago                        degraded; node-3',
+      'NAMESPACE  VOLUME  OPERATION  NODE    STARTED       PROGRESS                       STATE',
+      'default    data    DeltaSync  node-2  1 minute ago  40% (3.0 MiB copied, 6s left)  Bring copy x up to date',
+      'default    data    Volume     node-2  1 minute ago                                 degraded; node-3',
       '',
     ]);
     expect(await json('operations', '-n', 'default')).toHaveLength(2);

@@ -18,7 +18,15 @@ const SYNCED = '33333333-3333-4333-8333-333333333333' as VolumeId;
 const HEALTHY = '44444444-4444-4444-8444-444444444444' as VolumeId;
 const DEGRADED = '55555555-5555-4555-8555-555555555555' as VolumeId;
 const WAITING = '66666666-6666-4666-8666-666666666666' as VolumeId;
-const HEARTBEAT = { kind: 'full', percent: 37.5, blocksDone: 3, blocksTotal: 8, bytesCopied: 12_288 };
+const HEARTBEAT = {
+  kind: 'full',
+  percent: 37.5,
+  blocksDone: 3,
+  blocksTotal: 8,
+  bytesCopied: 12_288,
+  bytesPerSecond: 4096,
+  secondsLeft: 5,
+};
 
 let env: TestWorkflowEnvironment;
 let release: () => void = () => {};
@@ -101,7 +109,14 @@ it('lists syncs with their progress, volumes that are not well, and what nobody 
           node: NODE,
           startedAt: expect.stringMatching(/^\d{4}-/),
           summary: `Bring a copy of ${SYNCED} up to date`,
-          progress: { percent: 37.5, blocksDone: 3, blocksTotal: 8, bytesCopied: 12_288 },
+          progress: {
+            percent: 37.5,
+            blocksDone: 3,
+            blocksTotal: 8,
+            bytesCopied: 12_288,
+            bytesPerSecond: 4096,
+            secondsLeft: 5,
+          },
         },
         expect.objectContaining({
           volume: WAITING,

@@ -339,11 +339,13 @@ export class FakeCluster {
           blocksTotal: total,
           blocksDone: 0,
           bytesCopied: 0,
+          blocksPerSecond: 0,
+          bytesPerSecond: 0,
           startedAtMs: 0,
           ...primary.sync,
           ...patch,
         };
-        report(primary.sync);
+        report(primary.sync!);
       };
       tell({});
       const finish = () => {
