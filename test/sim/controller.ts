@@ -208,7 +208,10 @@ export class SimController {
     const volume = this.#volume;
     if (record.etcdClusterId !== etcd.clusterId) return;
     const told = new Map(
-      [...answers].map(([id, answer]): [DeploymentId, Answer] => [id, answer === 'absent' ? 'unreachable' : answer]),
+      [...answers].map(([id, answer]): [DeploymentId, Answer] => [
+        id,
+        answer === 'absent' || answer === 'damaged' ? 'unreachable' : answer,
+      ]),
     );
     const health = primaryHealth(record, told.get(record.primary.deployment));
     if (!always && (health === 'serving' || health === 'working')) return;

@@ -87,6 +87,18 @@ export class SlowStore implements DeploymentStore {
     return this.#store.update(patch);
   }
 
+  hasRoom(entries: number, payloadBytes: number): boolean {
+    return this.#store.hasRoom(entries, payloadBytes);
+  }
+
+  makeRoom(entries: number, payloadBytes: number): Promise<void> {
+    return this.#store.makeRoom(entries, payloadBytes);
+  }
+
+  written(): Promise<void> {
+    return this.#store.written();
+  }
+
   append(batch: LogBatch): void {
     this.#store.append(batch);
   }
