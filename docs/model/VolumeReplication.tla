@@ -28,6 +28,7 @@ CONSTANTS
   Ins0,                        \* initial inSync
   MaxEpoch, MaxLog, MaxCrash, MaxPower, MaxSync, MaxRemove, MaxFlush, UseFence, UseDelay,
   UseRead, UseWf,              \* leave reads or the failover out of a configuration
+  OwnAsync,                    \* a primary's own entries get into the page cache later than to the members
   \* ---- switches: TRUE = corrected rule
   TwoPhase,      \* R1  promotion = CAS 1 (names the primary, nobody leaves) + tail exchange + CAS 2 (exact end, members confirmed)
   SealFirst,     \*     alternative with one CAS: the asked member closes the old epoch before it answers (used with TwoPhase = FALSE)
@@ -49,17 +50,18 @@ CONSTANTS
   OwnGrants,     \* R16 a candidate waits until what it granted older primaries has run out, unless all are sealed
   NoRollback,    \* R17 an in-sync member never invalidates its own suffix
   SessionFence,  \* R14 a new frontend session discards all requests of older ones
-  SkipDead       \* R18 dead entries that are still in the log are never sent as its tail
+  SkipDead,      \* R18 dead entries that are still in the log are never sent as its tail
+  OwnCounts      \* R19 a write counts as the primary's own only when it is in the page cache
 
-VARIABLES recs, casq, up, inc, role, view, maybe, pend, acks, log, dur, prom, seal,
+VARIABLES recs, casq, up, inc, role, view, maybe, pend, acks, log, own, dur, prom, seal,
           base, susp, sync, held, grant, wf, wr, wb, gen, att, old, flushed, seen, doomed,
           forgiven, loss, bad, bud
 
 etcd  == <<recs, casq>>
 procs == <<up, inc, role, view, maybe, pend, acks, held, grant>>
-disk  == <<log, dur, prom, seal, base, susp>>
+disk  == <<log, own, dur, prom, seal, base, susp>>
 cli   == <<wr, wb, att, old, flushed, seen, doomed, forgiven, loss>>
-vars  == <<recs, casq, up, inc, role, view, maybe, pend, acks, log, dur, prom, seal,
+vars  == <<recs, casq, up, inc, role, view, maybe, pend, acks, log, own, dur, prom, seal,
           base, susp, sync, held, grant, wf, wr, wb, gen, att, old, flushed, seen, doomed,
           forgiven, loss, bad, bud>>
 
@@ -87,7 +89,13 @@ Dead(x, ep) == x.e > 0 /\ \E k \in (x.e + 1)..ep : recs[k].sa < x.s
 Ins(p)  == recs[view[p]].ins
 Eff(p)  == Ins(p) \cup maybe[p]
 PromE(p) == Max({k \in 1..view[p] : recs[k].pr})
-Comm(p) == Min({IF m = p THEN LastS(p) ELSE acks[p][m] : m \in Eff(p)})
+\* What the end of the process does not take: own[d] entries of its log are in the page cache.
+OwnLast(p) == IF OwnCounts THEN LastX(SubSeq(log[p], 1, own[p])).s ELSE LastS(p)
+Comm(p) == Min({IF m = p THEN OwnLast(p) ELSE acks[p][m] : m \in Eff(p)})
+\* The log of d is log' from now on, all of it in the page cache before anybody is told of it.
+Kept(d) == own' = [own EXCEPT ![d] = Len(log'[d])]
+\* A primary sends what it orders at once, and writes it meanwhile.
+Ordered(p) == own' = IF OwnAsync THEN own ELSE [own EXCEPT ![p] = Len(log'[p])]
 AckedW  == {v \in W : wr[v] = 2}
 Owed(b) == {v \in AckedW \ forgiven : wb[v] = b} \cup {0}
 OwedF(b) == {v \in flushed : wb[v] = b} \cup {0}
@@ -102,7 +110,7 @@ Init ==
   /\ view = [d \in D |-> IF d = P0 THEN 1 ELSE 0]
   /\ maybe = [d \in D |-> {}] /\ pend = [d \in D |-> FALSE]
   /\ acks = [d \in D |-> [m \in D |-> 0]]
-  /\ log = [d \in D |-> <<>>] /\ dur = [d \in D |-> 0]
+  /\ log = [d \in D |-> <<>>] /\ own = [d \in D |-> 0] /\ dur = [d \in D |-> 0]
   /\ prom = [d \in D |-> 1] /\ seal = [d \in D |-> 0]
   /\ base = [d \in D |-> <<>>] /\ susp = [d \in D |-> FALSE]
   /\ sync = NoSync /\ held = [d \in D |-> {}] /\ grant = [d \in D |-> {}] /\ wf = NoWf
@@ -140,7 +148,7 @@ Write(p, v) ==
   /\ ~ \E i \in 1..Len(log[p]) : log[p][i].v = v /\ log[p][i].e >= PromE(p)
   /\ GenOk(p, GenOf(v)) /\ (GenOf(v) > gen[p] /\ GenReplicated => Comm(p) = LastS(p))
   /\ TakeGen(p, GenOf(v))
-  /\ log' = Append1(p, v)
+  /\ log' = Append1(p, v) /\ Ordered(p)
   /\ wr' = [wr EXCEPT ![v] = IF @ = 0 THEN 1 ELSE @]
   /\ UNCHANGED <<etcd, procs, dur, prom, seal, base, susp, sync, wf, wb, att, old, flushed, seen, doomed, forgiven, loss, bad, bud>>
 
@@ -155,8 +163,14 @@ Unbuffer(x) ==
   /\ GenOk(x[2], GenOf(x[1])) /\ (GenOf(x[1]) > gen[x[2]] /\ GenReplicated => Comm(x[2]) = LastS(x[2]))
   /\ TakeGen(x[2], GenOf(x[1]))
   /\ SessionFence => ~ \E d \in D : \E i \in 1..Len(log[d]) : log[d][i].v = x[1]
-  /\ log' = Append1(x[2], x[1]) /\ old' = {}
+  /\ log' = Append1(x[2], x[1]) /\ Ordered(x[2]) /\ old' = {}
   /\ UNCHANGED <<etcd, procs, dur, prom, seal, base, susp, sync, wf, wr, wb, att, flushed, seen, doomed, forgiven, loss, bad, bud>>
+
+\* Its own entries are in the page cache, all or the next one.
+Written(p) ==
+  /\ own[p] < Len(log[p]) /\ up[p]
+  /\ \E n \in {own[p] + 1, Len(log[p])} : own' = [own EXCEPT ![p] = n]
+  /\ UNCHANGED <<etcd, procs, log, own, dur, prom, seal, base, susp, sync, wf, gen, cli, bad, bud>>
 
 \* Also while a swap is under way: Eff(p) is what both of its outcomes demand.
 Ack(p, v) ==
@@ -191,8 +205,9 @@ Flush(p) ==
   /\ \A m \in Eff(p) : Accepts(m, view[p]) /\ prom[m] = view[p] /\ (m # p => acks[p][m] >= Comm(p))
   /\ bud' = [bud EXCEPT !.flush = @ - 1]
   /\ IF LossVerifier /\ loss
-     THEN /\ loss' = FALSE /\ UNCHANGED <<flushed, dur>>          \* EIO, once; the frontend knows
+     THEN /\ loss' = FALSE /\ UNCHANGED <<flushed, own, dur>>     \* EIO, once; the frontend knows
      ELSE /\ dur' = [d \in D |-> IF d \in Eff(p) THEN Len(log[d]) ELSE dur[d]]
+          /\ own' = [d \in D |-> IF d \in Eff(p) THEN Len(log[d]) ELSE own[d]]
           /\ flushed' = flushed \cup (IF LossVerifier THEN AckedW \ forgiven ELSE AckedW) /\ loss' = loss
   /\ UNCHANGED <<etcd, procs, log, prom, seal, base, susp, sync, wf, gen, wr, wb, att, old, seen, doomed, forgiven, bad>>
 
@@ -216,11 +231,11 @@ Replicate(p, m) ==
      IF I # {}
      THEN \* contiguous: append.  (An entry beyond the member's last sequence only.)
           /\ Len(log[m]) < MaxLog
-          /\ log' = [log EXCEPT ![m] = Append(@, log[p][Max(I)])]
+          /\ log' = [log EXCEPT ![m] = Append(@, log[p][Max(I)])] /\ Kept(m)
           /\ acks' = [acks EXCEPT ![p][m] = IF role[p] = "none" THEN @ ELSE n]
           /\ prom' = [prom EXCEPT ![m] = view[p]]
      ELSE \* nothing missing: the member only promises the epoch and reports its last order.
-          /\ (IF TwoPhase THEN LastS(m) = LastS(p) ELSE LastS(m) >= LastS(p)) /\ role[p] # "none" /\ log' = log
+          /\ (IF TwoPhase THEN LastS(m) = LastS(p) ELSE LastS(m) >= LastS(p)) /\ role[p] # "none" /\ log' = log /\ Kept(m)
           /\ acks' = [acks EXCEPT ![p][m] = LastS(p)]
           /\ prom' = [prom EXCEPT ![m] = view[p]]
           /\ (acks' # acks \/ prom' # prom)
@@ -273,7 +288,7 @@ Learn(p, e) ==
   /\ view' = [view EXCEPT ![p] = e] /\ prom' = [prom EXCEPT ![p] = Max({@, e})]
   /\ maybe' = [maybe EXCEPT ![p] = {}] /\ pend' = [pend EXCEPT ![p] = FALSE]
   /\ sync' = IF sync.on /\ sync.p = p /\ sync.t \in recs[e].ins THEN NoSync ELSE sync
-  /\ UNCHANGED <<etcd, up, inc, role, acks, held, grant, log, dur, seal, base, susp, wf, gen, cli, bad, bud>>
+  /\ UNCHANGED <<etcd, up, inc, role, acks, held, grant, log, own, dur, seal, base, susp, wf, gen, cli, bad, bud>>
 
 StepDown(p) ==
   /\ role[p] # "none" /\ E > view[p] /\ (recs[E].prim # p \/ recs[E].pi # inc[p])
@@ -300,7 +315,7 @@ WfAsk(m) ==
           /\ maybe' = [maybe EXCEPT ![m] = {}]
           /\ sync' = IF sync.p = m THEN NoSync ELSE sync
      ELSE UNCHANGED <<seal, role, view, held, pend, maybe, sync>>
-  /\ UNCHANGED <<etcd, up, inc, grant, acks, log, dur, prom, base, susp, gen, cli, bad, bud>>
+  /\ UNCHANGED <<etcd, up, inc, grant, acks, log, own, dur, prom, base, susp, gen, cli, bad, bud>>
 
 WfCas ==
   /\ wf.e > 0 /\ E < MaxEpoch
@@ -324,7 +339,7 @@ Promote(q) ==
   /\ prom' = [prom EXCEPT ![q] = E] /\ acks' = [acks EXCEPT ![q] = [m \in D |-> 0]]
   /\ maybe' = [maybe EXCEPT ![q] = {}] /\ pend' = [pend EXCEPT ![q] = FALSE]
   /\ sync' = IF sync.t = q THEN NoSync ELSE sync
-  /\ UNCHANGED <<etcd, up, inc, held, grant, log, dur, seal, base, susp, wf, gen, cli, bad, bud>>
+  /\ UNCHANGED <<etcd, up, inc, held, grant, log, own, dur, seal, base, susp, wf, gen, cli, bad, bud>>
 
 \* CAS 2: the history entry with the exact end of the old epochs, and the members that confirmed
 \* exactly this end.  A member that is away, unclean or longer leaves here.
@@ -335,6 +350,7 @@ GrantsOver(q) == \A x \in grant[q] : x[2] < inc[q] /\ ServedItself(q)
 
 Activate(q) ==
   /\ TwoPhase /\ role[q] = "opening" /\ ~recs[view[q]].op /\ E < MaxEpoch /\ ~pend[q]
+  /\ own[q] = Len(log[q])
   /\ (LeaseUse /\ OwnGrants) => (Sealed(q) \/ GrantsOver(q) \/ Ins(q) = {q})
   /\ LET K == {q} \cup {m \in Ins(q) \ {q} : acks[q][m] = LastS(q) /\ prom[m] >= view[q] /\ ~susp[m]} IN
      casq' = casq \cup {[g |-> view[q], prim |-> q, pi |-> inc[q], ins |-> IF susp[q] THEN {q} ELSE K,
@@ -359,14 +375,14 @@ Open(q) ==
           /\ seen' = [b \in Blocks |-> Val(q, b)]
      ELSE UNCHANGED <<forgiven, loss, seen>>
   /\ susp' = [susp EXCEPT ![q] = FALSE] /\ base' = [base EXCEPT ![q] = <<>>]
-  /\ UNCHANGED <<etcd, up, inc, view, maybe, pend, grant, acks, log, dur, prom, seal, sync, wf, gen, wr, wb, att, old, flushed, doomed, bad, bud>>
+  /\ UNCHANGED <<etcd, up, inc, view, maybe, pend, grant, acks, log, own, dur, prom, seal, sync, wf, gen, wr, wb, att, old, flushed, doomed, bad, bud>>
 
 \* The unsafe alternative to R1: the new primary makes a longer in-sync member drop its suffix
 \* (the index holds only the newest version, so the blocks are unknown until they are sent again).
 Rollback(q, m) ==
   /\ ~NoRollback /\ role[q] = "opening" /\ m \in Ins(q) \ {q} /\ Accepts(m, view[q]) /\ LastS(m) > LastS(q)
   /\ log' = [log EXCEPT ![m] = Append(@, [e |-> view[q], s |-> LastS(q), b |-> Idx(@, log[m][Len(log[m])].b).b, v |-> 0, f |-> FALSE])]
-  /\ prom' = [prom EXCEPT ![m] = view[q]]
+  /\ prom' = [prom EXCEPT ![m] = view[q]] /\ Kept(m)
   /\ UNCHANGED <<etcd, procs, dur, seal, base, susp, sync, wf, gen, cli, bad, bud>>
 
 --------------------------------------------------------------------------------
@@ -385,7 +401,7 @@ SyncStart(p, t) ==
      /\ sync' = [p |-> p, t |-> t, todo |-> newer \cup div, msg |-> <<>>, on |-> TRUE]
      /\ base' = [base EXCEPT ![t] = <<(IF @ # <<>> THEN @[1] ELSE LastX(log[t]).e), S>>]
   \* a durable position record: the live stream starts behind p's present last order
-  /\ log' = [log EXCEPT ![t] = Append(@, [e |-> view[p], s |-> LastS(p), b |-> 0, v |-> 0, f |-> FALSE])]
+  /\ log' = [log EXCEPT ![t] = Append(@, [e |-> view[p], s |-> LastS(p), b |-> 0, v |-> 0, f |-> FALSE])] /\ Kept(t)
   \* R6: the base is recorded only after everything up to it is durable on the target
   /\ dur' = [dur EXCEPT ![t] = IF FlushAdd THEN Len(log[t]) ELSE @]
   /\ prom' = [prom EXCEPT ![t] = view[p]]
@@ -405,6 +421,7 @@ SyncApply ==
          y == Idx(log[sync.t], x.b)
          ok == IF CompareDead THEN (Dead(y, view[sync.p]) \/ Lower(OrdOf(y), OrdOf(x))) ELSE Lower(OrdOf(y), OrdOf(x)) IN
      log' = IF ok THEN [log EXCEPT ![sync.t] = Append(@, [x EXCEPT !.f = TRUE])] ELSE log
+  /\ Kept(sync.t)
   /\ sync' = [sync EXCEPT !.msg = <<>>]
   /\ UNCHANGED <<etcd, procs, dur, prom, seal, base, susp, wf, gen, cli, bad, bud>>
 
@@ -422,7 +439,7 @@ SyncDone ==
      /\ dur' = [dur EXCEPT ![t] = IF FlushAdd THEN Len(log[t]) ELSE @]
      /\ gen' = [gen EXCEPT ![t] = Max({@, gen[p]})]
      /\ sync' = IF AddMaybe THEN NoSync ELSE sync
-  /\ UNCHANGED <<recs, up, inc, role, view, acks, held, grant, log, prom, seal, wf, cli, bud>>
+  /\ UNCHANGED <<recs, up, inc, role, view, acks, held, grant, log, own, prom, seal, wf, cli, bud>>
 
 --------------------------------------------------------------------------------
 (* Faults *)
@@ -437,11 +454,12 @@ Down(d) ==
 
 Crash(d) == \* kill -9: the page cache stays
   /\ up[d] /\ bud.crash > 0 /\ bud' = [bud EXCEPT !.crash = @ - 1] /\ Down(d)
-  /\ UNCHANGED <<etcd, inc, view, grant, disk, wf, gen, wr, wb, att, flushed, seen, doomed, forgiven, loss, bad>>
+  /\ \E n \in {own[d], Len(log[d])} : log' = [log EXCEPT ![d] = SubSeq(@, 1, n)] /\ own' = [own EXCEPT ![d] = n]
+  /\ UNCHANGED <<etcd, inc, view, grant, dur, prom, seal, base, susp, wf, gen, wr, wb, att, flushed, seen, doomed, forgiven, loss, bad>>
 
 Power(d) == \* what was not synced may be gone, from any point on
   /\ up[d] /\ bud.power > 0 /\ bud' = [bud EXCEPT !.power = @ - 1] /\ Down(d)
-  /\ \E n \in {dur[d], Len(log[d])} : log' = [log EXCEPT ![d] = SubSeq(@, 1, n)] /\ dur' = [dur EXCEPT ![d] = n]
+  /\ \E n \in {dur[d], Len(log[d])} : log' = [log EXCEPT ![d] = SubSeq(@, 1, n)] /\ own' = [own EXCEPT ![d] = n] /\ dur' = [dur EXCEPT ![d] = n]
   /\ susp' = [susp EXCEPT ![d] = TRUE] /\ view' = [view EXCEPT ![d] = 0]
   /\ UNCHANGED <<etcd, inc, grant, prom, seal, base, wf, gen, wr, wb, att, flushed, seen, doomed, forgiven, loss, bad>>
 
@@ -450,11 +468,11 @@ Restart(d) ==
   /\ view' = [view EXCEPT ![d] = 0]
   \* Without R9 the mark is only in memory: a second open under the same boot id looks clean.
   /\ susp' = susp
-  /\ UNCHANGED <<etcd, role, maybe, pend, acks, held, grant, log, dur, prom, seal, base, sync, wf, gen, cli, bad, bud>>
+  /\ UNCHANGED <<etcd, role, maybe, pend, acks, held, grant, log, own, dur, prom, seal, base, sync, wf, gen, cli, bad, bud>>
 
 ForgetMark(d) == \* a plain process restart of an unclean store, without R9
   /\ ~Sticky /\ up[d] /\ susp[d] /\ inc[d] < 4 /\ role[d] = "none" /\ susp' = [susp EXCEPT ![d] = FALSE] /\ inc' = [inc EXCEPT ![d] = @ + 1]
-  /\ UNCHANGED <<etcd, up, role, view, maybe, pend, acks, held, grant, log, dur, prom, seal, base, sync, wf, gen, cli, bad, bud>>
+  /\ UNCHANGED <<etcd, up, role, view, maybe, pend, acks, held, grant, log, own, dur, prom, seal, base, sync, wf, gen, cli, bad, bud>>
 
 --------------------------------------------------------------------------------
 Healthy == \E p \in D : role[p] = "open" /\ view[p] = E /\ ~pend[p] /\ \A v \in W : wr[v] # 1 \/ GenOf(v) < att
@@ -464,7 +482,7 @@ Next ==
   \/ \E p \in D :
        \/ \E v \in W : Write(p, v) \/ Ack(p, v) \/ Buffered(p, v)
        \/ \E b \in Blocks, g \in 1..2 : Read(p, b, g)
-       \/ Flush(p) \/ Raise(p) \/ StepDown(p)
+       \/ Written(p) \/ Flush(p) \/ Raise(p) \/ StepDown(p)
        \/ \E e \in 1..E : Learn(p, e)
        \/ \E m \in D : Grant(p, m) \/ LeaseExpire(p, m) \/ (\E x \in grant[p] : GrantExpire(p, x))
        \/ \E m \in D : Replicate(p, m) \/ Remove(p, m) \/ OpenDrop(p, m) \/ Rollback(p, m) \/ SyncStart(p, m)

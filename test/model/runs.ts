@@ -41,6 +41,7 @@ const RULES: Constants = {
   OwnGrants: true,
   NoRollback: true,
   SkipDead: true,
+  OwnCounts: true,
 };
 
 const BOUNDS: Constants = {
@@ -61,6 +62,7 @@ const BOUNDS: Constants = {
   UseDelay: false,
   UseRead: false,
   UseWf: true,
+  OwnAsync: false,
 };
 
 const TWO: Constants = { D: '{a, b}', Ins0: '{a, b}' };
@@ -117,6 +119,7 @@ export const FLAWS: readonly ModelRun[] = [
   off('R15-clean-members', { ...TWO, ...NO_LEASES, NW: 1, MaxPower: 1, MaxFlush: 1, MemberClean: false }),
   off('R16-own-grants', { ...TWO, NW: 1, MaxLog: 1, UseRead: true, OwnGrants: false }, ['NoBad']),
   off('R17-no-rollback', { ...NO_LEASES, TwoPhase: false, SealedOnly: false, NoRollback: false }, ['InSyncHolds']),
+  off('R19-own-append', { ...TWO, ...NO_LEASES, NW: 1, MaxCrash: 1, MaxRemove: 1, OwnAsync: true, OwnCounts: false }),
   off('leases', { ...TWO, NW: 1, UseRead: true, LeaseUse: false }, ['NoBad']),
 ];
 
@@ -131,6 +134,12 @@ export const RULES_ON: readonly ModelRun[] = [
   on('power', { ...TWO, ...NO_LEASES, NW: 1, MaxLog: 2, MaxEpoch: 4, MaxPower: 1, MaxFlush: 1 }),
   on('crash', { ...TWO, ...NO_LEASES, NW: 1, MaxLog: 2, MaxEpoch: 4, MaxCrash: 1, MaxRemove: 1 }),
   on('return', { ...TWO, ...NO_LEASES, MaxLog: 5, MaxEpoch: 4, MaxSync: 1 }),
+  on('own-crash', { ...TWO, ...NO_LEASES, NW: 1, MaxLog: 2, MaxCrash: 1, MaxRemove: 1, OwnAsync: true }),
+  on(
+    'own-sync',
+    { ...ONE, MaxCrash: 1, MaxFlush: 1, MaxSync: 2, Blocks: '{1, 2}', MaxLog: 5, OwnAsync: true },
+    { deadlocks: false },
+  ),
   on('three', { ...NO_LEASES, NW: 1, MaxLog: 2, MaxCrash: 1 }),
 ];
 
@@ -152,6 +161,7 @@ export const WALKS: readonly ModelRun[] = [
       UseFence: true,
       UseDelay: true,
       UseRead: true,
+      OwnAsync: true,
     },
     { walk: 80, deadlocks: false },
   ),

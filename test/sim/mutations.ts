@@ -143,6 +143,48 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    rule: 'R6c',
+    name: 'a mark counts blocks that were passed over and have not come with the stream',
+    edits: [replication('sync-copy', 'while (!stream.current || stream.acked < sequence)', 'while (!stream.current)')],
+  },
+  {
+    rule: 'R6c',
+    name: 'a mark is recorded before what it stands for is flushed',
+    edits: [
+      replication(
+        'sync-target',
+        'await store.flush();\n        if (!this.#goesOn(sync) || store.state.syncBase === null)',
+        'if (!this.#goesOn(sync) || store.state.syncBase === null)',
+      ),
+    ],
+  },
+  {
+    rule: 'R6c',
+    name: 'marks ignore the history',
+    edits: [replication('sync-regions', 'commonEnd(upTo, history)', 'upTo.sequence')],
+  },
+  {
+    rule: 'R6c',
+    name: 'a mark says that pieces are there that are on their way',
+    edits: [replication('sync-copy', 'this.#mark(below);', 'this.#mark(piece.below);')],
+  },
+  {
+    rule: 'R6c',
+    name: 'marks outlive the sync that made them',
+    edits: [
+      replication(
+        'sync-target',
+        'store.state.syncBase === null ? [] : store.state.syncRegions',
+        'store.state.syncRegions',
+      ),
+      replication(
+        'sync-target',
+        '{ syncBase: null, syncRegions: [], unclean: false }',
+        '{ syncBase: null, unclean: false }',
+      ),
+    ],
+  },
+  {
     rule: 'R7',
     name: 'a target counts as a member only when its swap has succeeded',
     edits: [
@@ -304,6 +346,22 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [store('log-reader', 'Math.min(next - 1, lastLive(header.epoch, history))', 'next - 1')],
   },
   {
+    rule: 'R19',
+    name: 'a write counts as the own one before it is in the page cache',
+    edits: [replication('writes', 'let replicated = this.#written;', 'let replicated = context.store.last.sequence;')],
+  },
+  {
+    rule: 'R19',
+    name: 'a member confirms what is not in the page cache yet',
+    edits: [
+      replication(
+        'member',
+        'await store.written();\n        // The primary sends no more',
+        '// The primary sends no more',
+      ),
+    ],
+  },
+  {
     rule: 'leases',
     name: 'a primary goes on without its leases',
     edits: [replication('primary', '!member.current || member.leaseUntil <= now', '!member.current')],
@@ -353,8 +411,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       replication(
         'member',
-        'this.#context.background(this.promise(message.epoch, message.history).then(answer));',
-        '{ this.#context.background(this.promise(message.epoch, message.history)); answer(); }',
+        'promised ? answer() : this.promise(message.epoch, message.history).then(answer)',
+        'Promise.all([promised ? undefined : this.promise(message.epoch, message.history), answer()])',
       ),
     ],
   },
