@@ -169,6 +169,11 @@ export class PeerStream {
     this.#owner.progress();
   }
 
+  /** Entries and payload that it was sent and has not confirmed. */
+  get unconfirmedBytes(): number {
+    return this.#window.bytes;
+  }
+
   /** Sends what the copy lacks and the bounds allow. */
   pump(): void {
     const { context, flights } = this.#owner;

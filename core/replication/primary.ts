@@ -29,6 +29,14 @@ interface Change {
   readonly settled: (applied: boolean) => void;
 }
 
+/** What is under way, bounded by `maxInFlightWrites`, `maxInFlightBytes` and `maxUnconfirmedBytes`. */
+export interface PrimaryLoad {
+  readonly inFlightWrites: number;
+  readonly inFlightBytes: number;
+  /** To the copy that has most. */
+  readonly unconfirmedBytes: number;
+}
+
 export interface PrimaryHost {
   /** A record was read, or a swap of this primary has taken effect. */
   observe(record: Membership | undefined): void;
@@ -122,6 +130,12 @@ export class Primary implements StreamOwner {
       serving: this.ready,
       ...(sync === undefined ? {} : { sync }),
     };
+  }
+
+  get load(): PrimaryLoad {
+    const { writes, bytes } = this.flights;
+    const unconfirmed = [...this.streams.values()].map((stream) => stream.unconfirmedBytes);
+    return { inFlightWrites: writes, inFlightBytes: bytes, unconfirmedBytes: Math.max(0, ...unconfirmed) };
   }
 
   greeting(): PromiseEpoch {

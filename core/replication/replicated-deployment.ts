@@ -38,7 +38,7 @@ import {
 import { behindOf, EtcdGap, type Known } from './etcd-gap.js';
 import { Member } from './member.js';
 import { Mending } from './mending.js';
-import { Primary, type PrimaryHost } from './primary.js';
+import { Primary, type PrimaryHost, type PrimaryLoad } from './primary.js';
 import { reject } from './sessions.js';
 import type { ReplicationSettings } from './settings.js';
 import { ADMIT_ALL, type SyncAdmission } from './sync-admission.js';
@@ -144,6 +144,11 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     const members = [...primary.streams.values()].filter(({ target, current }) => !target && current);
     const slowest = Math.min(this.store.last.sequence, ...members.map(({ acked }) => acked));
     return this.store.last.sequence - slowest;
+  }
+
+  /** Undefined unless this one is the primary. */
+  get load(): PrimaryLoad | undefined {
+    return this.#primary?.load;
   }
 
   nodeOf(deployment: DeploymentId): NodeId | undefined {

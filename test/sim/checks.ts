@@ -1,16 +1,50 @@
-/** What must hold at the end of a simulation, when all is healed and nobody does anything any more. */
+/** What must hold in a simulation: at any moment, and at its end, when all is healed and nobody does anything any more. */
 
 import type { DeploymentStore, IndexedBlock } from '../../core/ports.js';
 import { KIND_ZERO } from '../../core/record.js';
+import type { PrimaryLoad } from '../../core/replication/primary.js';
 import type { BlockNumber } from '../../core/types.js';
 import type { World } from './node.js';
 import type { SimVolume } from './volume.js';
 
+/** Generations that are ordered for sessions and syncs. */
+const INTERNAL_ORDERS = 8;
+/** Of the workload: five blocks of 64 bytes. */
+const MAX_WRITE_BYTES = 320;
+/** Small writes that are ordered together (core/replication/writes.ts), with their entries. */
+const MAX_BATCH_BYTES = 160 << 10;
 const READ_TIMEOUT_MS = 5_000;
 /** For processes to end, and for their connections to be noticed gone. */
 const SETTLING_MS = 30_000;
 /** Frontends are closed, and what was on its way has arrived. */
 const CLOSING_MS = 1_000;
+
+/** While one primary serves, no other does: leases. And what a primary has under way is bounded. */
+export function checkPrimaries(world: World, volume: SimVolume): void {
+  const serving: string[] = [];
+  for (const node of world.nodes) {
+    for (const copy of node.copies.values()) {
+      const { load } = copy.replicated;
+      if (copy.volume !== volume || load === undefined) continue;
+      if (copy.replicated.status().serving) serving.push(node.name);
+      checkLoad(world, volume, load);
+    }
+  }
+  if (serving.length > 1) volume.problem(`two primaries serve: ${serving.join(', ')}`);
+}
+
+/** What is asked for last may exceed a bound by itself: one write, one batch of joined ones, one piece of the log. */
+function checkLoad({ settings }: World, volume: SimVolume, load: PrimaryLoad): void {
+  const { maxInFlightWrites, maxInFlightBytes, maxUnconfirmedBytes, catchUpBytes } = settings;
+  const bounds: Readonly<Record<keyof PrimaryLoad, number>> = {
+    inFlightWrites: maxInFlightWrites + INTERNAL_ORDERS,
+    inFlightBytes: maxInFlightBytes + MAX_WRITE_BYTES,
+    unconfirmedBytes: maxUnconfirmedBytes + Math.max(catchUpBytes, MAX_BATCH_BYTES),
+  };
+  for (const [what, bound] of Object.entries(bounds) as [keyof PrimaryLoad, number][]) {
+    if (load[what] > bound) volume.problem(`${what} is ${load[what]}, the bound is ${bound}`);
+  }
+}
 
 /** I6: all copies of a volume hold identical blocks under identical orders. */
 export async function compareCopies(world: World, volume: SimVolume): Promise<void> {

@@ -3,13 +3,22 @@
  * old when it acts on them; and the acts that it plans, as the activities do them.
  */
 
-import type { Answer } from '../../core/candidate.js';
 import type { Membership, Placement } from '../../core/domain.js';
 import { planFailover, primaryHealth } from '../../core/failover.js';
+import {
+  type Act,
+  actKey,
+  asAnswer,
+  type CopyAnswer,
+  DEFAULT_PLAN_SETTINGS,
+  EMPTY_MEMORY,
+  type Failures,
+  type PlanMemory,
+  type PlanSettings,
+} from '../../core/plan-steps.js';
 import { planRecovery } from '../../core/recovery.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
-import type { CopyAnswer, Failures, PlanMemory, PlanSettings } from '../../core/volume-plan.js';
-import { type Act, actKey, DEFAULT_PLAN_SETTINGS, EMPTY_MEMORY, planVolume } from '../../core/volume-plan.js';
+import { planVolume } from '../../core/volume-plan.js';
 import type { SimNode, World } from './node.js';
 import { SimProcess } from './scheduler.js';
 import type { SimVolume } from './volume.js';
@@ -207,12 +216,7 @@ export class SimController {
     const { etcd } = this.#world;
     const volume = this.#volume;
     if (record.etcdClusterId !== etcd.clusterId) return;
-    const told = new Map(
-      [...answers].map(([id, answer]): [DeploymentId, Answer] => [
-        id,
-        answer === 'absent' || answer === 'damaged' ? 'unreachable' : answer,
-      ]),
-    );
+    const told = new Map([...answers].map(([id, answer]) => [id, asAnswer(answer)] as const));
     const health = primaryHealth(record, told.get(record.primary.deployment));
     if (!always && (health === 'serving' || health === 'working')) return;
     const step = planFailover(record, volume.spec.placements, told);

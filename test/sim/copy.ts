@@ -6,7 +6,6 @@ import type { DeploymentStore, SessionLink } from '../../core/ports.js';
 import type { SurveyedCopy } from '../../core/recovery.js';
 import {
   type AttentionReason,
-  DEFAULT_SETTINGS,
   ReplicatedDeployment,
   type VolumeSpec,
 } from '../../core/replication/replicated-deployment.js';
@@ -57,7 +56,7 @@ export class SimCopy {
         read: (id) => etcd.read({ name: node.name, process }, id),
       },
       lend: (bytes) => leases.lendBytes(bytes, process),
-      settings: { ...DEFAULT_SETTINGS, ...settings },
+      settings,
       etcdClusterId,
       events: {
         attention: (reason) => host.attention(this, reason),

@@ -56,7 +56,7 @@ export interface World {
   readonly etcd: SimEtcd;
   readonly volumes: readonly SimVolume[];
   readonly nodes: readonly SimNode[];
-  readonly settings: Partial<ReplicationSettings>;
+  readonly settings: ReplicationSettings;
   /** That all nodes speak. */
   readonly protocolVersion: number;
   /** Whether frontends write; else they only read and flush. */

@@ -1,6 +1,6 @@
 /** What a seed decides before anything happens: how large the cluster is, its settings, and how its volumes are used. */
 
-import type { ReplicationSettings } from '../../core/replication/replicated-deployment.js';
+import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
 import { BLOCK_BYTES } from './blocks.js';
 import type { SeededRandom } from './scheduler.js';
 import type { WorkloadSettings } from './workload.js';
@@ -23,16 +23,18 @@ export function randomCluster(random: SeededRandom): ClusterShape {
   return { nodes: Math.min(MAX_NODES, Math.max(...copies) + random.pick(SPARE_NODES)), copies };
 }
 
-export function randomSettings(random: SeededRandom): Partial<ReplicationSettings> {
+export function randomSettings(random: SeededRandom): ReplicationSettings {
   const leaseMs = random.pick([2_000, 4_000]);
   const catchUpBytes = random.pick([64, 4 << 20]);
   return {
+    ...DEFAULT_SETTINGS,
     leaseMs,
     leaseMarginMs: leaseMs / 20,
     openTimeoutMs: random.pick([50, 300, 1_500]),
     memberTimeoutMs: random.pick([800, 5_000]),
     memberGraceMs: random.pick([50, 500]),
     maxInFlightWrites: random.pick([8, 4_096]),
+    maxInFlightBytes: random.pick([512, 32 << 20]),
     catchUpBytes,
     // Where the log is sent in small pieces, the stream stops early as well.
     maxUnconfirmedBytes: 16 * catchUpBytes,

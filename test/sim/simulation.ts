@@ -8,7 +8,7 @@ import { initialMembership } from '../../core/membership.js';
 import { VERSION_WITH_MARKS } from '../../core/messages.js';
 import type { ReplicationSettings } from '../../core/replication/replicated-deployment.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
-import { compareCopies, shutDown } from './checks.js';
+import { checkPrimaries, compareCopies, shutDown } from './checks.js';
 import { SimEtcd } from './etcd.js';
 import { Faults } from './faults.js';
 import { Leases } from './leases.js';
@@ -44,7 +44,7 @@ export interface SimulationResult {
 const VOLUME_BLOCKS = 256;
 const HEAL_TIMEOUT_MS = 120_000;
 const LAST_READS_MS = 120_000;
-const LOOK_FOR_PRIMARIES_MS = 17;
+const WATCH_MS = 17;
 
 /** What has gone wrong on a disk by order of the faults, and what follows from it. */
 const EXCUSED = new Set(['DiskError', 'StoreFailedError']);
@@ -62,7 +62,7 @@ class Simulation implements World {
   readonly etcd: SimEtcd;
   readonly nodes: SimNode[];
   readonly volumes: SimVolume[];
-  readonly settings: Partial<ReplicationSettings>;
+  readonly settings: ReplicationSettings;
   readonly protocolVersion: number = VERSION_WITH_MARKS;
   writing = true;
   readonly #options: SimulationOptions;
@@ -181,7 +181,7 @@ class Simulation implements World {
     const { scheduler } = this;
     const copies = this.volumes.reduce((sum, volume) => sum + volume.spec.placements.length, 0);
     await this.#createVolumes();
-    this.#watchForTwoPrimaries();
+    this.#watch();
     const { scope } = this.#options;
     if (scope === undefined) await this.#chaos();
     else await this.#runScope(scope);
@@ -278,15 +278,12 @@ class Simulation implements World {
     this.count('scope events', events);
   }
 
-  /** While one primary serves, no other does: leases. */
-  #watchForTwoPrimaries(): void {
+  /** What must hold at any moment. */
+  #watch(): void {
     const look = (): void => {
       if (this.#quiet) return;
-      for (const volume of this.volumes) {
-        const serving = this.nodes.filter((node) => node.serves(volume));
-        if (serving.length > 1) volume.problem(`two primaries serve: ${serving.map(({ name }) => name).join(', ')}`);
-      }
-      this.scheduler.after(LOOK_FOR_PRIMARIES_MS, look);
+      for (const volume of this.volumes) checkPrimaries(this, volume);
+      this.scheduler.after(WATCH_MS, look);
     };
     look();
   }

@@ -95,10 +95,6 @@ export class SlowStore implements DeploymentStore {
     return this.#store.makeRoom(entries, payloadBytes);
   }
 
-  written(): Promise<void> {
-    return this.#store.written();
-  }
-
   append(batch: LogBatch): void {
     this.#store.append(batch);
   }
@@ -109,6 +105,10 @@ export class SlowStore implements DeploymentStore {
 
   backfill(blocks: StoredBlocks): void {
     this.#store.backfill(blocks);
+  }
+
+  written(): Promise<void> {
+    return this.#store.written();
   }
 
   flush(): Promise<void> {
