@@ -146,6 +146,20 @@ export type PrimaryRequest =
   | SyncFinish
   | Fetch;
 
+/** Their types, in the order of their codes on the wire: only ever appended to. */
+export const PRIMARY_REQUESTS = [
+  'promise',
+  'append',
+  'flush',
+  'lease',
+  'sync-begin',
+  'sync-dead',
+  'backfill',
+  'sync-finish',
+  'fetch',
+  'sync-mark',
+] as const satisfies readonly PrimaryRequest['type'][];
+
 /** The blocks of a `mend` that the primary has intact, with the asked orders and checksums; perhaps none. */
 export interface Mended {
   readonly type: 'mended';
@@ -248,29 +262,33 @@ export interface Fetched {
   readonly batch: Batch;
 }
 
-export type RefusalReason =
+/** In the order of their codes on the wire: only ever appended to. */
+export const REFUSAL_REASONS = [
   /** A higher epoch was promised; `epoch` of the refusal says which. */
-  | 'stale-epoch'
+  'stale-epoch',
   /** Meant for an earlier life of this deployment. */
-  | 'wrong-incarnation'
+  'wrong-incarnation',
   /** The store may have lost acknowledged writes: it must be synced before it is a member. */
-  | 'unclean'
+  'unclean',
   /** Entries are missing before these, or their orders go backwards; `last` says what is there. */
-  | 'gap'
-  | 'no-space'
-  | 'store-failed'
+  'gap',
+  'no-space',
+  'store-failed',
   /** No such sync is under way. */
-  | 'no-sync'
+  'no-sync',
   /** Another etcd cluster, or an epoch that etcd does not know: `storageos recover`. */
-  | 'wrong-cluster'
+  'wrong-cluster',
   /** This node has no such deployment. */
-  | 'no-deployment'
+  'no-deployment',
   /** A payload does not match its checksum: damaged on the way, or where it was read. */
-  | 'bad-checksum'
+  'bad-checksum',
   /** Of an epoch that this deployment was not asked to promise. */
-  | 'not-promised'
+  'not-promised',
   /** As many syncs copy to this node as it takes at a time. */
-  | 'busy';
+  'busy',
+] as const;
+
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
 export interface Refused {
   readonly type: 'refused';

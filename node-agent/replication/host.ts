@@ -1,6 +1,12 @@
 import type { Membership, NodeRecord, Placement, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
-import type { DeploymentStatus, PeerEnvelope, PeerMessage, SyncProgress } from '../../core/messages.js';
+import {
+  type DeploymentStatus,
+  type PeerEnvelope,
+  type PeerMessage,
+  PRIMARY_REQUESTS,
+  type SyncProgress,
+} from '../../core/messages.js';
 import type {
   Clock,
   DeploymentStore,
@@ -441,19 +447,4 @@ export class ReplicationHost {
   }
 }
 
-const REFUSABLE = new Map(
-  (
-    [
-      'promise',
-      'append',
-      'flush',
-      'lease',
-      'sync-begin',
-      'sync-dead',
-      'backfill',
-      'sync-mark',
-      'sync-finish',
-      'fetch',
-    ] as const
-  ).map((type) => [type as PeerMessage['type'], type]),
-);
+const REFUSABLE = new Map(PRIMARY_REQUESTS.map((type) => [type as PeerMessage['type'], type]));

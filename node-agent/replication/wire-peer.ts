@@ -4,8 +4,8 @@ import {
   MAX_MEND_BLOCKS,
   type PeerEnvelope,
   type PeerMessage,
-  type PrimaryRequest,
-  type RefusalReason,
+  PRIMARY_REQUESTS,
+  REFUSAL_REASONS,
 } from '../../core/messages.js';
 import { MAX_BATCH_ENTRIES } from '../../core/record.js';
 import { MAX_SYNC_REGIONS } from '../../core/replication/sync-regions.js';
@@ -38,34 +38,6 @@ export interface PeerAddress {
 /** Volume, receiver, sender. */
 const ADDRESS_BYTES = 3 * UUID_BYTES;
 const MAX_CLUSTER_ID_BYTES = 64;
-
-/** In the order of their codes on the wire: only ever appended to. */
-const REFUSALS: readonly RefusalReason[] = [
-  'stale-epoch',
-  'wrong-incarnation',
-  'unclean',
-  'gap',
-  'no-space',
-  'store-failed',
-  'no-sync',
-  'wrong-cluster',
-  'no-deployment',
-  'bad-checksum',
-  'not-promised',
-  'busy',
-];
-const REFUSED_TYPES: readonly PrimaryRequest['type'][] = [
-  'promise',
-  'append',
-  'flush',
-  'lease',
-  'sync-begin',
-  'sync-dead',
-  'backfill',
-  'sync-finish',
-  'fetch',
-  'sync-mark',
-];
 
 const clusterId = (): Field<string> => text(MAX_CLUSTER_ID_BYTES);
 const history = (): Field<readonly HistoryEntry[]> =>
@@ -118,7 +90,7 @@ const MESSAGES = new MessageTable<PeerMessage, 'epoch'>(
       request: u64(),
       blocks: records(MAX_MEND_BLOCKS, { block: u64(), order: order(), checksumLow: u32(), checksumHigh: u32() }),
     },
-    refused: { incarnation: uuid(), of: choice(REFUSED_TYPES), reason: choice(REFUSALS), last: order() },
+    refused: { incarnation: uuid(), of: choice(PRIMARY_REQUESTS), reason: choice(REFUSAL_REASONS), last: order() },
   },
 );
 

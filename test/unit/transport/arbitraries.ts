@@ -1,7 +1,13 @@
 /** Arbitrary messages of every type, for the tests of the wire format. */
 
 import fc from 'fast-check';
-import type { FrontendMessage, PeerMessage, SessionMessage } from '../../../core/messages.js';
+import {
+  type FrontendMessage,
+  type PeerMessage,
+  PRIMARY_REQUESTS,
+  REFUSAL_REASONS,
+  type SessionMessage,
+} from '../../../core/messages.js';
 import { type Batch, ENTRY_BYTES, KIND_DATA, writeEntry, zeroEntry } from '../../../core/record.js';
 import type {
   BlockNumber,
@@ -138,32 +144,8 @@ export const peerMessages: Table<PeerMessage> = {
     type: fc.constant('refused'),
     epoch,
     incarnation,
-    of: fc.constantFrom(
-      'promise',
-      'append',
-      'flush',
-      'lease',
-      'sync-begin',
-      'sync-dead',
-      'backfill',
-      'sync-finish',
-      'fetch',
-      'sync-mark',
-    ),
-    reason: fc.constantFrom(
-      'stale-epoch',
-      'wrong-incarnation',
-      'unclean',
-      'gap',
-      'no-space',
-      'store-failed',
-      'no-sync',
-      'wrong-cluster',
-      'no-deployment',
-      'bad-checksum',
-      'not-promised',
-      'busy',
-    ),
+    of: fc.constantFrom(...PRIMARY_REQUESTS),
+    reason: fc.constantFrom(...REFUSAL_REASONS),
     last: order,
   }),
 };
