@@ -1,16 +1,21 @@
 /** Situations in which a walk begins, and which it would hardly come to by chance. */
 
 import type { SeededRandom } from '../scheduler.js';
+import type { StepNode } from './node.js';
 import type { Stage } from './stage.js';
 
 /**
  * `alone`: the primary has lost its members. `returned`: one of them is back, and lacks writes. `behind`: one has been
- * sent more than the other. `tail`: a primary is gone whose last writes only one of the others has.
+ * sent more than the other. `tail`: a primary is gone whose last writes only one of the others has. `synced`: somebody
+ * crashes in the middle of a sync. `joining`: or while the swap at its end is under way.
  */
-export const BEGINNINGS = ['whole', 'whole', 'alone', 'returned', 'behind', 'tail'] as const;
+export const BEGINNINGS = ['whole', 'whole', 'alone', 'returned', 'behind', 'tail', 'synced', 'joining'] as const;
 type Beginning = (typeof BEGINNINGS)[number];
 
 const ROUNDS = 60;
+/** Steps of a sync before somebody crashes, at most. */
+const SYNC_STEPS = 40;
+const JOIN_STEPS = 300;
 
 export async function begin(beginning: Beginning, stage: Stage, random: SeededRandom): Promise<void> {
   if (beginning === 'whole') return;
@@ -25,15 +30,17 @@ export async function begin(beginning: Beginning, stage: Stage, random: SeededRa
     await settleUntil(stage, () => stage.etcd.record?.inSync.length === 1);
     return;
   }
-  if (beginning === 'returned') {
-    stage.crash(struck!, random.chance(0.5), () => 0);
-    await settleUntil(stage, () => stage.etcd.record?.inSync.length === 2);
+  if (beginning === 'returned' || beginning === 'synced' || beginning === 'joining') {
+    const gone = beginning === 'returned' || client.node === spared || random.chance(0.5) ? [struck!] : others;
+    for (const node of gone) stage.crash(node, random.chance(0.3), () => 0);
+    await settleUntil(stage, () => stage.etcd.record?.inSync.length === 3 - gone.length);
     client.write(1, 2);
     if (random.chance(0.5)) client.write(3, 1, true);
     await settleUntil(stage, () => client.pending === 0);
     await stage.start(struck!);
     stage.connectAll();
     await stage.settle();
+    if (beginning !== 'returned') await crashInSync(beginning, stage, random, primary!, struck!);
     return;
   }
   // What is sent to one of them stays on its way.
@@ -45,6 +52,37 @@ export async function begin(beginning: Beginning, stage: Stage, random: SeededRa
     stage.crash(primary!, random.chance(0.3), () => 0);
     if (random.chance(0.7)) stage.links.cut(spared!.name, struck!.name, () => 0);
   }
+}
+
+/** The target, or its source, at any step of the sync, or of the swap that adds the target. */
+async function crashInSync(
+  moment: 'synced' | 'joining',
+  stage: Stage,
+  random: SeededRandom,
+  source: StepNode,
+  target: StepNode,
+): Promise<void> {
+  const { queues } = stage;
+  stage.look('look');
+  const swapping = (): boolean => stage.controller.syncing && queues.length(`${source.name}>etcd`) > 0;
+  for (let step = 0; step < (moment === 'synced' ? random.int(5, SYNC_STEPS) : JOIN_STEPS); step++) {
+    if (moment === 'joining' && swapping()) break;
+    await anyStep(stage, random);
+  }
+  if (random.chance(0.7)) stage.client!.write(0, 1);
+  if (random.chance(0.3)) stage.client!.flush();
+  const behind = random.int(0, 12);
+  for (let step = 0; step < behind; step++) await anyStep(stage, random);
+  const lost = random.chance(0.5);
+  stage.crash(random.chance(0.5) ? source : target, random.chance(0.6), () => (lost ? 0 : Number.POSITIVE_INFINITY));
+}
+
+async function anyStep(stage: Stage, random: SeededRandom): Promise<void> {
+  const ready = stage.queues.ready();
+  if (ready.length > 0 && random.chance(0.7)) return stage.take(random.pick(ready));
+  const node = random.pick(stage.nodes.filter(({ up }) => up));
+  if (ready.length > 0 || random.chance(0.7)) return stage.disk(node);
+  await stage.pass();
 }
 
 async function settleUntil(stage: Stage, done: () => boolean): Promise<void> {

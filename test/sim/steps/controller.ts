@@ -25,6 +25,8 @@ export class StepController {
   #round: Round | undefined;
   #reading = false;
   promotions = 0;
+  /** A sync was asked for at some time. */
+  syncing = false;
   syncs = 0;
 
   constructor(world: StepWorld) {
@@ -109,6 +111,7 @@ export class StepController {
     const source = this.#world.nodes.find(({ placement }) => placement.deployment === record.primary.deployment)!;
     for (const [target, answer] of answers) {
       if (record.inSync.includes(target) || answer === 'unreachable') continue;
+      this.syncing = true;
       this.#world.queues.post(`${NAME}>${source.name}`, source.name, `sync ${target}`, () => {
         source.deployment
           ?.startSync(target, () => {})
