@@ -4,8 +4,8 @@ import type { DeploymentStore, IndexedBlock } from '../../core/ports.js';
 import { KIND_ZERO } from '../../core/record.js';
 import type { PrimaryLoad } from '../../core/replication/primary.js';
 import type { BlockNumber } from '../../core/types.js';
-import type { World } from './node.js';
 import type { SimVolume } from './volume.js';
+import type { World } from './world.js';
 
 /** Generations that are ordered for sessions and syncs. */
 const INTERNAL_ORDERS = 8;

@@ -19,9 +19,10 @@ import {
 import { planRecovery } from '../../core/recovery.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
 import { planVolume } from '../../core/volume-plan.js';
-import type { SimNode, World } from './node.js';
+import type { SimNode } from './node.js';
 import { SimProcess } from './scheduler.js';
 import type { SimVolume } from './volume.js';
+import type { World } from './world.js';
 
 export const CONTROLLER = 'controller';
 const LOOK_EVERY_MS = 500;

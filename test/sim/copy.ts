@@ -11,8 +11,9 @@ import {
 } from '../../core/replication/replicated-deployment.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
 import { verify } from './blocks.js';
-import type { Envelope, SimNode, World } from './node.js';
+import type { SimNode } from './node.js';
 import type { SimVolume } from './volume.js';
+import type { Envelope, World } from './world.js';
 
 export interface CopyHost {
   send(to: NodeId, envelope: Envelope): void;

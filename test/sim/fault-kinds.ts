@@ -1,10 +1,11 @@
 /** What may go wrong in a simulation. Each fault ends by itself, unless all are over before. */
 
 import { CONTROLLER } from './controller.js';
-import type { SimNode, World } from './node.js';
+import type { SimNode } from './node.js';
 import type { SeededRandom } from './scheduler.js';
 import { FAILURE_MODES, type SimVolume } from './volume.js';
 import { frontendOn } from './workload.js';
+import type { World } from './world.js';
 
 /** Does it and says what; undefined: not possible now. */
 type Fault = () => string | undefined;

@@ -1,8 +1,8 @@
 /** The faults of a simulation: what happens when, and how it is all healed at the end. What they are: fault-kinds.ts. */
 
 import { FaultKinds } from './fault-kinds.js';
-import type { World } from './node.js';
 import type { SeededRandom } from './scheduler.js';
+import type { World } from './world.js';
 
 /** What is done when a membership has just changed, that is when it hurts most. */
 const AFTERSHOCKS = [

@@ -6,10 +6,10 @@ import type { BlockChecksums } from '../../node-agent/codec/index.js';
 import { NodeStores } from '../../node-agent/store/index.js';
 import { BLOCK_BYTES, badEntries } from './blocks.js';
 import { misdirect, rot } from './damage.js';
-import type { CopyOfVolume, DiskSpeed, NodeDisk } from './node.js';
 import type { Scheduler, SeededRandom, SimClock } from './scheduler.js';
 import { SimDisk } from './sim-disk.js';
 import { SlowStore } from './slow-store.js';
+import type { CopyOfVolume, DiskSpeed, NodeDisk } from './world.js';
 
 /** Small, so that checkpoints and new segments happen all the time. */
 const STORE_SETTINGS = {

@@ -3,8 +3,9 @@
 import type { NodeId } from '../../core/types.js';
 import { copied } from './leases.js';
 import { Connection, type End } from './network.js';
-import type { Envelope, SimNode, World } from './node.js';
+import type { SimNode } from './node.js';
 import type { SimProcess } from './scheduler.js';
+import type { Envelope, World } from './world.js';
 
 export interface LinkEvents {
   message(envelope: Envelope): void;

@@ -4,7 +4,7 @@
  * better can contradict it.
  */
 
-import type { World } from './node.js';
+import type { World } from './world.js';
 
 /** How much older a volume's record may be, in changes of it. */
 const MAX_CHANGES = 4;

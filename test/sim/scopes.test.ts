@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { allScopes, runScope, undisturbed } from './scopes.js';
 
 /** Every so many of the scopes; all of them are `npm run sim:scopes`. */
-const STRIDE = Number(process.env.SCOPES_STRIDE ?? 601);
+const STRIDE = Number(process.env.SCOPES_STRIDE ?? 401);
 
 it('a crash, a partition or a promotion at any moment of two writes breaks no promise (all moments: npm run sim:scopes)', async () => {
   const window = await undisturbed();

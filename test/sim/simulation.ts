@@ -13,7 +13,7 @@ import { SimEtcd } from './etcd.js';
 import { Faults } from './faults.js';
 import { Leases } from './leases.js';
 import { Network } from './network.js';
-import { type Envelope, SimNode, type World } from './node.js';
+import { SimNode } from './node.js';
 import { StoresDisk } from './node-disk.js';
 import { RestoredEtcd } from './restored-etcd.js';
 import { Scheduler, SeededRandom } from './scheduler.js';
@@ -21,6 +21,7 @@ import { disturb, type Scope } from './scope.js';
 import { randomCluster, randomSettings, randomWorkload } from './shape.js';
 import { summaryOf, type TraceLine } from './trace.js';
 import { SimVolume } from './volume.js';
+import type { Envelope, World } from './world.js';
 
 export interface SimulationOptions {
   readonly seed: number;

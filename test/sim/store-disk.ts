@@ -1,9 +1,9 @@
 /** One copy of a volume alone on a simulated disk, with the production block store. */
 
 import type { DeploymentStore, IndexedBlock } from '../../core/ports.js';
-import type { CopyOfVolume } from './node.js';
 import { StoresDisk } from './node-disk.js';
 import type { Scheduler, SeededRandom, SimClock, SimProcess } from './scheduler.js';
+import type { CopyOfVolume } from './world.js';
 
 export class StoreDisk {
   readonly #disk: StoresDisk;

@@ -6,9 +6,10 @@ import type { DeploymentId, Generation, NamespaceId, SessionNumber, VolumeId } f
 import { BLOCK_BYTES } from './blocks.js';
 import { SimController } from './controller.js';
 import { History } from './history.js';
-import type { SimNode, World } from './node.js';
+import type { SimNode } from './node.js';
 import type { SeededRandom } from './scheduler.js';
 import { SimClient, type WorkloadSettings } from './workload.js';
+import type { World } from './world.js';
 
 export const FAILURE_MODES: readonly FailureMode[] = [
   { kind: 'hard' },

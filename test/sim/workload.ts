@@ -9,9 +9,10 @@ import type { BlockNumber, DeploymentId, Generation, SessionNumber } from '../..
 import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from './blocks.js';
 import type { History, Operation } from './history.js';
 import { Connection, type End } from './network.js';
-import type { SimNode, World } from './node.js';
+import type { SimNode } from './node.js';
 import type { SeededRandom, SimProcess } from './scheduler.js';
 import type { SimVolume } from './volume.js';
+import type { World } from './world.js';
 
 export interface WorkloadSettings {
   /** Blocks that are used; the volume has more. */
