@@ -1,11 +1,13 @@
 /**
  * What replication costs and how long it takes.
  *
- *   npm run bench -- replication [--part NAME]… [--rounds N] [--quick] [--setup TEXT] [--only TEXT] [DIRECTORY]
+ *   npm run bench -- replication [--part NAME]… [--rounds N] [--quick] [--setup TEXT] [--only TEXT] [--json FILE]
+ *     [DIRECTORY]
  *
  * --part: only these, of those in replication/parts.ts. --rounds: failovers of each kind, instead of 50. --quick: a
  * few minutes in all, with fewer rounds and smaller volumes, whose results are not kept. --setup, --only: of the
- * part "copies", set-ups and loads whose titles have it. DIRECTORY: where the data of all sides is put.
+ * part "copies", set-ups and loads whose titles have it. --json: where each kind of failovers leaves a line for
+ * docs/reliability.md. DIRECTORY: where the data of all sides is put.
  *
  * Every part replaces its own results in bench/results/replication.json.
  */
@@ -23,6 +25,7 @@ const { values, positionals } = parseArgs({
     quick: { type: 'boolean', default: false },
     setup: { type: 'string', default: '' },
     only: { type: 'string', default: '' },
+    json: { type: 'string' },
   },
 });
 const { quick, setup, only } = values;
@@ -47,6 +50,7 @@ for (const name of values.part) {
     place: positionals[0] ?? tmpdir(),
     quick,
     ...(rounds !== undefined && { rounds }),
+    ...(values.json !== undefined && { runFile: values.json }),
     setup,
     only,
     signal: interrupted.signal,

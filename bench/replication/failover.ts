@@ -49,8 +49,9 @@ export interface FailoverResult {
   readonly pauseMs: Distribution;
   /** Without the end of a write, ms. */
   readonly writePauseMs: Distribution;
-  /** Requests that failed: none may. */
+  /** Requests that failed, and rounds in which one did: none may. */
   readonly errors: number;
+  readonly failedRounds: number;
   /** Pauses in the order of the rounds, ms. */
   readonly each: readonly number[];
 }
@@ -107,6 +108,7 @@ function summary(kind: FaultKind, reports: readonly IoReport[]): FailoverResult 
     pauseMs: distribution(reports.map(({ pauseMs }) => pauseMs)),
     writePauseMs: distribution(reports.map(({ writePauseMs }) => writePauseMs)),
     errors: reports.reduce((sum, { errors }) => sum + errors, 0),
+    failedRounds: reports.filter(({ errors }) => errors > 0).length,
     each: reports.map(({ pauseMs }) => Math.round(pauseMs)),
   };
 }

@@ -1,5 +1,6 @@
 /** The parts of `bench -- replication`. */
 
+import { appendRun, type Run } from '../../test/setup/run-record.js';
 import { measureCopies } from './copies.js';
 import { measureDelta } from './delta.js';
 import { type FailoverResult, type FaultKind, measureFailover } from './failover.js';
@@ -23,6 +24,8 @@ export interface PartOptions {
   readonly only: string;
   /** The user wants it to end: long parts do so with what they have. */
   readonly signal: AbortSignal;
+  /** Where a line is left for docs/reliability.md; absent: nowhere. */
+  readonly runFile?: string;
   /** Keeps what there is by now, of a part that takes long. */
   readonly keep: (results: object) => void;
 }
@@ -40,7 +43,9 @@ export const PARTS = {
     measureCopies(place, { rounds: quick ? 3 : 5, seconds: 1, sizeBytes: 128 * MIB, only }, setup),
 } as const satisfies Readonly<Record<string, Part>>;
 
-async function failover(kind: FaultKind, { place, quick, rounds, signal, keep }: PartOptions): Promise<object> {
+async function failover(kind: FaultKind, options: PartOptions): Promise<object> {
+  const { place, quick, rounds, signal, runFile, keep } = options;
+  const began = performance.now();
   const wanted = rounds ?? (quick ? QUICK_FAILOVERS : FAILOVERS);
   const told = (sofar: FailoverResult): void => {
     const seconds = ((sofar.each.at(-1) ?? 0) / 1000).toFixed(2);
@@ -52,7 +57,21 @@ async function failover(kind: FaultKind, { place, quick, rounds, signal, keep }:
   const reached = pauseMs.median <= goal.median && pauseMs.max <= goal.max && errors === 0;
   console.table({ 'no answer, ms': pauseMs, 'no write, ms': writePauseMs, 'goal, ms': goal });
   console.log(`${errors} errors; goal ${reached ? 'reached' : 'missed'}`);
+  if (runFile !== undefined) appendRun(runFile, runOf(kind, result, (performance.now() - began) / 1000));
   return result;
+}
+
+function runOf(kind: FaultKind, { rounds, failedRounds, pauseMs, goal }: FailoverResult, seconds: number): Run {
+  const columns = ['rounds', 'median', '95 of 100 at most', 'longest', 'goal: median', 'goal: longest'];
+  const row = [rounds, pauseMs.median, pauseMs.p95, pauseMs.max, goal.median, goal.max];
+  return {
+    kind: 'failover',
+    command: `npm run bench -- replication --part ${kind} --rounds ${rounds}`,
+    seconds: Math.round(seconds),
+    counts: { [kind]: rounds },
+    failures: failedRounds,
+    table: { title: `Pause that a client sees, ms: ${kind}`, columns, rows: [row] },
+  };
 }
 
 async function delta({ place, quick }: PartOptions): Promise<object> {

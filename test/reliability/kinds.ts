@@ -68,7 +68,7 @@ export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
   },
   failover: {
     title: 'Failover under load',
-    command: 'npm run bench -- replication --part failover',
+    command: 'npm run bench -- replication --part kills --part partitions',
     what: 'The longest gap without a completed request that a client sees when the agent with its primary is killed, or cut off in silence.',
   },
 };
