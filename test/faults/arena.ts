@@ -43,9 +43,8 @@ export class Arena {
   readonly network: NamespaceNetwork;
   /** One with a node that has no copy of it, one with a copy on every node. */
   readonly subjects: readonly Subject[];
-  /** Ids of volumes that hold what every round finds again. */
-  readonly prepared = new Set<string>();
   readonly #disks: readonly SmallDisk[];
+  readonly #prepared = new Set<Subject>();
   readonly #frozen = new Set<number>();
   readonly #fillers = new Set<string>();
 
@@ -101,6 +100,13 @@ export class Arena {
     return Number(address.split(':')[1]);
   }
 
+  /** Puts on the volume what every round finds again, if that was not done yet. */
+  async prepare(subject: Subject, write: () => Promise<unknown>): Promise<void> {
+    if (this.#prepared.has(subject)) return;
+    await write();
+    this.#prepared.add(subject);
+  }
+
   volume({ volume }: Subject): Promise<ApiVolume> {
     return this.cluster.api.volume(volume.namespaceID, volume.id);
   }
@@ -138,6 +144,17 @@ export class Arena {
     if (this.cluster.node(node.name).state === 'running') await this.cluster.killNode(node.name);
   }
 
+  /** Unless it runs. */
+  async startNode(node: NodeFacts): Promise<void> {
+    const { state } = this.cluster.node(node.name);
+    if (state !== 'running' && state !== 'starting') await this.cluster.startNode(node.name);
+  }
+
+  /** Unless it runs. */
+  async startServer(server: BinaryName): Promise<void> {
+    if (this.cluster.servers.pid(server) === undefined) await this.cluster.servers.start(server);
+  }
+
   async killServer(server: BinaryName): Promise<void> {
     const pid = this.cluster.servers.pid(server);
     if (pid === undefined) return;
@@ -172,9 +189,7 @@ export class Arena {
     this.emptyDisks();
     this.thaw();
     for (let position = 1; position <= NODES; position++) await this.network.heal(position);
-    for (const server of ['etcd', 'temporal'] as const) {
-      if (this.cluster.servers.pid(server) === undefined) await this.cluster.servers.start(server);
-    }
+    for (const server of ['etcd', 'temporal'] as const) await this.startServer(server);
     await this.test.startAll();
   }
 

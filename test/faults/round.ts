@@ -127,6 +127,7 @@ async function setScene(arena: Arena, { schedule, subject, random, workload, not
     primary,
     replicas,
     consumer: pick(random, candidates[schedule.consumer]),
+    alone: true,
     kill: async (node) => {
       workload.onKill(node);
       await arena.killNode(node);

@@ -1,7 +1,8 @@
 /** What uses the volumes during a round: registers on all of them, fio with verification on one. */
 
+import type { ApiVolume } from '../../client/types.js';
 import type { NodeFacts } from '../../cluster/facts.js';
-import { nbdSocket } from '../../cluster/volumes.js';
+import { nbdSocket, nbdUri } from '../../cluster/volumes.js';
 import { waitFor } from '../../cluster/wait.js';
 import { ERR } from '../../node-agent/frontend/nbd-protocol.js';
 import { type FioJob, type FioRun, startFio } from '../setup/fio.js';
@@ -71,15 +72,12 @@ export class Workload {
 
   /** Everything zero, attached to the node, and used from there. With `throughout`, fio rewrites the subject all the time. */
   async start(node: NodeFacts, subject: Subject, throughout: boolean): Promise<void> {
-    const { test } = this.#arena;
-    for (const [{ volume }, registers] of this.registers) {
-      const uri = await test.attach(volume, node);
-      await registers.client(nbdSocket(node, volume.id), 0).clear();
-      if (!this.#arena.prepared.has(volume.id)) await startFio({ uri, ...KEPT, mode: 'write' }).done;
-      this.#arena.prepared.add(volume.id);
+    for (const [each, registers] of this.registers) {
+      const uri = await this.#arena.test.attach(each.volume, node);
+      await registers.client(nbdSocket(node, each.volume.id), 0).clear();
+      await this.#arena.prepare(each, () => startFio({ uri, ...KEPT, mode: 'write' }).done);
     }
-    const uri = await test.attach(subject.volume, node);
-    const job = { uri, ...REWRITTEN, seed: this.#seed };
+    const job = { uri: nbdUri(node, subject.volume.id), ...REWRITTEN, seed: this.#seed };
     if (throughout) this.#fio = new FioLoop({ ...job, rateIops: FIO_IOPS });
     else await startFio({ ...job, mode: 'write' }).done;
     this.#begin(node);
@@ -88,12 +86,12 @@ export class Workload {
   /** Attached to another node, and used from there; who uses them from where they were may get errors. */
   async moveTo(node: NodeFacts): Promise<void> {
     for (const { client } of this.#tenants) client.mayFail = true;
-    for (const { volume } of this.registers.keys()) await this.#attach({ volume }, node);
+    for (const { volume } of this.registers.keys()) await this.#attach(volume, node);
     this.#begin(node);
   }
 
   /** As soon as that is possible: with nodes and servers away it may be refused for a time. */
-  async #attach({ volume }: Pick<Subject, 'volume'>, node: NodeFacts): Promise<void> {
+  async #attach(volume: ApiVolume, node: NodeFacts): Promise<void> {
     await waitFor(
       `${volume.name} to be attached to ${node.name}`,
       () => this.#arena.test.attach(volume, node).catch(() => undefined),
@@ -126,6 +124,7 @@ export class Workload {
     for (const { client } of dying) client.generation = this.#attachments;
   }
 
+  /** Where the volumes are attached. */
   get node(): NodeFacts {
     return this.#tenants.at(-1)!.node;
   }
@@ -143,10 +142,10 @@ export class Workload {
     const throughout = this.#fio;
     if (throughout !== undefined) await attempt('fio', () => throughout.stop());
     for (const [{ volume }, registers] of this.registers) {
-      await this.#attach({ volume }, this.node);
+      await this.#attach(volume, this.node);
       const last = registers.client(nbdSocket(this.node, volume.id), this.#attachments);
       await attempt(`${volume.name}, read at the end`, () => last.readAll());
-      const uri = await this.#arena.test.attach(volume, this.node);
+      const uri = nbdUri(this.node, volume.id);
       await attempt(`${volume.name}, kept`, () => startFio({ uri, ...KEPT, mode: 'verify' }).done);
       if (throughout === undefined && volume.id === subject.volume.id) {
         const job: FioJob = { uri, ...REWRITTEN, seed: this.#seed, mode: 'verify' };

@@ -22,7 +22,7 @@ async function rotAndMend(scene: Scene, node: Scene['primary']): Promise<void> {
   await scrubbed(node, volume);
   await mended(node, volume);
   await scene.kill(node);
-  await arena.cluster.startNode(node.name);
+  await arena.startNode(node);
   await arena.whole(subject, RECOVERY_TIMEOUT_MS);
 }
 

@@ -16,8 +16,8 @@ async function kill(scene: Scene, victim: Victim): Promise<void> {
 }
 
 async function revive({ arena }: Scene, victim: Victim): Promise<void> {
-  if (typeof victim === 'string') await arena.cluster.servers.start(victim);
-  else await arena.cluster.startNode(victim.name);
+  if (typeof victim === 'string') await arena.startServer(victim);
+  else await arena.startNode(victim);
 }
 
 function nameOf(victim: Victim): string {

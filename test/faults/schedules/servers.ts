@@ -3,14 +3,14 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { waitFor } from '../../../cluster/wait.js';
-import { between, pause, pick, promoted, type Scene, type Schedule } from './schedule.js';
+import { pause, pick, promoted, type Scene, type Schedule } from './schedule.js';
 
 const TIMEOUT_MS = 60_000;
 
-/** Temporal's tasks are lost with it; the rest of the work waits for etcd. */
-async function untilAllKnow({ arena }: Scene): Promise<void> {
+/** Until all copies answer, so that nothing is in doubt. */
+async function untilAllAnswer({ arena }: Scene): Promise<void> {
   await waitFor(
-    'nothing to be recovered, or to be known what',
+    'the copies of all volumes to answer',
     async () => {
       const found = await Promise.all(arena.subjects.map(({ volume }) => arena.cluster.api.surveyRecovery(volume)));
       return found.every(({ risks }) => risks.length === 0) || undefined;
@@ -62,7 +62,7 @@ export const serverSchedules: readonly Schedule[] = [
       await pause(scene, 0, 1_000);
       await scene.kill(scene.primary);
       await pause(scene, 0, 5_000);
-      await arena.cluster.servers.start('etcd');
+      await arena.startServer('etcd');
       if (random() < 0.5) await promoted(scene, scene.primary);
     },
   },
@@ -74,7 +74,7 @@ export const serverSchedules: readonly Schedule[] = [
       await scene.arena.killServer('temporal');
       await scene.kill(scene.primary);
       await pause(scene, 0, 6_000);
-      await scene.arena.cluster.servers.start('temporal');
+      await scene.arena.startServer('temporal');
       await promoted(scene, scene.primary);
     },
   },
@@ -94,25 +94,25 @@ export const serverSchedules: readonly Schedule[] = [
     connectionsLast: true,
     run: async (scene) => {
       const { arena, random } = scene;
-      const { api, servers, dataDir } = arena.cluster;
+      const { api, dataDir } = arena.cluster;
       const data = join(dataDir.etcdDir, 'data');
       const snapshot = join(dataDir.etcdDir, 'snapshot');
       await arena.killServer('etcd');
       rmSync(snapshot, { recursive: true, force: true });
       cpSync(data, snapshot, { recursive: true });
-      await servers.start('etcd');
+      await arena.startServer('etcd');
       const lost = pick(random, scene.replicas);
       await scene.kill(lost);
       await pause(scene, 2_000, 12_000);
-      if (random() < 0.5) await arena.cluster.startNode(lost.name);
-      await pause(scene, 0, between(random, 0, 8_000));
+      if (random() < 0.5) await arena.startNode(lost);
+      await pause(scene, 0, 8_000);
 
       await arena.killServer('etcd');
       rmSync(data, { recursive: true });
       cpSync(snapshot, data, { recursive: true });
-      await servers.start('etcd');
+      await arena.startServer('etcd');
       await arena.test.startAll();
-      await untilAllKnow(scene);
+      await untilAllAnswer(scene);
       for (const { volume } of arena.subjects) {
         const { reasons, recovered } = await api.recover(volume, false);
         scene.note(`${volume.name}: ${reasons.join(' ') || 'nothing to recover'}${recovered ? ', recovered' : ''}`);
