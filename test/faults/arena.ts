@@ -11,6 +11,7 @@ import { promisify } from 'node:util';
 import type { ApiVolume } from '../../client/types.js';
 import type { BinaryName } from '../../cluster/binaries.js';
 import type { Cluster } from '../../cluster/cluster.js';
+import { ClusterError } from '../../cluster/errors.js';
 import type { NodeFacts } from '../../cluster/facts.js';
 import { temporaryDirectory } from '../../cluster/site.js';
 import { waitFor } from '../../cluster/wait.js';
@@ -46,6 +47,7 @@ export class Arena {
   readonly #disks: readonly SmallDisk[];
   readonly #prepared = new Set<Subject>();
   readonly #frozen = new Set<number>();
+  readonly #notStarted = new Set<string>();
   readonly #fillers = new Set<string>();
 
   private constructor(
@@ -150,6 +152,20 @@ export class Arena {
     if (state !== 'running' && state !== 'starting') await this.cluster.startNode(node.name);
   }
 
+  /** With other things broken an agent may not be able to start, and end: it stays down then. */
+  async tryStartNode(node: NodeFacts): Promise<void> {
+    await this.startNode(node).catch((error: unknown) => {
+      if (!(error instanceof ClusterError)) throw error;
+      this.#notStarted.add(node.name);
+    });
+  }
+
+  /** Names of agents that ended by themselves once they had served. */
+  get ended(): string[] {
+    const failed = this.cluster.nodes.filter(({ state }) => state === 'failed').map(({ name }) => name);
+    return failed.filter((name) => !this.#notStarted.has(name));
+  }
+
   /** Unless it runs. */
   async startServer(server: BinaryName): Promise<void> {
     if (this.cluster.servers.pid(server) === undefined) await this.cluster.servers.start(server);
@@ -191,6 +207,7 @@ export class Arena {
     for (let position = 1; position <= NODES; position++) await this.network.heal(position);
     for (const server of ['etcd', 'temporal'] as const) await this.startServer(server);
     await this.test.startAll();
+    this.#notStarted.clear();
   }
 
   /** Until the volume has all its copies, each in sync, and no more of them. */

@@ -59,8 +59,7 @@ export async function runRound(arena: Arena, seed: number, only?: string): Promi
     await workload.start(scene.consumer, subject, schedule.connectionsLast);
     await sleep(LEAD_MS);
     await schedule.run(scene);
-    const failed = arena.cluster.nodes.filter(({ state }) => state === 'failed').map(({ name }) => name);
-    if (failed.length > 0) problems.push(`ended by themselves: ${failed.join(' ')}`);
+    if (arena.ended.length > 0) problems.push(`ended by themselves: ${arena.ended.join(' ')}`);
     const healing = performance.now();
     await arena.mend();
     for (const each of arena.subjects) await arena.whole(each, RECOVERY_TIMEOUT_MS);

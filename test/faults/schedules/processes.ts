@@ -15,9 +15,10 @@ async function kill(scene: Scene, victim: Victim): Promise<void> {
   else await scene.kill(victim);
 }
 
-async function revive({ arena }: Scene, victim: Victim): Promise<void> {
+async function revive({ arena, alone }: Scene, victim: Victim): Promise<void> {
   if (typeof victim === 'string') await arena.startServer(victim);
-  else await arena.startNode(victim);
+  else if (alone) await arena.startNode(victim);
+  else await arena.tryStartNode(victim);
 }
 
 function nameOf(victim: Victim): string {
