@@ -28,7 +28,7 @@ import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, SessionNumbe
 import { systemClock, systemRandom } from '../node-agent/clock.js';
 import { type Codec, type IoMemory, loadCodec, XTS_KEY_BYTES } from '../node-agent/codec/index.js';
 import { NbdServer } from '../node-agent/frontend/nbd-server.js';
-import { type ByteDevice, VolumeIo } from '../node-agent/frontend/volume-io.js';
+import { type ByteDevice, type LongRead, VolumeIo } from '../node-agent/frontend/volume-io.js';
 
 const BLOCK_BYTES = 4096;
 const VOLUME = '00000000-0000-4000-8000-000000000001' as VolumeId;
@@ -64,6 +64,12 @@ class MemoryDevice implements ByteDevice {
   read(offset: number, into: Buffer): Promise<IoStatus> {
     this.#memory.copy(into, 0, offset, offset + into.length);
     return DONE;
+  }
+
+  async readLong(offset: number, length: number, memory: IoMemory): Promise<LongRead> {
+    const lease = memory.take(length, 'plain');
+    const data = lease?.bytes ?? Buffer.allocUnsafeSlow(length);
+    return { status: await this.read(offset, data), data, lease };
   }
 
   write(offset: number, data: Buffer): Promise<IoStatus> {

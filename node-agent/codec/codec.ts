@@ -92,6 +92,12 @@ export interface SyncVolumeCodec {
    * RangeError for `into`, or where it and the batch overlap.
    */
   decode(batch: Batch, firstBlock: number, into: Uint8Array): void;
+  /**
+   * The plain text of the blocks `firstBlock` … where their payload lies, `length` bytes, if nothing has to be moved for
+   * that: all of them are stored at full length in IoMemory and, if they are encrypted, nobody else holds them. It
+   * takes the payload's place and has the batch's lease. Undefined otherwise, with nothing done. Throws as `decode`.
+   */
+  decodeInPlace(batch: Batch, firstBlock: number, length: number): Buffer | undefined;
   /** Zeroes the key. Later calls throw CodecClosedError, unfinished ones reject with it. */
   close(): void;
 }

@@ -37,6 +37,10 @@ export class PooledVolumeCodec implements VolumeCodec {
     this.#codec.decode(batch, firstBlock, into);
   }
 
+  decodeInPlace(batch: Batch, firstBlock: number, length: number): Buffer | undefined {
+    return this.#codec.decodeInPlace(batch, firstBlock, length);
+  }
+
   encodeAsync(plain: Uint8Array, firstBlock: number): Promise<Batch> {
     const here = () => this.#codec.encode(plain, firstBlock);
     const pool = this.#poolFor(plain);

@@ -3,6 +3,7 @@
 import {
   type Batch,
   ENTRY_BYTES,
+  FLAG_LZ4,
   MAX_BATCH_ENTRIES,
   MAX_BATCH_PAYLOAD_BYTES,
   MAX_BLOCK_BYTES,
@@ -20,6 +21,8 @@ import {
 } from './codec.js';
 import { type KernelKey, refuseOverlap, SHORTEST_LEASE, volumeBytes, type Workspace } from './workspace.js';
 
+/** Of an entry's flags in it. */
+const FLAGS_AT = 13;
 /** Half of an XTS key. */
 const AES_KEY_BYTES = XTS_KEY_BYTES / 2;
 
@@ -137,6 +140,30 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
     if (target === undefined) into.set(bytes.subarray(PLAIN, PLAIN + into.length));
   }
 
+  decodeInPlace(batch: Batch, firstBlock: number, length: number): Buffer | undefined {
+    const { entries, payload } = batch;
+    const entryCount = length / this.#blockSize;
+    if (payload.length !== length || entries.length !== entryCount * ENTRY_BYTES || isCompressed(entries)) {
+      return undefined;
+    }
+    const count = this.#begin(payload, firstBlock);
+    const stored = this.#storedAt(batch);
+    if (stored === undefined) return undefined;
+    const { call, at, bytes } = this.workspace.kernels;
+    const { options } = this;
+    bytes.set(entries, at.ENTRIES);
+    const high = Math.floor(firstBlock / 2 ** 32);
+    this.#require(
+      call.check(at.ENTRIES, entryCount, stored, length, firstBlock, high, count, this.#blockSize, options),
+    );
+    this.decryptStored(entryCount, stored);
+    // Moves nothing: every block is where it was.
+    if (options & at.ENCRYPTED) {
+      this.#require(call.decode(at.ENTRIES, entryCount, stored, stored, this.#blockSize, options));
+    }
+    return payload;
+  }
+
   /** Where the kernels may work on the payload; undefined: only on a copy, because they can't reach it or others hold it. */
   #storedAt({ payload, lease }: Batch): number | undefined {
     const at = this.workspace.reach(payload);
@@ -183,6 +210,14 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
     else if (outcome === at.BAD_LENGTH) kind = 'length';
     throw new CodecError(kind, block, DETAILS[kind]);
   }
+}
+
+/** Whether an entry of the table says so. */
+function isCompressed(entries: Buffer): boolean {
+  for (let at = 0; at < entries.length; at += ENTRY_BYTES) {
+    if ((entries[at + FLAGS_AT]! & FLAG_LZ4) !== 0) return true;
+  }
+  return false;
 }
 
 /** A volume without encryption. */

@@ -17,7 +17,7 @@ import {
   NbdProtocolError,
   TRANSMISSION,
 } from './nbd-protocol.js';
-import { type DataReply, dataReply, readErrorReply, statusReply } from './nbd-replies.js';
+import { dataHeader, dataReply, readErrorReply, statusReply } from './nbd-replies.js';
 import { type NbdRequest, type NbdRequestHeader, NbdRequestParser, type Verdict } from './nbd-requests.js';
 import type { FrontendStats, OperationKind } from './stats.js';
 import type { ByteDevice } from './volume-io.js';
@@ -65,10 +65,21 @@ export function transmissionFlags(device: ByteDevice): number {
   return device.readOnly ? base | readOnly : base | sendTrim | sendWriteZeroes | sendFastZero;
 }
 
+/** From this length on the data of a READ's answer are sent from where they lie, behind a header of their own. */
+const LONG_READ_BYTES = 16 * 1024;
+const NO_DATA = Buffer.alloc(0);
+
 interface Reply {
   readonly bytes: Buffer;
-  /** Released when the bytes have left. */
+  /** Behind them; empty but for long reads. */
+  readonly data: Buffer;
+  /** Of the data: released when they have left. */
   readonly lease: Lease | undefined;
+}
+
+/** One with nothing behind its bytes. */
+function shortReply(bytes: Buffer): Reply {
+  return { bytes, data: NO_DATA, lease: undefined };
 }
 
 /**
@@ -130,7 +141,7 @@ export class NbdConnection implements Receiver {
   }
 
   #sendHandshake(): void {
-    for (const bytes of this.#handshake.takeOutput()) this.#replies.push({ bytes, lease: undefined });
+    for (const bytes of this.#handshake.takeOutput()) this.#replies.push(shortReply(bytes));
     this.#flushReplies();
   }
 
@@ -252,35 +263,38 @@ export class NbdConnection implements Receiver {
     }
     this.#inFlight++;
     const startedAtMs = this.#clock.now();
-    const answer = header.command === CMD.read ? this.#dataReply(header) : undefined;
-    const answered = (status: IoStatus): void => {
+    const answered = (status: IoStatus, good: Reply): void => {
       this.#inFlight--;
-      this.#reply(this.#replyTo(header, status, startedAtMs, answer));
+      this.#count(header, status, startedAtMs);
+      this.#reply(status === 'ok' ? good : this.#errorReply(header, errorOf(status)));
       this.#budget.release(reserved);
       if (this.#disconnecting && this.#inFlight === 0) this.#endAfterReplies();
     };
-    this.#perform(header, payload, lease, answer?.data).then(answered, (error: unknown) => {
+    const failed = (error: unknown): void => {
       this.#log('warn', 'request failed', { command: header.command, error: String(error) });
-      answered('io-error');
-    });
+      answered('io-error', shortReply(NO_DATA));
+    };
+    const { command, offset, length } = header;
+    if (command !== CMD.read) {
+      const done = (status: IoStatus): void => answered(status, shortReply(statusReply(header, ERR.ok, this.#slab)));
+      this.#perform(header, payload, lease).then(done, failed);
+    } else if (length < LONG_READ_BYTES) {
+      const answer = dataReply(header, this.#structured, this.#slab);
+      const read = length === 0 ? Promise.resolve<IoStatus>('ok') : this.#device.read(offset, answer.data);
+      read.then((status) => answered(status, shortReply(answer.reply)), failed);
+    } else {
+      this.#device.readLong(offset, length, this.#memory).then(({ status, data, lease: held }) => {
+        answered(status, { bytes: dataHeader(header, this.#structured, this.#slab), data, lease: held });
+      }, failed);
+    }
   }
 
-  #replyTo(header: NbdRequestHeader, status: IoStatus, startedAtMs: number, answer: DataReply | undefined): Reply {
-    const stats = this.#stats[KINDS[header.command] ?? 'flush'];
+  #count({ command, length }: NbdRequestHeader, status: IoStatus, startedAtMs: number): void {
+    const stats = this.#stats[KINDS[command] ?? 'flush'];
     stats.operations++;
     stats.latency.observe((this.#clock.now() - startedAtMs) / 1000);
-    if (status === 'ok') {
-      if (header.command !== CMD.flush) stats.bytes += header.length;
-      if (answer !== undefined) return { bytes: answer.reply, lease: answer.lease };
-      return { bytes: statusReply(header, ERR.ok, this.#slab), lease: undefined };
-    }
-    stats.errors++;
-    answer?.lease?.release();
-    return this.#errorReply(header, errorOf(status));
-  }
-
-  #dataReply(header: NbdRequestHeader): DataReply {
-    return dataReply(header, this.#structured, this.#slab, this.#memory);
+    if (status !== 'ok') stats.errors++;
+    else if (command !== CMD.flush) stats.bytes += length;
   }
 
   #errorReply(header: NbdRequestHeader, error: NbdError): Reply {
@@ -288,22 +302,16 @@ export class NbdConnection implements Receiver {
       header.command === CMD.read
         ? readErrorReply(header, error, this.#structured, this.#slab)
         : statusReply(header, error, this.#slab);
-    return { bytes, lease: undefined };
+    return shortReply(bytes);
   }
 
-  #perform(
-    header: NbdRequestHeader,
-    payload: Buffer | undefined,
-    lease: Lease | undefined,
-    data: Buffer | undefined,
-  ): Promise<IoStatus> {
+  /** Anything but a READ. */
+  #perform(header: NbdRequestHeader, payload: Buffer | undefined, lease: Lease | undefined): Promise<IoStatus> {
     const { command, offset, length } = header;
     const fua = (header.flags & CMD_FLAG.fua) !== 0;
     if (command === CMD.flush) return this.#device.flush();
     if (length === 0) return Promise.resolve('ok');
     switch (command) {
-      case CMD.read:
-        return data === undefined ? Promise.resolve('invalid') : this.#device.read(offset, data);
       case CMD.write:
         if (payload === undefined) return Promise.resolve('invalid');
         try {
@@ -340,9 +348,10 @@ export class NbdConnection implements Receiver {
     this.#replies = [];
     this.#socket.cork();
     for (let i = 0; i < replies.length; ) {
-      const { bytes, lease } = replies[i++]!;
-      if (lease !== undefined) {
-        this.#socket.write(bytes, () => lease.release());
+      const { bytes, data, lease } = replies[i++]!;
+      if (data.length > 0) {
+        this.#socket.write(bytes);
+        this.#socket.write(data, () => lease?.release());
         continue;
       }
       // Answers that were cut one after the other from one slab leave as one piece.
@@ -378,6 +387,6 @@ export class NbdConnection implements Receiver {
   }
 }
 
-function follows({ bytes, lease }: Reply, buffer: ArrayBufferLike, end: number): boolean {
-  return lease === undefined && bytes.buffer === buffer && bytes.byteOffset === end;
+function follows({ bytes, data }: Reply, buffer: ArrayBufferLike, end: number): boolean {
+  return data.length === 0 && bytes.buffer === buffer && bytes.byteOffset === end;
 }

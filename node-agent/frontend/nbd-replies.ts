@@ -1,5 +1,3 @@
-import type { Lease } from '../../core/record.js';
-import type { IoMemory } from '../codec/index.js';
 import type { Slab } from '../slab.js';
 import { CHUNK, MAGIC_SIMPLE_REPLY, MAGIC_STRUCTURED_REPLY, type NbdError, REPLY_FLAG_DONE } from './nbd-protocol.js';
 import type { NbdRequestHeader } from './nbd-requests.js';
@@ -9,7 +7,6 @@ const STRUCTURED_BYTES = 20;
 const OFFSET_BYTES = 8;
 /** Error and length of a message, which is empty. */
 const ERROR_BYTES = 6;
-const DATA_ALIGNMENT = 16;
 
 function structuredHeader(reply: Buffer, header: NbdRequestHeader, chunk: number, length: number): void {
   reply.writeUInt32BE(MAGIC_STRUCTURED_REPLY, 0);
@@ -42,26 +39,29 @@ export function readErrorReply(header: NbdRequestHeader, error: NbdError, struct
   return reply;
 }
 
-/** A READ's answer with room for its data: one chunk, one buffer. */
+/** What comes before the `header.length` bytes of a READ's answer: one chunk. */
+export function dataHeader(header: NbdRequestHeader, structured: boolean, slab: Slab): Buffer {
+  const bytes = slab.take(structured ? STRUCTURED_BYTES + OFFSET_BYTES : SIMPLE_BYTES);
+  return fillDataHeader(bytes, header, structured);
+}
+
+/** A READ's answer with room for its data, in one buffer. */
 export interface DataReply {
   readonly reply: Buffer;
   readonly data: Buffer;
-  /** Of a reply in memory of its own, held once. */
-  readonly lease: Lease | undefined;
 }
 
-export function dataReply(header: NbdRequestHeader, structured: boolean, slab: Slab, memory: IoMemory): DataReply {
+export function dataReply(header: NbdRequestHeader, structured: boolean, slab: Slab): DataReply {
   const before = structured ? STRUCTURED_BYTES + OFFSET_BYTES : SIMPLE_BYTES;
-  // The data are aligned, as what fills them works on 16 bytes at a time.
-  const dataAt = (before + DATA_ALIGNMENT - 1) & ~(DATA_ALIGNMENT - 1);
-  const region = memory.take(dataAt + header.length, 'plain');
-  const reply = region?.bytes.subarray(dataAt - before) ?? slab.take(before + header.length);
-  if (structured) {
-    structuredHeader(reply, header, CHUNK.offsetData, OFFSET_BYTES + header.length);
-    reply.writeUInt32BE(Math.floor(header.offset / 2 ** 32), STRUCTURED_BYTES);
-    reply.writeUInt32BE(header.offset % 2 ** 32, STRUCTURED_BYTES + 4);
-  } else {
-    simpleReply(reply, header, 0);
-  }
-  return { reply, data: reply.subarray(before), lease: region };
+  const reply = slab.take(before + header.length);
+  fillDataHeader(reply, header, structured);
+  return { reply, data: reply.subarray(before) };
+}
+
+function fillDataHeader(bytes: Buffer, header: NbdRequestHeader, structured: boolean): Buffer {
+  if (!structured) return simpleReply(bytes, header, 0);
+  structuredHeader(bytes, header, CHUNK.offsetData, OFFSET_BYTES + header.length);
+  bytes.writeUInt32BE(Math.floor(header.offset / 2 ** 32), STRUCTURED_BYTES);
+  bytes.writeUInt32BE(header.offset % 2 ** 32, STRUCTURED_BYTES + 4);
+  return bytes;
 }

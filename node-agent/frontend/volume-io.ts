@@ -11,7 +11,7 @@ import {
   zeroEntry,
 } from '../../core/record.js';
 import type { BlockNumber } from '../../core/types.js';
-import { CodecClosedError, type VolumeCodec } from '../codec/index.js';
+import { CodecClosedError, type IoMemory, type VolumeCodec } from '../codec/index.js';
 import { RangeLock } from './range-lock.js';
 
 /** A disk of bytes, as a block protocol sees it. Ranges are within `sizeBytes`; lengths are more than 0. */
@@ -21,6 +21,8 @@ export interface ByteDevice {
   readonly readOnly: boolean;
   /** Fills `into`. */
   read(offset: number, into: Buffer): Promise<IoStatus>;
+  /** For long ranges, whose bytes are not moved where they need not be: they are where they are found, or in `memory`. */
+  readLong(offset: number, length: number, memory: IoMemory): Promise<LongRead>;
   /** `data` is the caller's again when the call returns: what is needed longer is copied, or `lease`, if there is one, held. */
   write(offset: number, data: Buffer, fua: boolean, lease?: Lease): Promise<IoStatus>;
   zero(offset: number, length: number, fua: boolean): Promise<IoStatus>;
@@ -29,6 +31,14 @@ export interface ByteDevice {
   /** Whether `zero` of this range costs no more than a record. */
   zeroesFast(offset: number, length: number): boolean;
   flush(): Promise<IoStatus>;
+}
+
+export interface LongRead {
+  readonly status: IoStatus;
+  /** If the status is `ok`. */
+  readonly data: Buffer;
+  /** Of the data, if they are in leased memory: the caller's to release. */
+  readonly lease: Lease | undefined;
 }
 
 /** What the frontend has, and when it will be done: in an object, as a promise of a promise would wait for both. */
@@ -95,6 +105,43 @@ export class VolumeIo implements ByteDevice {
     const end = Math.ceil((offset + into.length) / size);
     const isWhole = offset === first * size && into.length === (end - first) * size;
     return isWhole ? this.#readInTurn(first, into) : this.#readPart(first, end, offset, into);
+  }
+
+  readLong(offset: number, length: number, memory: IoMemory): Promise<LongRead> {
+    const first = offset / this.#blockSize;
+    const blocks = length / this.#blockSize;
+    const isWhole = Number.isInteger(first) && Number.isInteger(blocks);
+    const isOneStep = isWhole && blocks <= this.#batchBlocks && length < this.#offloadBytes;
+    if (!isOneStep || this.#lock.overlaps(first, first + blocks)) return this.#readInto(offset, length, memory);
+    return this.#frontend.read(first as BlockNumber, blocks).then(({ status, batch }) => {
+      return status === 'ok' ? this.#decodeLong(batch, first, length, memory) : failedRead(status);
+    });
+  }
+
+  async #readInto(offset: number, length: number, memory: IoMemory): Promise<LongRead> {
+    const { data, lease } = roomFor(length, memory);
+    let status: IoStatus = 'io-error';
+    try {
+      status = await this.read(offset, data);
+    } finally {
+      if (status !== 'ok') lease?.release();
+    }
+    return status === 'ok' ? { status, data, lease } : failedRead(status);
+  }
+
+  #decodeLong(batch: Batch, first: number, length: number, memory: IoMemory): LongRead {
+    try {
+      const data = this.#codec.decodeInPlace(batch, first, length);
+      if (data !== undefined) return { status: 'ok', data, lease: batch.lease };
+    } catch (error) {
+      release(batch);
+      return failedRead(this.#failed(error));
+    }
+    const { data, lease } = roomFor(length, memory);
+    const status = this.#decode(batch, first, data);
+    if (status === 'ok') return { status, data, lease };
+    lease?.release();
+    return failedRead(status);
   }
 
   async #readPart(first: number, end: number, offset: number, into: Buffer): Promise<IoStatus> {
@@ -359,6 +406,15 @@ export class VolumeIo implements ByteDevice {
     if (!(error instanceof CodecClosedError)) this.#onCodecError(error);
     return 'io-error';
   }
+}
+
+function failedRead(status: IoStatus): LongRead {
+  return { status, data: Buffer.alloc(0), lease: undefined };
+}
+
+function roomFor(length: number, memory: IoMemory): { readonly data: Buffer; readonly lease: Lease | undefined } {
+  const lease = memory.take(length, 'plain');
+  return { data: lease?.bytes ?? Buffer.allocUnsafeSlow(length), lease };
 }
 
 function zeroBatch(first: number, end: number): Batch {

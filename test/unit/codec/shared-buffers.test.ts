@@ -135,6 +135,41 @@ describe.each<{ engine: CipherEngine; encrypted: boolean }>([
     expect(workspace.arena.freeBytes).toBe(workspace.arena.totalBytes);
   });
 
+  test('blocks that are stored at full length are decoded where they lie, unless others would see it', () => {
+    const workspace = new Workspace(module, MEMORY_BYTES);
+    const codec = open(workspace);
+    const plain = randomBytes(8 * BLOCK);
+    const { length } = plain;
+    const batch = codec.encode(plain, 7);
+    const stored = Buffer.from(batch.payload);
+
+    retain(batch);
+    const besideOthers = codec.decodeInPlace(batch, 7, length);
+    if (encrypted) expect(besideOthers).toBeUndefined();
+    else expect(besideOthers?.equals(plain)).toBe(true);
+    expect(batch.payload.equals(stored)).toBe(true);
+    release(batch);
+
+    const ordinary = { entries: batch.entries, payload: stored };
+    expect(codec.decodeInPlace(ordinary, 7, length)).toBeUndefined();
+    expect(codec.decodeInPlace(batch, 7, length - BLOCK)).toBeUndefined();
+    expect(() => codec.decodeInPlace(batch, 8, length)).toThrow(CodecError);
+    expect(codec.decodeInPlace(batch, 7, length)?.equals(plain)).toBe(true);
+    release(batch);
+
+    const damaged = codec.encode(plain, 7);
+    damaged.payload[5 * BLOCK]! ^= 1;
+    expect(() => codec.decodeInPlace(damaged, 7, length)).toThrow(/block 12/);
+    release(damaged);
+    for (const other of [Buffer.alloc(length), mixture(8, 1)]) {
+      const short = codec.encode(other, 0);
+      expect(codec.decodeInPlace(short, 0, length)).toBeUndefined();
+      release(short);
+    }
+    expect(workspace.arena.freeBytes).toBe(workspace.arena.totalBytes);
+    codec.close();
+  });
+
   test('without room the bytes are copied, and are the same', () => {
     const workspace = new Workspace(module, MEMORY_BYTES);
     const codec = open(workspace);

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { IoStatus } from '../../../core/messages.js';
 import { systemClock } from '../../../node-agent/clock.js';
 import { NbdServer } from '../../../node-agent/frontend/nbd-server.js';
-import type { ByteDevice } from '../../../node-agent/frontend/volume-io.js';
+import type { ByteDevice, LongRead } from '../../../node-agent/frontend/volume-io.js';
 import { BLOCK_BYTES, contentOf, writeIn } from '../../faults/register-content.js';
 import { Registers } from '../../faults/registers.js';
 import { TestMemory } from '../frontend/test-memory.js';
@@ -29,6 +29,11 @@ class MemoryDisk implements ByteDevice {
   async read(offset: number, into: Buffer): Promise<IoStatus> {
     this.bytes.copy(into, 0, offset, offset + into.length);
     return 'ok';
+  }
+
+  async readLong(offset: number, length: number): Promise<LongRead> {
+    const data = Buffer.alloc(length);
+    return { status: await this.read(offset, data), data, lease: undefined };
   }
 
   async write(offset: number, data: Buffer): Promise<IoStatus> {

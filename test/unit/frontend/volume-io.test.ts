@@ -8,7 +8,7 @@ import { MAX_WRITE_ZERO_BLOCKS, readEntry } from '../../../core/record.js';
 import type { Generation, SessionNumber, VolumeId } from '../../../core/types.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { type Codec, loadCodec, type VolumeCodec } from '../../../node-agent/codec/index.js';
-import { VolumeIo } from '../../../node-agent/frontend/volume-io.js';
+import { type LongRead, VolumeIo } from '../../../node-agent/frontend/volume-io.js';
 import { membership, placements } from './fakes.js';
 import { MemoryPrimary } from './memory-primary.js';
 
@@ -166,6 +166,13 @@ describe('a volume whose long requests go to worker threads', () => {
                 expect(isExpected(into), `read of operation ${index}`).toBe(true);
               };
               ended.push(device.read(offset, into).then(check));
+              const isExpectedLong = model.expectRead(offset, length);
+              const checkLong = ({ status, data, lease }: LongRead) => {
+                ok(status);
+                expect(isExpectedLong(data), `long read of operation ${index}`).toBe(true);
+                lease?.release();
+              };
+              ended.push(device.readLong(offset, length, codec.memory).then(checkLong));
             } else {
               ended.push(device.flush().then(ok));
             }
@@ -190,6 +197,7 @@ describe('a volume whose long requests go to worker threads', () => {
       engine: volume.engine,
       encode: (plain, first) => volume.encode(plain, first),
       decode: (batch, first, into) => volume.decode(batch, first, into),
+      decodeInPlace: (batch, first, length) => volume.decodeInPlace(batch, first, length),
       encodeAsync: (plain, first) => {
         asked.push(plain.length);
         return volume.encodeAsync(plain, first);
@@ -217,6 +225,7 @@ describe('a volume whose long requests go to worker threads', () => {
       engine: volume.engine,
       encode: (plain, first) => volume.encode(plain, first),
       decode: (batch, first, into) => volume.decode(batch, first, into),
+      decodeInPlace: (batch, first, length) => volume.decodeInPlace(batch, first, length),
       encodeAsync: async (plain, first) => {
         await new Promise<void>((resolve) => {
           encoded = resolve;
