@@ -1,6 +1,12 @@
 /** Orders of writes, and which of them survived (design/replication.md, "State"). */
 
-import type { HistoryEntry, Order, Sequence } from './types.js';
+import type { Epoch, HistoryEntry, Order, Sequence } from './types.js';
+
+/**
+ * Epoch of a lost block of which not even the order is known any more (docs/internals/store.md). No write has it, and
+ * every history begins behind it, so that such an order is dead.
+ */
+export const UNKNOWN_EPOCH = 0 as Epoch;
 
 /** Negative, zero or positive, as `a` is older than, the same as, or newer than `b`. For live orders only. */
 export function compareOrders(a: Order, b: Order): number {

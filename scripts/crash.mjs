@@ -1,10 +1,12 @@
 /**
- * `npm run crash -- [--kills N] [--states N] [--seed S]`: the store's crash tests for longer than CI has time for.
- * N processes that write are killed, N states of a disk that crashed are recovered; each goes on from the seed.
+ * `npm run crash -- [--kills N] [--states N] [--seed S] [--damages N] [--json DIR]`: the store's crash tests for longer
+ * than CI has time for. N processes that write are killed, N states of a disk that crashed are recovered, N times
+ * something in the files of a store is damaged; each goes on from the seed. With `--json`, what was run is appended to
+ * files in that directory (docs/reliability).
  */
 
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runMain, SetupError } from './progress.mjs';
@@ -13,7 +15,7 @@ import { setup } from './setup.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** With fewer states, what the test wants to have met – cleaning, full disks – does not come up. */
 const MIN_STATES = 10_000;
-const DEFAULTS = { kills: '200', states: '200000', seed: '1' };
+const DEFAULTS = { kills: '200', states: '200000', damages: '20000', seed: '1' };
 
 function count(name, text) {
   const number = Number(text);
@@ -36,16 +38,20 @@ function runTest(file, env) {
 }
 
 await runMain(async () => {
-  const options = Object.fromEntries(Object.keys(DEFAULTS).map((name) => [name, { type: 'string' }]));
-  const { values } = parseArgs({ options });
-  const [kills, states, seed] = Object.keys(DEFAULTS).map((name) => count(name, values[name] ?? DEFAULTS[name]));
+  const names = [...Object.keys(DEFAULTS), 'json'];
+  const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) });
+  const [kills, states, damages, seed] = Object.keys(DEFAULTS).map((name) =>
+    count(name, values[name] ?? DEFAULTS[name]),
+  );
   if (states > 0 && states < MIN_STATES) throw new SetupError(`--states ${states}: at least ${MIN_STATES}, or 0`);
   await setup();
+  const common = { CRASH_SEED: String(seed), ...(values.json && { CRASH_JSON: resolve(values.json) }) };
   let passed = true;
-  if (kills > 0) passed = await runTest('test/crash/kill-9.test.ts', { KILL_ROUNDS: String(kills) });
-  if (states > 0) {
-    const env = { CRASH_STATES: String(states), CRASH_SEED: String(seed) };
-    passed = (await runTest('test/crash/crash-points.test.ts', env)) && passed;
-  }
+  const run = async (file, env) => {
+    passed = (await runTest(file, { ...common, ...env })) && passed;
+  };
+  if (kills > 0) await run('test/crash/kill-9.test.ts', { KILL_ROUNDS: String(kills) });
+  if (damages > 0) await run('test/crash/corruption.test.ts', { CRASH_DAMAGES: String(damages) });
+  if (states > 0) await run('test/crash/crash-points.test.ts', { CRASH_STATES: String(states) });
   process.exitCode = passed ? 0 : 1;
 });

@@ -1,7 +1,7 @@
 /** Blocks whose stored bytes have gone bad: reading around them, and writing again what another copy has of them. */
 
 import type { BlockIdentity } from '../messages.js';
-import { sameOrder } from '../order.js';
+import { sameOrder, UNKNOWN_EPOCH } from '../order.js';
 import { BadBlockError, type DeploymentStore, type IndexedBlock, type Lookup, type StoredBlocks } from '../ports.js';
 import { entryCount, KIND_DATA, lostEntry } from '../record.js';
 import type { BlockNumber, Order } from '../types.js';
@@ -33,13 +33,19 @@ export async function readIntact(store: DeploymentStore, asked: readonly BlockNu
   return { stored: { orders: [], batch: EMPTY_BATCH }, bad };
 }
 
-/** Adds to what is intact what is known of the rest: that it is lost, with its order and checksum. */
-export function withLost({ stored, bad }: Intact): StoredBlocks {
+/**
+ * Adds to what is intact what is known of the rest: that it is lost, with its order and checksum. Of whose order
+ * nothing is known was written at `last` at the latest: what a target has of it from before must not count.
+ */
+export function withLost({ stored, bad }: Intact, last: Order): StoredBlocks {
   const parts: EntryWithPayload[] = [...entriesOf(stored.batch)];
   for (const { block, checksumLow, checksumHigh } of bad) {
     parts.push({ entry: lostEntry(block, checksumLow, checksumHigh), payload: EMPTY_BATCH.payload });
   }
-  return { orders: [...stored.orders, ...bad.map((block) => block.order)], batch: makeBatch(parts) };
+  return {
+    orders: [...stored.orders, ...bad.map(({ order }) => (order.epoch === UNKNOWN_EPOCH ? last : order))],
+    batch: makeBatch(parts),
+  };
 }
 
 /** Those of `blocks` that were not overwritten meanwhile. */

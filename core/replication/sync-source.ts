@@ -199,7 +199,7 @@ export class SyncSource {
       blocksLost: found.bad.length,
       blocks: found.bad.slice(0, 10).map(({ block }) => block),
     });
-    return withLost(found);
+    return withLost(found, context.store.last);
   }
 
   note(change: Partial<SyncProgress>): void {

@@ -77,8 +77,24 @@ export interface Checkpoint extends LogState {
   readonly snapshots: readonly Snapshot[];
 }
 
-/** Durable when it resolves, the directory entry included; returns the file's length. After an error the file is there in part or not at all. */
+/** The file, and a second one with the same contents: what else would be lost with it is all of the index. */
+export function copiesOf(path: string): readonly [string, string] {
+  return [path, `${path}.copy`];
+}
+
+/**
+ * Both copies are durable when it resolves, the directory entries included; returns the length of each. After an error
+ * the files are there in part or not at all.
+ */
 export async function writeCheckpoint(of: ChunkFile, checkpoint: Checkpoint): Promise<number> {
+  const { disk, path } = of;
+  let bytes = 0;
+  for (const copy of copiesOf(path)) bytes = await writeCopy({ ...of, path: copy }, checkpoint);
+  await disk.syncDirectory(path.slice(0, path.lastIndexOf('/')));
+  return bytes;
+}
+
+async function writeCopy(of: ChunkFile, checkpoint: Checkpoint): Promise<number> {
   const { disk, path } = of;
   const file = disk.open(path, { create: true });
   try {
@@ -97,7 +113,6 @@ export async function writeCheckpoint(of: ChunkFile, checkpoint: Checkpoint): Pr
     writeU64(buffer, checkpoint.segments.length, at + 8);
     writer.flush();
     await file.sync();
-    await disk.syncDirectory(path.slice(0, path.lastIndexOf('/')));
     return writer.bytes;
   } finally {
     file.close();

@@ -3,12 +3,14 @@
 import { type Clock, type Disk, DiskError } from '../../core/ports.js';
 import {
   type Checkpoint,
+  copiesOf,
   type LogState,
   readCheckpoint,
   type SegmentRow,
   type Snapshot,
   writeCheckpoint,
 } from './checkpoint.js';
+import type { CheckpointNumbers } from './checkpoint-numbers.js';
 import type { StoreSettings } from './environment.js';
 import { type BatchHeader, batchBytes, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
@@ -34,13 +36,6 @@ const CONGESTED_FACTOR = 2;
 /** How long a write waits at twice as much. */
 const CONGESTED_DELAY_MS = 20;
 const MAX_DELAY_MS = 1_000;
-/**
- * Numbers of checkpoints that each opening has to itself. A page is known by its slot and its checkpoint's number, so
- * a number must not come again, not even one of a checkpoint that a crash left half written: no opening goes on with
- * the numbers of the one before.
- */
-const NUMBERS_PER_OPENING = 2 ** 20;
-
 export interface CheckpointerOptions {
   readonly disk: Disk;
   readonly clock: Clock;
@@ -53,8 +48,9 @@ export interface CheckpointerOptions {
   readonly last: Superblock['checkpoint'];
   readonly state: LogState;
   readonly snapshots: readonly Snapshot[];
-  /** How often the deployment has been opened. */
-  readonly opening: number;
+  readonly numbers: CheckpointNumbers;
+  /** Slots that the checkpoint that the superblock names has in use, and the index has not. */
+  readonly replaced: readonly number[];
   /** Whether the disk is nearly full. */
   readonly low: () => boolean;
   /** Batches in the log that it does not have. */
@@ -85,7 +81,7 @@ class HalfPublishedError extends Error {
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   #published: Superblock['checkpoint'];
-  #nextNumber: number;
+  #replaced: readonly number[];
   /** The log up to which the pages have everything. */
   #state: LogState;
   readonly #snapshots: Snapshots;
@@ -109,7 +105,7 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions) {
     this.#options = options;
     this.#published = options.last;
-    this.#nextNumber = firstNumber(options.opening, options.last?.number ?? 0);
+    this.#replaced = options.replaced;
     this.#state = options.state;
     this.#snapshots = new Snapshots(options.snapshots);
     this.#batchesBehind = options.batchesBehind;
@@ -225,7 +221,10 @@ export class Checkpointer {
       (error) => {
         this.#running = undefined;
         if (error instanceof DiskError && error.code === 'no-space') this.#notBefore = clock.now() + RETRY_MS;
-        else fail(error);
+        else {
+          fail(error);
+          this.#snapshots.stop(error);
+        }
       },
     );
   }
@@ -271,10 +270,10 @@ export class Checkpointer {
    * before until all of it is there: replaying again what the pages have already changes nothing.
    */
   async #piece(frozen: Frozen): Promise<void> {
-    const { disk, clock, identity, image, flush, publish, low } = this.#options;
+    const { disk, clock, identity, image, flush, publish, low, numbers } = this.#options;
     const { index } = image;
     const { file } = index;
-    const number = this.#nextNumber++;
+    const number = await numbers.take();
     const path = this.#path(number);
     const pause = (): Promise<void> => new Promise((resolve) => clock.after(0, resolve));
     const memtable = index.frozen!;
@@ -283,6 +282,7 @@ export class Checkpointer {
     const snapshot = newest === undefined ? undefined : { checkpoint: newest.checkpoint, ...newest.end };
     const merge = { file, root: index.root, memtable, from: frozen.done, end, checkpoint: number, snapshot, pause };
     const merged = await mergeTree(merge);
+    merged.freed.push(...this.#replaced);
     let next: Checkpoint;
     let bytes: number;
     try {
@@ -293,13 +293,14 @@ export class Checkpointer {
       await flush();
     } catch (error) {
       for (const slot of merged.written) file.slots.free(slot);
-      await this.#unlink(path);
+      await this.#unlinkCopies(path);
       throw error;
     }
     try {
       await publish({ number, bytes });
-      if (this.#published !== null) await this.#unlink(this.#path(this.#published.number));
+      if (this.#published !== null) await this.#unlinkCopies(this.#path(this.#published.number));
       this.#published = { number, bytes };
+      this.#replaced = [];
       frozen.done = end;
       this.done.writtenBytes += bytes + merged.written.length * PAGE_BYTES;
       await this.#adopt(next, merged, end === Number.POSITIVE_INFINITY);
@@ -313,15 +314,7 @@ export class Checkpointer {
     const { log, image } = this.#options;
     this.#state = next;
     this.#snapshots.durable = next.snapshots;
-    for (const [number, change] of merged.changes) {
-      const segment = log.segments.get(number)!;
-      segment.indexedBlocks += change.blocks;
-      segment.indexedBytes += change.bytes;
-      segment.heldBlocks += change.heldBlocks;
-      segment.heldBytes += change.heldBytes;
-      segment.liveBlocks += change.blocks;
-      segment.liveBytes += change.bytes;
-    }
+    log.change(merged.changes);
     image.index.file.slots = next.slots;
     image.index.file.trim();
     image.index.publish(merged.root, whole);
@@ -357,6 +350,10 @@ export class Checkpointer {
     return `${this.#options.directory}/checkpoint.${number}`;
   }
 
+  async #unlinkCopies(path: string): Promise<void> {
+    for (const copy of copiesOf(path)) await this.#unlink(copy);
+  }
+
   /** What can't be removed now is removed by the next opening. */
   async #unlink(path: string): Promise<void> {
     try {
@@ -366,22 +363,25 @@ export class Checkpointer {
     }
   }
 
-  /** Reads the checkpoint's file that the next opening would need; one that is damaged is replaced. */
+  /** Reads the checkpoint's files, of which the next opening needs one; if one is damaged, both are replaced. */
   async verify(): Promise<void> {
     const published = this.#published;
     if (published === null || this.#stopped) return;
     const { disk, identity } = this.#options;
     const { number, bytes } = published;
-    const read = await readCheckpoint({ disk, path: this.#path(number), identity, number }, bytes);
-    if ('what' in read && this.#published === published && this.#running === undefined) this.#start();
+    for (const path of copiesOf(this.#path(number))) {
+      const read = await readCheckpoint({ disk, path, identity, number }, bytes);
+      if ('what' in read && this.#published === published && this.#running === undefined) this.#start();
+    }
   }
 
   /** Removes what a crash left behind between writing a checkpoint and naming it, or naming it and removing the old. */
   async removeStale(): Promise<void> {
-    const { disk, directory } = this.#options;
-    const current = `checkpoint.${this.#published?.number}`;
+    const { disk, directory, image } = this.#options;
+    if (this.#published !== null) image.index.file.trim();
+    const current: readonly string[] = this.#published === null ? [] : copiesOf(`checkpoint.${this.#published.number}`);
     for (const name of disk.list(directory)) {
-      if (name.startsWith('checkpoint.') && name !== current) await this.#unlink(`${directory}/${name}`);
+      if (name.startsWith('checkpoint.') && !current.includes(name)) await this.#unlink(`${directory}/${name}`);
     }
   }
 
@@ -389,7 +389,7 @@ export class Checkpointer {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
-    this.#snapshots.stop();
+    this.#snapshots.stop(new Error('the store was closed'));
   }
 
   /** The one at the end of a clean shutdown, or of an opening, if there is anything new. A full disk forgoes it. */
@@ -412,10 +412,6 @@ export class Checkpointer {
     await this.#run();
     if (this.#batchesBehind > 0) await this.#run();
   }
-}
-
-function firstNumber(opening: number, last: number): number {
-  return Math.max(opening, Math.floor(last / NUMBERS_PER_OPENING) + 1) * NUMBERS_PER_OPENING;
 }
 
 function rowOf(segment: Segment, { changes }: MergeResult): SegmentRow {

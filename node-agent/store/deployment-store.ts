@@ -17,6 +17,7 @@ import type { BlockChecksums } from '../codec/index.js';
 import { BadBlocks } from './bad-blocks.js';
 import { BlockReader } from './block-reader.js';
 import type { Snapshot } from './checkpoint.js';
+import { CheckpointNumbers } from './checkpoint-numbers.js';
 import { Checkpointer } from './checkpointer.js';
 import { Cleaner } from './cleaner.js';
 import type { Device, SpaceUse } from './devices.js';
@@ -94,7 +95,7 @@ const BEHIND_DELAY_MS = 5;
 
 export class LocalDeploymentStore implements DeploymentStore {
   readonly incarnation: Incarnation;
-  /** What opening found damaged; reads of these blocks fail until they are healed. */
+  /** What opening found damaged: of the index, which is repaired, and blocks, whose reads fail until they are healed. */
   readonly damages: readonly Damage[];
   readonly #checksums: BlockChecksums;
   readonly #identity: StoreIdentity;
@@ -137,6 +138,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       readonly superblockFile: SuperblockFile;
       readonly superblock: Superblock;
       readonly report: RecoveryReport;
+      readonly numbers: CheckpointNumbers;
     },
   ) {
     const { log, image, identity } = parts;
@@ -152,7 +154,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#durable = image.lastSequence;
     this.#syncedBatch = log.durableBatch;
     this.incarnation = parts.superblock.incarnation as Incarnation;
-    this.damages = parts.report.damages;
+    this.damages = [...parts.report.indexDamages, ...parts.report.damages];
     this.#reader = new BlockReader({
       deployment: identity.deployment,
       index: image.index,
@@ -173,11 +175,12 @@ export class LocalDeploymentStore implements DeploymentStore {
       last: parts.superblock.checkpoint,
       state: parts.report.state,
       snapshots: parts.report.snapshots,
-      opening: parts.superblock.opening,
-      batchesBehind: parts.report.replayedBatches + (parts.report.upgraded ? 1 : 0),
+      numbers: parts.numbers,
+      replaced: parts.report.replaced,
+      batchesBehind: parts.report.replayedBatches + (parts.report.checkpointDue ? 1 : 0),
       low: () => environment.devices.low,
       flush: () => this.#flushes.request(),
-      publish: (checkpoint) => this.#update({ checkpoint }),
+      publish: (checkpoint) => this.#update({ checkpoint, damage: null }),
       fail: (error) => this.#fail(error),
     });
     this.#cleaner = new Cleaner({
@@ -236,6 +239,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       },
       use: (device) => (store === undefined ? Promise.resolve() : store.#use(device)),
     });
+    const pause = (): Promise<void> => new Promise((resolve) => clock.after(0, resolve));
     const file = new PageFile({
       ...environment,
       directory,
@@ -250,8 +254,12 @@ export class LocalDeploymentStore implements DeploymentStore {
         if (store !== undefined) store.#checkpointer.shrink();
       },
       refer: (segment, blocks, bytes) => log.refer(segment, blocks, bytes),
-      pause: () => new Promise((resolve) => clock.after(0, resolve)),
+      pause,
     });
+    const opening = found.opening + 1;
+    const numbers = new CheckpointNumbers(opening, found.checkpoint?.number ?? 0, () =>
+      superblockFile.write({ ...found, opening }),
+    );
     try {
       const image = new Image(index, log);
       const report = await recover({
@@ -264,27 +272,33 @@ export class LocalDeploymentStore implements DeploymentStore {
         sameBoot: found.bootId === bootId && !options.suspect && !found.unclean,
         log,
         image,
+        pause,
+        numbers,
       });
       log.recovered();
-      log.opening = found.opening + 1;
+      log.opening = opening;
       await log.sync();
       const superblock: Superblock = {
         ...found,
-        opening: log.opening,
+        opening,
         incarnation: random.uuid(),
         bootId,
         clean: false,
-        unclean: found.unclean || options.suspect || (!found.clean && found.bootId !== bootId),
+        unclean: found.unclean || report.lost || options.suspect || (!found.clean && found.bootId !== bootId),
         durableBatch: log.durableBatch,
       };
       await superblockFile.write(superblock);
+      numbers.recorded();
       for (const segment of report.stale) await removeSegment(disk, segment);
-      const parts = { checksums, identity, log, image, superblockFile, superblock, report };
+      const parts = { checksums, identity, log, image, superblockFile, superblock, report, numbers };
       store = new LocalDeploymentStore(environment, options, parts);
       await store.#checkpointer.removeStale();
-      if (report.upgraded) await store.#checkpointer.last();
+      if (report.checkpointDue) await store.#checkpointer.last();
       return store;
     } catch (error) {
+      // The next opening repairs the index.
+      if (error instanceof IndexDamageError && store === undefined)
+        await superblockFile.write({ ...found, opening, unclean: true, damage: error.damage });
       index.close();
       log.close();
       throw error;

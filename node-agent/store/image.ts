@@ -8,9 +8,10 @@
  */
 
 import { ENTRY_BYTES, KIND_DATA, KIND_GENERATION } from '../../core/record.js';
-import { type BatchHeader, HEADER_BYTES, ORDER_BYTES, readU64, tableBytes } from './format.js';
+import { BATCH_BACKFILL, type BatchHeader, HEADER_BYTES, ORDER_BYTES, readU64, tableBytes } from './format.js';
 import { emptyRecord, KIND_FORGOTTEN } from './paged/extents.js';
 import type { PagedIndex } from './paged/paged-index.js';
+import type { BlockRange } from './paged/tree-repair.js';
 import type { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
 
@@ -35,13 +36,7 @@ export class Image {
 
   /** `table`: entries, and for a backfill the orders. */
   applyStream(header: BatchHeader, table: Buffer, segment: Segment): void {
-    const record = this.#record;
-    record.epoch = header.epoch;
-    let payload = header.offset + HEADER_BYTES + tableBytes(header.kind, header.entryCount);
-    for (let i = 0; i < header.entryCount; i++) {
-      record.sequence = header.sequence + i;
-      payload += this.#applyEntry(table, i * ENTRY_BYTES, segment, payload, false);
-    }
+    this.#apply(header, table, segment, this.#put);
     if (header.entryCount === 0) return;
     this.lastEpoch = header.epoch;
     this.lastSequence = header.sequence + header.entryCount - 1;
@@ -49,14 +44,32 @@ export class Image {
   }
 
   applyBackfill(header: BatchHeader, table: Buffer, segment: Segment): void {
+    this.#apply(header, table, segment, this.#put);
+  }
+
+  /** Once more, what a batch of either kind says of the blocks in these ranges. */
+  applyWithin(ranges: readonly BlockRange[], header: BatchHeader, table: Buffer, segment: Segment): void {
+    this.#apply(header, table, segment, (block, blocks) => {
+      for (const range of ranges) {
+        const first = Math.max(block, range.first);
+        const end = Math.min(block + blocks, range.end);
+        if (first < end) this.#put(first, end - first);
+      }
+    });
+  }
+
+  readonly #put = (block: number, blocks: number): void => this.index.put(block, blocks, this.#record);
+
+  #apply(header: BatchHeader, table: Buffer, segment: Segment, put: (block: number, blocks: number) => void): void {
     const record = this.#record;
+    const backfill = header.kind === BATCH_BACKFILL;
     const orders = header.entryCount * ENTRY_BYTES;
     let payload = header.offset + HEADER_BYTES + tableBytes(header.kind, header.entryCount);
     for (let i = 0; i < header.entryCount; i++) {
-      record.epoch = readU64(table, orders + i * ORDER_BYTES);
-      record.sequence = readU64(table, orders + i * ORDER_BYTES + 8);
-      const forget = record.epoch === 0 && record.sequence === 0;
-      payload += this.#applyEntry(table, i * ENTRY_BYTES, segment, payload, forget);
+      record.epoch = backfill ? readU64(table, orders + i * ORDER_BYTES) : header.epoch;
+      record.sequence = backfill ? readU64(table, orders + i * ORDER_BYTES + 8) : header.sequence + i;
+      const forget = backfill && record.epoch === 0 && record.sequence === 0;
+      payload += this.#applyEntry(table, i * ENTRY_BYTES, segment, payload, forget, put);
     }
   }
 
@@ -70,7 +83,14 @@ export class Image {
   }
 
   /** Returns the bytes of payload that the entry has. */
-  #applyEntry(table: Buffer, at: number, segment: Segment, payload: number, forget: boolean): number {
+  #applyEntry(
+    table: Buffer,
+    at: number,
+    segment: Segment,
+    payload: number,
+    forget: boolean,
+    put: (block: number, blocks: number) => void,
+  ): number {
     const record = this.#record;
     const block = readU64(table, at);
     const kind = table[at + 12]!;
@@ -87,7 +107,7 @@ export class Image {
     record.flags = data ? table[at + 13]! : 0;
     record.checksumLow = forget ? 0 : table.readUInt32LE(at + 24);
     record.checksumHigh = forget ? 0 : table.readUInt32LE(at + 28);
-    this.index.put(block, table.readUInt32LE(at + 8), record);
+    put(block, table.readUInt32LE(at + 8));
     return storedLength;
   }
 }

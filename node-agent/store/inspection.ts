@@ -165,6 +165,7 @@ class Inspection {
     });
     try {
       const memory = new IndexMemory(INDEX_BYTES);
+      const pause = (): Promise<void> => new Promise((resolve) => clock.after(0, resolve));
       const index = new PagedIndex({
         memory,
         file: new PageFile({
@@ -177,10 +178,10 @@ class Inspection {
         }),
         shrink: () => {},
         refer: (segment, blocks, bytes) => log.refer(segment, blocks, bytes),
-        pause: () => new Promise((resolve) => clock.after(0, resolve)),
+        pause,
       });
       const image = new Image(index, log);
-      const { replayedBatches, cutBytes, damages } = await recover({
+      const { replayedBatches, cutBytes, damages, indexDamages } = await recover({
         disk,
         devices: this.#devices,
         identity,
@@ -190,9 +191,12 @@ class Inspection {
         sameBoot: superblock.bootId === bootId && !superblock.unclean,
         log,
         image,
+        pool,
+        pause,
       });
       await index.replaced((segment, blocks, bytes) => log.refer(segment, blocks, bytes));
       const segments = [...log.segments.values()];
+      for (const damage of indexDamages) this.#note(damage);
       if (deep) {
         for (const segment of segments) await this.#scan(segment, pool, identity);
         const { deployment } = identity;

@@ -13,18 +13,26 @@ import { badEntries } from './block-reader.js';
 import {
   type Checkpoint,
   CheckpointReader,
+  copiesOf,
   FORMAT,
   type LogState,
   type SegmentRow,
   type Snapshot,
 } from './checkpoint.js';
 import { type Checkpoint1, Checkpoint1Reader, OldIndex } from './checkpoint-1.js';
+import type { CheckpointNumbers } from './checkpoint-numbers.js';
 import { readChunks } from './chunks.js';
 import { DATA_ROOT, type Devices } from './devices.js';
 import { type Damage, IndexDamageError, StoreCorruptError } from './errors.js';
+import type { FilePool } from './file-pool.js';
 import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, parseSegmentName, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
+import { fillGaps } from './index-gaps.js';
+import { IndexSpill } from './index-spill.js';
 import { type ScannedBatch, SegmentScanner } from './log-scanner.js';
+import type { PagePointer } from './paged/page.js';
+import { countHeld } from './paged/snapshot-removal.js';
+import { type BlockRange, repairTree } from './paged/tree-repair.js';
 import { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
 import type { Superblock } from './superblock.js';
@@ -41,18 +49,29 @@ export interface RecoveryOptions {
   readonly sameBoot: boolean;
   readonly log: SegmentLog;
   readonly image: Image;
+  readonly pool: FilePool;
+  /** Lets others have their turn. */
+  readonly pause: () => Promise<void>;
+  /** For what is written into the pages before the opening's first checkpoint. Absent: nothing may be. */
+  readonly numbers?: CheckpointNumbers;
 }
 
 /** Blocks that were found to be damaged while opening; reads of them fail, and another copy heals them. */
 export interface RecoveryReport {
   readonly damages: readonly Damage[];
+  /** Of the index: what was damaged and has been replaced, in memory so far. */
+  readonly indexDamages: readonly Damage[];
   readonly replayedBatches: number;
   readonly cutBytes: number;
   /** What the checkpoint says of the log, and its snapshots. */
   readonly state: LogState;
   readonly snapshots: readonly Snapshot[];
-  /** The index was in an older format and is in pages now, which no checkpoint names yet. */
-  readonly upgraded: boolean;
+  /** The index has pages that no checkpoint names yet, or a file of the checkpoint is damaged. */
+  readonly checkpointDue: boolean;
+  /** Slots that the durable index has in use, and the present one has not. */
+  readonly replaced: readonly number[];
+  /** There are blocks of which not even the order is known any more. */
+  readonly lost: boolean;
   /**
    * Segments that a crash left behind the checkpoint that the superblock names. To be removed once the superblock is
    * known to be durable: what was read of it may be in the page cache only, and a power cut brings the one before
@@ -67,7 +86,9 @@ interface Loaded {
   readonly state: LogState;
   readonly segments: readonly LoadedSegment[];
   readonly snapshots: readonly Snapshot[];
-  readonly upgraded: boolean;
+  readonly checkpointDue: boolean;
+  /** The index has lost what it knew of these blocks. */
+  readonly gaps: readonly BlockRange[];
 }
 
 const BEGINNING = { segment: 0, offset: 0 };
@@ -84,7 +105,8 @@ const NOTHING: Loaded = {
   },
   segments: [],
   snapshots: [],
-  upgraded: false,
+  checkpointDue: false,
+  gaps: [],
 };
 
 interface SegmentFile {
@@ -99,15 +121,22 @@ export async function recover(options: RecoveryOptions): Promise<RecoveryReport>
 class Recovery {
   readonly #options: RecoveryOptions;
   readonly #damages: Damage[] = [];
+  readonly #indexDamages: Damage[] = [];
   /** Of the last batch: they never fall. */
   #opening = 0;
   #replayed = 0;
   readonly #unsynced: UnsyncedTail;
+  readonly #spill: IndexSpill | undefined;
+  /** Snapshot. */
+  #newest: Snapshot | undefined;
   #cutBytes = 0;
+  #lost = false;
 
   constructor(options: RecoveryOptions) {
     this.#options = options;
     this.#unsynced = new UnsyncedTail(options.superblock.durableBatch);
+    const { numbers, image, log, pause } = options;
+    if (numbers !== undefined) this.#spill = new IndexSpill({ index: image.index, log, numbers, pause });
   }
 
   async run(): Promise<RecoveryReport> {
@@ -115,7 +144,8 @@ class Recovery {
     this.#checkDevices();
     const files = await this.#listSegments();
     const loaded = await this.#loadCheckpoint(files);
-    const { state, snapshots, upgraded } = loaded;
+    const { state, snapshots } = loaded;
+    this.#newest = snapshots.at(-1);
     log.lastBatch = state.batch;
     const behind = [...files.values()].filter(({ segment }) => segment.number >= state.start.segment);
     const stale = [...files.values()]
@@ -125,8 +155,18 @@ class Recovery {
     await this.#unsynced.rewrite(this.#options.disk);
     log.countDead();
     log.durableBatch = Math.min(log.lastBatch, superblock.durableBatch);
-    const [damages, replayedBatches, cutBytes] = [this.#damages, this.#replayed, this.#cutBytes];
-    return { damages, replayedBatches, cutBytes, state, snapshots, upgraded, stale };
+    return {
+      damages: this.#damages,
+      indexDamages: this.#indexDamages,
+      replayedBatches: this.#replayed,
+      cutBytes: this.#cutBytes,
+      state,
+      snapshots,
+      checkpointDue: loaded.checkpointDue || this.#spill?.used === true,
+      replaced: this.#spill?.replaced ?? [],
+      lost: this.#lost,
+      stale,
+    };
   }
 
   #fail(damage: Damage): never {
@@ -164,7 +204,7 @@ class Recovery {
 
   async #loadCheckpoint(files: Map<number, SegmentFile>): Promise<Loaded> {
     const { superblock, image, log } = this.#options;
-    if (superblock.damage !== null) this.#fail(superblock.damage);
+    if (superblock.damage !== null && this.#spill === undefined) this.#fail(superblock.damage);
     const loaded = superblock.checkpoint === null ? NOTHING : await this.#readCheckpoint(superblock.checkpoint);
     for (const row of loaded.segments) this.#adopt(row, files.get(row.number), loaded);
     const { state } = loaded;
@@ -177,10 +217,21 @@ class Recovery {
     return loaded;
   }
 
+  /** From either of its files. */
   async #readCheckpoint({ number, bytes }: NonNullable<Superblock['checkpoint']>): Promise<Loaded> {
-    const { disk, identity, checkpointPath, image } = this.#options;
+    const { checkpointPath } = this.#options;
+    const [path, copy] = copiesOf(checkpointPath(number));
+    const first = await this.#readFile(path, number, bytes);
+    if (!('what' in first)) return first;
+    const second = await this.#readFile(copy, number, bytes);
+    if ('what' in second) this.#fail(first);
+    this.#indexDamages.push(first);
+    return { ...second, checkpointDue: true };
+  }
+
+  async #readFile(path: string, number: number, bytes: number): Promise<Loaded | Damage> {
+    const { disk, identity, image } = this.#options;
     const { file } = image.index;
-    const path = checkpointPath(number);
     let old!: OldIndex;
     const read = await readChunks<Checkpoint | Checkpoint1>({ disk, path, identity, number }, bytes, (format) => {
       if (format === FORMAT) return new CheckpointReader();
@@ -188,20 +239,56 @@ class Recovery {
       old = new OldIndex(file, number);
       return new Checkpoint1Reader((block, record) => old.put(block, record));
     });
-    if ('what' in read) this.#fail(read);
+    if ('what' in read) return read;
     if ('format' in read) {
       image.index.publish(old.finish(), false);
-      return { state: read, segments: old.segments(read.segments), snapshots: [], upgraded: true };
+      return { state: read, segments: old.segments(read.segments), snapshots: [], checkpointDue: true, gaps: [] };
     }
     file.slots = read.slots;
     image.index.publish(read.root, false);
+    const { segments, snapshots } = read;
+    const loaded: Loaded = { state: read, segments, snapshots, checkpointDue: false, gaps: [] };
+    const damage = this.#options.superblock.damage ?? (await this.#damagedRoot(read.root));
+    if (damage === null || read.root === undefined) return loaded;
+    return this.#repair(read.root, damage, loaded);
+  }
+
+  async #damagedRoot(root: PagePointer | undefined): Promise<Damage | null> {
     try {
-      if (read.root !== undefined) await file.load(read.root);
+      if (root !== undefined) await this.#options.image.index.file.load(root);
+      return null;
     } catch (error) {
-      if (error instanceof IndexDamageError) this.#fail(error.damage);
+      if (error instanceof IndexDamageError) return error.damage;
       throw error;
     }
-    return { state: read, segments: read.segments, snapshots: read.snapshots, upgraded: false };
+  }
+
+  /** Leaves out what is damaged of the index; what is left is to be durable by the next checkpoint. */
+  async #repair(root: PagePointer, damage: Damage, loaded: Loaded): Promise<Loaded> {
+    const { image, numbers, superblock, pause } = this.#options;
+    const { index } = image;
+    if (numbers === undefined) this.#fail(damage);
+    const snapshot = loaded.snapshots.at(-1)?.checkpoint;
+    const checkpoint = await numbers.take();
+    const repaired = await repairTree({
+      file: index.file,
+      root,
+      blocks: superblock.blocks,
+      checkpoint,
+      snapshot,
+      pause,
+    });
+    this.#indexDamages.push(...repaired.damages);
+    this.#spill?.note(repaired.written, repaired.replaced);
+    index.publish(repaired.root, false);
+    if (repaired.damages.length === 0) return loaded;
+    const held = await countHeld(index.file, loaded.snapshots, repaired.root, pause);
+    const segments = loaded.segments.map((row) => {
+      const { blocks, bytes } = repaired.references.get(row.number) ?? { blocks: 0, bytes: 0 };
+      const { heldBlocks, heldBytes } = held.get(row.number);
+      return { ...row, blocks, bytes, heldBlocks: -heldBlocks, heldBytes: -heldBytes };
+    });
+    return { ...loaded, segments, gaps: repaired.gaps };
   }
 
   /** A segment of the checkpoint's table. One that is gone had been emptied, unless something refers to it. */
@@ -242,6 +329,7 @@ class Recovery {
     } else if (start.offset > 0) {
       this.#fail({ path: `segment ${start.segment}`, offset: 0, what: 'segment missing' });
     }
+    await this.#fillGaps(loaded);
     for (;;) {
       const problem = current === undefined ? 'segment missing' : await this.#replaySegment(current, rest);
       const next = await this.#continuation(rest);
@@ -250,6 +338,13 @@ class Recovery {
       current = rest[next]!;
       rest = rest.slice(next + 1);
     }
+  }
+
+  async #fillGaps({ gaps, state }: Loaded): Promise<void> {
+    if (gaps.length === 0) return;
+    const { identity, pool, image, log } = this.#options;
+    const { start: end, lastSequence } = state;
+    this.#lost = await fillGaps({ identity, pool, image, segments: log.segments, gaps, end, lastSequence });
   }
 
   #enter(segment: Segment, size: number, { segments }: Loaded): void {
@@ -285,6 +380,7 @@ class Recovery {
           this.#damages.push({ path: segment.path, offset: found.header.offset, what });
         }
         this.#apply(found, segment);
+        await this.#spill?.relieve(this.#newest);
       }
       return 'batches are missing';
     } finally {

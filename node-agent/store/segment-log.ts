@@ -11,6 +11,7 @@ import type { FilePool, PooledFile } from './file-pool.js';
 import { type BatchHeader, batchBytes, type StoreIdentity, sealHead } from './format.js';
 import { LogRoom } from './log-room.js';
 import { LogWriter } from './log-writer.js';
+import type { SegmentChanges } from './paged/segment-changes.js';
 import type { Segment } from './segment.js';
 
 export interface LogOptions {
@@ -168,6 +169,20 @@ export class SegmentLog {
     segment.liveBlocks += blocks;
     segment.liveBytes += bytes;
     if (blocks < 0 && segment.dead && segment !== this.active) this.deadBytes += segment.size;
+  }
+
+  /** What a merge has changed: pages refer to other payloads than before. */
+  change(changes: SegmentChanges): void {
+    for (const [number, change] of changes) {
+      const segment = this.segments.get(number);
+      invariant(segment !== undefined, 'the index refers to segments that exist', () => `segment ${number}`);
+      segment.indexedBlocks += change.blocks;
+      segment.indexedBytes += change.bytes;
+      segment.heldBlocks += change.heldBlocks;
+      segment.heldBytes += change.heldBytes;
+      segment.liveBlocks += change.blocks;
+      segment.liveBytes += change.bytes;
+    }
   }
 
   /** Sealed segments that nothing refers to. */

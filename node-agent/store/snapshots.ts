@@ -124,6 +124,7 @@ export class Snapshots {
         freed: merged.freed,
         changes: merged.changes,
         pause,
+        doubt: true,
       });
       left.splice(at, 1);
     }
@@ -146,9 +147,9 @@ export class Snapshots {
   }
 
   /** Nobody is told any more what becomes of what is wanted; a checkpoint may come or not. */
-  stop(): void {
+  stop(reason: unknown): void {
     const { taken, removed } = this.#changing ?? { taken: [], removed: [] };
     const waiting = [...taken, ...removed, ...this.#wanted.splice(0), ...this.#unwanted.splice(0)];
-    for (const { reject } of waiting) reject(new Error('the store was closed'));
+    for (const { reject } of waiting) reject(reason);
   }
 }

@@ -79,7 +79,7 @@ const bodySchema = z.object({
   durableBatch: safe,
   /** The index as of then: number of the checkpoint's file, and its length. */
   checkpoint: z.object({ number: z.int().min(1), bytes: safe }).nullable(),
-  /** A page of the index that was found damaged: the deployment does not open any more, another copy replaces it. */
+  /** A page of the index that was found damaged: the next opening repairs it. */
   damage: z.object({ path: z.string(), offset: safe, what: z.string() }).nullable().default(null),
   /** Where the present scrub is, and how many have ended. */
   scrub: z.object({ next: safe, passes: safe }).default({ next: 0, passes: 0 }),

@@ -18,6 +18,7 @@ import { openFileDisk } from '../../node-agent/store/index.js';
 import { startModule } from '../setup/module-process.js';
 import { block, DEPLOYMENT, lookUp, newDeployment, openStores } from '../unit/store/support.js';
 import { contentsAt, KILL_BLOCKS, KILL_SETTINGS } from './kill-9-plan.js';
+import { recorded } from './record.js';
 
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 6);
 const CHILD = new URL('kill-9-child.ts', import.meta.url);
@@ -47,7 +48,10 @@ async function killSome(root: string, delayMs: number): Promise<number> {
   return Number(readFileSync(told, 'utf8').trim());
 }
 
-it(`loses nothing that was appended, ${ROUNDS} times`, async () => {
+it(`loses nothing that was appended, ${ROUNDS} times`, () =>
+  recorded('kill-9', `npm run crash -- --states 0 --kills ${ROUNDS}`, killAndCompare));
+
+async function killAndCompare(counts: Record<string, number>): Promise<void> {
   const root = mkdtempSync(join(tmpdir(), 'store-kill-9-'));
   cleanUps.push(() => rmSync(root, { recursive: true, force: true }));
   const open = () =>
@@ -71,5 +75,7 @@ it(`loses nothing that was appended, ${ROUNDS} times`, async () => {
       expect(known ? text : undefined, `block ${b} after ${store.last.sequence}`).toBe(expected.get(b));
     }
     await stores.close();
+    counts.kills = round + 1;
+    counts.entries = store.last.sequence;
   }
-});
+}

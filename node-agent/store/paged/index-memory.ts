@@ -56,6 +56,11 @@ export class IndexMemory implements IndexUse {
     return this.#memtableBytes;
   }
 
+  /** Memtables take more than they may. */
+  get crowded(): boolean {
+    return this.#memtableBytes > this.limitBytes * MEMTABLE_PART;
+  }
+
   /** The pages of one index. */
   part(): PageCache {
     return new PageCache(this);
@@ -77,7 +82,7 @@ export class IndexMemory implements IndexUse {
     this.#memtableBytes += bytes;
     if (bytes < 0) return;
     this.#evict(0);
-    if (this.#memtableBytes <= this.limitBytes * MEMTABLE_PART) return;
+    if (!this.crowded) return;
     let largest: MemtableOwner | undefined;
     for (const owner of this.#owners) {
       if (largest === undefined || owner.memtableBytes > largest.memtableBytes) largest = owner;

@@ -5,11 +5,13 @@ import { type Damage, IndexDamageError } from '../errors.js';
 import type { FilePool, PooledFile } from '../file-pool.js';
 import type { StoreIdentity } from '../format.js';
 import type { PageCache } from './index-memory.js';
-import { decodePage, encodePage, PAGE_BYTES, Page, type PagePointer, type Rows } from './page.js';
+import { decodePage, decodePageOf, encodePage, PAGE_BYTES, Page, type PagePointer, type Rows } from './page.js';
 import { Slots } from './slots.js';
 
 /** Pages that are written at once if they lie side by side. */
 const RUN_PAGES = 64;
+/** A page that can't be read, or is not what it should be, is read again before it counts as damaged: buses err, too. */
+const READ_ATTEMPTS = 3;
 
 export interface PageFileOptions {
   readonly disk: Disk;
@@ -55,22 +57,36 @@ export class PageFile {
   }
 
   /**
-   * Reads the page from the file. Errors: IndexDamageError, which is for good; DiskError if the file can't even be
-   * opened, for want of descriptors perhaps, which says nothing of the page.
+   * Reads the page from the file. Errors: IndexDamageError, after several attempts; DiskError if the file can't even
+   * be opened, for want of descriptors perhaps, which says nothing of the page.
    */
   async read(pointer: PagePointer): Promise<Page> {
-    const offset = pointer.slot * PAGE_BYTES;
-    const bytes = Buffer.allocUnsafeSlow(PAGE_BYTES);
+    const { identity } = this.#options;
+    const page = await this.#read(pointer.slot, (bytes) => decodePage(bytes, identity, pointer));
+    if (typeof page !== 'string') return page;
+    throw new IndexDamageError(this.#damage(pointer.slot * PAGE_BYTES, page));
+  }
+
+  /** Whichever page is in the slot; undefined if it is damaged. Errors: like `read`. */
+  async readSlot(slot: number): Promise<Page | undefined> {
+    const { identity } = this.#options;
+    const page = await this.#read(slot, (bytes) => decodePageOf(bytes, identity, slot));
+    return typeof page === 'string' ? undefined : page;
+  }
+
+  async #read(slot: number, decode: (bytes: Buffer) => Page | string): Promise<Page | string> {
+    const offset = slot * PAGE_BYTES;
     const pooled = this.#open();
     const { file } = pooled;
+    let outcome: Page | string = '';
     try {
-      const count = file.readCached(bytes, offset) ? bytes.length : await file.readAsync(bytes, offset);
-      const page = decodePage(bytes.subarray(0, count), this.#options.identity, pointer);
-      if (typeof page !== 'string') return page;
-      throw new IndexDamageError(this.#damage(offset, page));
-    } catch (error) {
-      if (error instanceof DiskError) throw new IndexDamageError(this.#damage(offset, error.message));
-      throw error;
+      for (let attempt = 0; attempt < READ_ATTEMPTS && typeof outcome === 'string'; attempt++) {
+        const bytes = Buffer.allocUnsafeSlow(PAGE_BYTES);
+        const cached = attempt === 0 && file.readCached(bytes, offset);
+        const count = cached ? bytes.length : await file.readAsync(bytes, offset).catch(unlessUnreadable);
+        outcome = typeof count === 'string' ? count : decode(bytes.subarray(0, count));
+      }
+      return outcome;
     } finally {
       this.#options.pool.release(pooled);
     }
@@ -164,4 +180,10 @@ export class PageFile {
     this.#options.pool.forget(this.path);
     this.#options.cache.clear();
   }
+}
+
+/** A place that can't be read; what is wrong with it. */
+function unlessUnreadable(error: unknown): string {
+  if (error instanceof DiskError) return error.message;
+  throw error;
 }

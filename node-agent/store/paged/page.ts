@@ -12,6 +12,7 @@ export const PAGE_BYTES = 4096;
 export const MAX_ROWS = 512;
 const MAGIC = 0x50534f53; // "SOSP"
 const FORMAT = 1;
+const ELSEWHERE = 'index page of another place';
 const HEADER_BYTES = 64;
 /** Base and width of a column. */
 const COLUMN_BYTES = 9;
@@ -205,11 +206,16 @@ export class Page {
 
 /** The page that `pointer` means, or what is wrong with these bytes. */
 export function decodePage(bytes: Buffer, identity: StoreIdentity, pointer: PagePointer): Page | string {
+  const page = decodePageOf(bytes, identity, pointer.slot);
+  if (typeof page === 'string') return page;
+  return page.checkpoint === pointer.checkpoint && page.level === pointer.level ? page : ELSEWHERE;
+}
+
+/** The page of this slot, whichever it is. */
+export function decodePageOf(bytes: Buffer, identity: StoreIdentity, slot: number): Page | string {
   if (bytes.length !== PAGE_BYTES || bytes.readUInt32LE(0) !== MAGIC) return 'not an index page';
   if (bytes.readUInt32LE(4) !== crc32(bytes.subarray(8))) return 'index page checksum';
   if (bytes.readUInt16LE(8) !== FORMAT) return `index page of format ${bytes.readUInt16LE(8)}`;
   if (identity.bytes.compare(bytes, 16, 48) !== 0) return 'index page of another deployment';
-  const page = new Page(bytes);
-  const inPlace = bytes.readUInt32LE(48) === pointer.slot && page.checkpoint === pointer.checkpoint;
-  return inPlace && page.level === pointer.level ? page : 'index page of another place';
+  return bytes.readUInt32LE(48) === slot ? new Page(bytes) : ELSEWHERE;
 }

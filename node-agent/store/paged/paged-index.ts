@@ -90,6 +90,11 @@ export class PagedIndex implements MemtableOwner {
     return this.#active.bytes + (this.#frozen?.bytes ?? 0);
   }
 
+  /** The memtables of the node take more memory than they may. */
+  get crowded(): boolean {
+    return this.#options.memory.crowded;
+  }
+
   shrink(): void {
     this.#options.shrink();
   }
@@ -204,6 +209,13 @@ export class PagedIndex implements MemtableOwner {
     this.#active = new Memtable(this.#options.refer);
     this.#counted = 0;
     return this.#frozen;
+  }
+
+  /** What was frozen could not be brought into the tree, and nothing has changed since. */
+  thaw(): void {
+    this.#active = this.#frozen ?? this.#active;
+    this.#counted = this.#active.bytes;
+    this.#frozen = undefined;
   }
 
   /** The tree with this root is the durable one. `whole`: it has all that was frozen. */

@@ -10,7 +10,7 @@ import { emptyRecord, isData, storedLengthOf } from './extents.js';
 import { LEAF, NODE, type Page, type PagePointer } from './page.js';
 import type { PageFile } from './page-file.js';
 import { KNOWN, PageTree, type Pinned } from './page-tree.js';
-import type { SegmentChanges } from './segment-changes.js';
+import { SegmentChanges } from './segment-changes.js';
 
 /** Pages that are gone through between two turns of the event loop. */
 const TURN_PAGES = 8;
@@ -27,6 +27,27 @@ export interface SnapshotRemoval {
   /** Payloads that nothing refers to any more are added. */
   readonly changes: SegmentChanges;
   readonly pause: () => Promise<void>;
+  /** Whether the younger neighbour counts as having what can't be read of it. */
+  readonly doubt: boolean;
+}
+
+/**
+ * Counts anew what only snapshots refer to, by segment, when the present tree has lost pages: each payload with the
+ * youngest snapshot that has it. In doubt a payload is held: it must not be let go more often than it is counted.
+ */
+export async function countHeld(
+  file: PageFile,
+  snapshots: readonly { readonly root: PagePointer | undefined }[],
+  present: PagePointer | undefined,
+  pause: () => Promise<void>,
+): Promise<SegmentChanges> {
+  const changes = new SegmentChanges();
+  for (const [i, { root }] of snapshots.entries()) {
+    const next = snapshots[i + 1];
+    const younger = next === undefined ? present : next.root;
+    await findReleased({ file, root, elder: undefined, younger, freed: [], changes, pause, doubt: false });
+  }
+  return changes;
 }
 
 /**
@@ -53,7 +74,7 @@ class Walk {
     const { file, elder, freed, pause } = this.#options;
     if (elder !== undefined && pointer.checkpoint <= elder.checkpoint) return;
     try {
-      if (await this.#younger.has(pointer, first)) return;
+      if (await this.#unlessDamaged(this.#younger.has(pointer, first))) return;
       const page = file.cached(pointer) ?? (await file.read(pointer));
       if (page.level === 0) await this.#leaf(page);
       else for (let row = 0; row < page.rows; row++) await this.page(page.child(row), page.value(NODE.first, row));
@@ -72,13 +93,20 @@ class Walk {
       if (isData(page.value(LEAF.shape, row)) && !this.#isElders(page, row)) rows.push(row);
     }
     const pinned: Pinned = new Map();
-    await this.#younger.pin(
-      rows.map((row) => page.value(LEAF.block, row)),
-      pinned,
-    );
+    const blocks = rows.map((row) => page.value(LEAF.block, row));
+    const unknown = await this.#unlessDamaged(this.#younger.pin(blocks, pinned).then(() => undefined));
     for (const row of rows) {
-      if (this.#isYoungers(page, row, pinned)) continue;
+      if (unknown ?? this.#isYoungers(page, row, pinned)) continue;
       changes.hold(page.value(LEAF.segment, row), -1, -storedLengthOf(page.value(LEAF.shape, row)));
+    }
+  }
+
+  async #unlessDamaged<T>(question: Promise<T>): Promise<T | boolean> {
+    try {
+      return await question;
+    } catch (error) {
+      if (error instanceof IndexDamageError) return this.#options.doubt;
+      throw error;
     }
   }
 

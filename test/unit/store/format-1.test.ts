@@ -71,6 +71,7 @@ describe('a store with a checkpoint of format 1', () => {
     expect(sim.files().filter((path) => path.startsWith('data/db1/1/'))).toEqual([
       // The third opening's first number.
       `data/db1/1/checkpoint.${3 * 2 ** 20}`,
+      `data/db1/1/checkpoint.${3 * 2 ** 20}.copy`,
       'data/db1/1/pages',
       ...[0, 1, 2].map((n) => `data/db1/1/super.${n}`),
     ]);

@@ -68,14 +68,18 @@ it('prints bad blocks and bad batches, of the part that opening does not read to
 
 it('says why a deployment does not open, and what is wrong with copies of the superblock', async () => {
   const sim = await killed();
-  const checkpoint = sim.files().find((path) => path.includes('checkpoint'))!;
-  sim.damage(checkpoint, 100, (byte) => byte ^ 1);
+  const checkpoints = sim.files().filter((path) => path.includes('checkpoint'));
+  const what = 'chunk checksum';
+  sim.damage(checkpoints[0]!, 100, (byte) => byte ^ 1);
+  const once = await look(sim, true);
+  expect(once).toMatchObject({ damages: [{ path: checkpoints[0], offset: 0, what }], contents: { blocks: 30 } });
+  sim.damage(checkpoints[1]!, 100, (byte) => byte ^ 1);
   sim.damage('data/db1/1/super.2', 100, (byte) => byte ^ 1);
   const { damages, contents } = await look(sim, true);
   expect(contents).toBeUndefined();
   expect(damages).toEqual([
     { path: 'data/db1/1/super.2', offset: 0, what: 'superblock checksum' },
-    { path: checkpoint, offset: 0, what: 'chunk checksum' },
+    { path: checkpoints[0], offset: 0, what },
   ]);
 });
 

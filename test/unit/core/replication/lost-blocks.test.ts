@@ -11,13 +11,14 @@ import { activated, Lab, OTHER, OTHER_LIFE, OTHER_NODE } from './lab.js';
 const PAYLOAD = dataBatch(3, 3, 1, 16);
 
 /** A primary whose block 3 is bad, and a copy that is to be brought up to date; `has`: who sends the block when asked. */
-async function syncWithBadBlock(has: DeploymentId | undefined, protocolVersion = 2) {
+async function syncWithBadBlock(has: DeploymentId | undefined, protocolVersion = 2, order?: Order) {
   const bench = await primaryWithTargets();
   const { lab, receive, write, until } = bench;
   lab.protocolVersion = protocolVersion;
   write(3);
   await until(() => bench.written(3));
-  const stored = (await lab.lookUp(3))!;
+  const known = (await lab.lookUp(3))!;
+  const stored = { ...known, order: order ?? known.order };
   let bad = true;
   lab.store.readBlocks = async (blocks) => {
     if (bad && blocks.includes(stored.block)) throw new BadBlockError('a', [stored]);
@@ -65,6 +66,15 @@ describe('a sync that comes to a block which the primary cannot read', () => {
     // Whoever has joined may have what was missing: the members are asked once more.
     await lab.pass(100);
     expect(asked.slice(2)).toEqual([OTHER, THIRD]);
+  });
+
+  it('sends one of which not even the order is known as the newest: what the target has of it may be older', async () => {
+    const order = { epoch: 0 as Epoch, sequence: 1 as Sequence };
+    const { lab, sent, until } = await syncWithBadBlock(undefined, 2, order);
+    await until(() => lab.swaps.length > 1);
+    expect(sent()).toMatchObject([{ entry: { block: 3, kind: KIND_LOST } }]);
+    expect(sent()[0]!.order.epoch).toBe(lab.store.last.epoch);
+    expect(sent()[0]!.order.sequence).toBeGreaterThan(0);
   });
 
   it.each([
