@@ -98,9 +98,9 @@ export class OldIndex {
     this.#references.set(record.segment, references);
   }
 
-  finish(): PagePointer | undefined {
+  async finish(): Promise<PagePointer | undefined> {
     const root = this.#writer.finish();
-    this.#file.flush();
+    await this.#file.flush();
     return root;
   }
 

@@ -96,9 +96,9 @@ export async function writeCheckpoint(of: ChunkFile, checkpoint: Checkpoint): Pr
 
 async function writeCopy(of: ChunkFile, checkpoint: Checkpoint): Promise<number> {
   const { disk, path } = of;
-  const file = disk.open(path, { create: true });
+  const file = await disk.openAsync(path, { create: true });
   try {
-    file.truncate(0);
+    await file.truncateAsync(0);
     const writer = new ChunkWriter(of, file, FORMAT, ROW_BYTES);
     writeHead(writer, checkpoint);
     for (const segment of checkpoint.segments) writeSegment(writer, segment);
@@ -111,11 +111,11 @@ async function writeCopy(of: ChunkFile, checkpoint: Checkpoint): Promise<number>
     const { buffer, at } = writer.row(END);
     writeU64(buffer, checkpoint.snapshots.length, at);
     writeU64(buffer, checkpoint.segments.length, at + 8);
-    writer.flush();
+    await writer.finish();
     await file.sync();
     return writer.bytes;
   } finally {
-    file.close();
+    await file.close();
   }
 }
 

@@ -316,10 +316,10 @@ export class Checkpointer {
     this.#snapshots.durable = next.snapshots;
     log.change(merged.changes);
     image.index.file.slots = next.slots;
-    image.index.file.trim();
     image.index.publish(merged.root, whole);
     image.floor = Math.max(image.floor, next.floor);
     log.countDead();
+    await image.index.file.trim();
     const kept = new Set(next.segments.map(({ number }) => number));
     for (const segment of [...log.segments.values()]) {
       if (segment.number >= next.start.segment || kept.has(segment.number)) continue;
@@ -378,9 +378,9 @@ export class Checkpointer {
   /** Removes what a crash left behind between writing a checkpoint and naming it, or naming it and removing the old. */
   async removeStale(): Promise<void> {
     const { disk, directory, image } = this.#options;
-    if (this.#published !== null) image.index.file.trim();
+    if (this.#published !== null) await image.index.file.trim();
     const current: readonly string[] = this.#published === null ? [] : copiesOf(`checkpoint.${this.#published.number}`);
-    for (const name of disk.list(directory)) {
+    for (const name of await disk.listAsync(directory)) {
       if (name.startsWith('checkpoint.') && !current.includes(name)) await this.#unlink(`${directory}/${name}`);
     }
   }

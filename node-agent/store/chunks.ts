@@ -29,13 +29,18 @@ export interface ChunkFile {
 /** Bytes of a row by kind. */
 export type RowBytes = Readonly<Record<number, number>>;
 
-/** Writes chunk after chunk; knows where it is. */
+/** Of one write. */
+const CHUNKS_AT_ONCE = 64;
+
+/** Makes chunk after chunk, and writes them at the end; knows how long the file will be. */
 export class ChunkWriter {
   readonly #of: ChunkFile;
   readonly #file: DiskFile;
   readonly #format: number;
   readonly #rowBytes: RowBytes;
   readonly #buffer: Buffer;
+  /** A few MiB for TiBs that are stored. */
+  readonly #written: Buffer[] = [];
   #chunks = 0;
   #kind = HEAD;
   #rows = 0;
@@ -51,7 +56,7 @@ export class ChunkWriter {
 
   /** Room for the next row of this kind: the buffer and the place in it, zeroed. */
   row(kind: number): { readonly buffer: Buffer; readonly at: number } {
-    if (kind !== this.#kind || this.#rows === CHUNK_ROWS) this.flush();
+    if (kind !== this.#kind || this.#rows === CHUNK_ROWS) this.#flush();
     this.#kind = kind;
     const size = this.#rowBytes[kind]!;
     const at = CHUNK_HEADER_BYTES + this.#rows++ * size;
@@ -59,7 +64,17 @@ export class ChunkWriter {
     return { buffer: this.#buffer, at };
   }
 
-  flush(): void {
+  /** Everything is in the page cache when it resolves. */
+  async finish(): Promise<void> {
+    this.#flush();
+    for (let first = 0, at = 0; first < this.#written.length; first += CHUNKS_AT_ONCE) {
+      const part = this.#written.slice(first, first + CHUNKS_AT_ONCE);
+      await this.#file.writeAsync(part, at);
+      for (const { length } of part) at += length;
+    }
+  }
+
+  #flush(): void {
     if (this.#rows === 0) return;
     const { identity, number } = this.#of;
     const end = CHUNK_HEADER_BYTES + this.#rows * this.#rowBytes[this.#kind]!;
@@ -73,7 +88,7 @@ export class ChunkWriter {
     writeU64(chunk, number, 48);
     writeU64(chunk, this.#chunks, 56);
     chunk.writeUInt32LE(crc32(chunk.subarray(8)), 4);
-    this.#file.write([chunk], this.bytes);
+    this.#written.push(Buffer.from(chunk));
     this.bytes += end;
     this.#chunks++;
     this.#rows = 0;
@@ -98,7 +113,7 @@ export async function readChunks<T>(
   const chunks = new Chunks(of, bytes, readerOf);
   const damage = (what: string, offset = chunks.offset): Damage => ({ path, offset, what });
   try {
-    const file = disk.open(path, { create: false });
+    const file = await disk.openAsync(path, { create: false });
     try {
       const size = file.size();
       if (size !== bytes) return damage(`checkpoint of ${size} bytes where ${bytes} were written`);
@@ -115,7 +130,7 @@ export async function readChunks<T>(
       const read = chunks.finish();
       return typeof read === 'string' ? damage(read) : read;
     } finally {
-      file.close();
+      await file.close();
     }
   } catch (error) {
     // What the reader does with the rows may meet a disk that is full: nothing is wrong with this file then.

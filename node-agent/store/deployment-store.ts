@@ -125,6 +125,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   /** The log's `durableBatch`, from the moment at which `durable` says the same. */
   #syncedBatch = 0;
   #failure: unknown;
+  #suspect = false;
   #closing: Promise<void> | undefined;
 
   private constructor(
@@ -236,6 +237,9 @@ export class LocalDeploymentStore implements DeploymentStore {
       writeOutBytes: settings.writeOutBytes,
       lost: (error) => {
         if (store !== undefined) store.#fail(error);
+      },
+      full: (error) => {
+        if (store !== undefined) store.#failure ??= error;
       },
       use: (device) => (store === undefined ? Promise.resolve() : store.#use(device)),
     });
@@ -370,6 +374,11 @@ export class LocalDeploymentStore implements DeploymentStore {
   /** Whether an error was final. */
   get failed(): boolean {
     return this.#failure !== undefined;
+  }
+
+  /** Whether what was acknowledged may be missing after it. */
+  get suspect(): boolean {
+    return this.#suspect;
   }
 
   /**
@@ -711,7 +720,8 @@ export class LocalDeploymentStore implements DeploymentStore {
     try {
       await this.#log.sync();
     } catch (error) {
-      this.#fail(error);
+      // The end of the store may be what it failed with.
+      if (error !== this.#failure) this.#fail(error);
       throw error;
     }
     this.#syncedBatch = this.#log.durableBatch;
@@ -747,8 +757,9 @@ export class LocalDeploymentStore implements DeploymentStore {
    * be missing. If the disk does not take that either, NodeStores remembers while the process lives.
    */
   #fail(error: unknown): void {
-    if (this.failed) return;
-    this.#failure = error;
+    if (this.#suspect) return;
+    this.#suspect = true;
+    this.#failure ??= error;
     const damage = error instanceof IndexDamageError ? { damage: error.damage } : {};
     this.#update({ unclean: true, ...damage }).catch(() => {});
   }

@@ -83,14 +83,14 @@ export async function* inspect(
 ): AsyncGenerator<DeploymentReport> {
   const { clock, random } = options;
   // Not a data directory: nothing is made in it, not even the lock.
-  options.disk.list(DATA_ROOT);
+  await options.disk.listAsync(DATA_ROOT);
   const lock = options.disk.lock('lock');
   try {
     const disk = new ReadOnlyDisk(options.disk);
     const devices = await Devices.open(disk, clock, random, 0);
     try {
       for (const index of await devices.indexDirectories()) {
-        const names = disk.list(index).filter((name) => /^[1-9]\d{0,14}$/.test(name));
+        const names = (await disk.listAsync(index)).filter((name) => /^[1-9]\d{0,14}$/.test(name));
         for (const name of names.sort((a, b) => Number(a) - Number(b))) {
           const directory = `${index}/${name}`;
           if (only !== undefined && !isOneOf(only, await SuperblockFile.read(disk, directory))) continue;
@@ -161,6 +161,7 @@ class Inspection {
       segmentBytes: Number.MAX_SAFE_INTEGER,
       writeOutBytes: Number.MAX_SAFE_INTEGER,
       lost: () => {},
+      full: () => {},
       use: async () => {},
     });
     try {

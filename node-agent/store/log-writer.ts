@@ -1,7 +1,7 @@
 /**
  * Brings what a deployment appends into the page cache, in its order: one write at a time, on another thread, which
  * takes all that has come meanwhile. A disk that does not answer holds up its own deployments, and nobody else: a
- * write into the page cache, too, may wait for the file system's journal, and with it for the disk (decision 17).
+ * write into the page cache, too, may wait for the file system's journal, and with it for the disk (decision 19).
  */
 
 import { type Deferred, deferred } from '../../core/deferred.js';

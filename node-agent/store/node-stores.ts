@@ -170,7 +170,7 @@ export class NodeStores {
   async #scan(): Promise<void> {
     const { disk, devices } = this.#environment;
     for (const index of await devices.indexDirectories()) {
-      for (const name of disk.list(index)) {
+      for (const name of await disk.listAsync(index)) {
         const match = /^([1-9]\d{0,14})(\.new|\.removed)?$/.exec(name);
         if (match === null) continue;
         const inode = Number(match[1]);
@@ -181,7 +181,7 @@ export class NodeStores {
       }
     }
     for (const device of devices.all()) {
-      for (const name of disk.list(device.path)) {
+      for (const name of await disk.listAsync(device.path)) {
         this.#nextInode = Math.max(this.#nextInode, (parseSegmentName(name)?.inode ?? 0) + 1);
       }
     }
@@ -257,12 +257,12 @@ export class NodeStores {
       damage: null,
       scrub: { next: 0, passes: 0 },
     };
-    const index = emptiest(disk, await devices.indexDirectories());
+    const index = await emptiest(disk, await devices.indexDirectories());
     const directory = `${index}/${inode}`;
     const unfinished = `${directory}.new`;
-    disk.makeDirectory(unfinished);
+    await disk.makeDirectoryAsync(unfinished);
     await SuperblockFile.create(disk, unfinished, superblock);
-    disk.rename(unfinished, directory);
+    await disk.renameAsync(unfinished, directory);
     await disk.syncDirectory(index);
     this.#known.set(wanted.deployment, { directory, superblock, suspect: false });
   }
@@ -282,7 +282,7 @@ export class NodeStores {
 
   async #open(known: Known): Promise<LocalDeploymentStore> {
     if (known.store !== undefined) {
-      known.suspect ||= known.store.failed;
+      known.suspect ||= known.store.suspect;
       await known.store.close();
       delete known.store;
     }
@@ -304,7 +304,7 @@ export class NodeStores {
       await known.store?.abandon();
       const { disk } = this.#environment;
       const removed = `${known.directory}.removed`;
-      disk.rename(known.directory, removed);
+      await disk.renameAsync(known.directory, removed);
       await disk.syncDirectory(parentOf(removed));
       this.#known.delete(deployment);
       await this.#erase(removed, known.superblock.inode);
@@ -315,12 +315,13 @@ export class NodeStores {
   async #erase(directory: string, inode: number): Promise<void> {
     const { disk, devices } = this.#environment;
     for (const device of devices.all()) {
-      const names = disk.list(device.path).filter((name) => parseSegmentName(name)?.inode === inode);
+      const all = await disk.listAsync(device.path);
+      const names = all.filter((name) => parseSegmentName(name)?.inode === inode);
       for (const name of names) await disk.unlinkAsync(`${device.path}/${name}`);
       if (names.length > 0) await disk.syncDirectory(device.path);
     }
-    for (const name of disk.list(directory)) await disk.unlinkAsync(`${directory}/${name}`);
-    disk.removeDirectory(directory);
+    for (const name of await disk.listAsync(directory)) await disk.unlinkAsync(`${directory}/${name}`);
+    await disk.removeDirectoryAsync(directory);
     await disk.syncDirectory(parentOf(directory));
   }
 
@@ -385,8 +386,9 @@ function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/'));
 }
 
-function emptiest(disk: Disk, directories: readonly string[]): string {
-  const [first] = [...directories].sort((a, b) => disk.space(b).freeBytes - disk.space(a).freeBytes);
+async function emptiest(disk: Disk, directories: readonly string[]): Promise<string> {
+  const asked = directories.map(async (path) => ({ path, freeBytes: (await disk.spaceAsync(path)).freeBytes }));
+  const [first] = (await Promise.all(asked)).sort((a, b) => b.freeBytes - a.freeBytes);
   invariant(first !== undefined, 'there is a directory for indexes', () => DATA_ROOT);
-  return first;
+  return first.path;
 }

@@ -241,7 +241,7 @@ class Recovery {
     });
     if ('what' in read) return read;
     if ('format' in read) {
-      image.index.publish(old.finish(), false);
+      image.index.publish(await old.finish(), false);
       return { state: read, segments: old.segments(read.segments), snapshots: [], checkpointDue: true, gaps: [] };
     }
     file.slots = read.slots;

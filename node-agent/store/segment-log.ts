@@ -24,6 +24,8 @@ export interface LogOptions {
   readonly writeOutBytes: number;
   /** What was appended could not be written, into the page cache or to the disk: as final as a failed sync. */
   readonly lost: (error: unknown) => void;
+  /** The disk had no room for what was appended, against all expectation: final, but nothing that was written is lost. */
+  readonly full: (error: DiskError) => void;
   /** Makes it durable that segments may be on this device, and allows it. */
   readonly use: (device: Device) => Promise<void>;
 }
@@ -60,7 +62,10 @@ export class SegmentLog {
     this.#writer = new LogWriter({
       pool: options.pool,
       wrote: (segment) => this.#wrote(segment),
-      failed: (error) => this.#lose(error),
+      failed: (error) => {
+        if (error instanceof DiskError && error.code === 'no-space') options.full(error);
+        else this.#lose(error);
+      },
     });
   }
 

@@ -11,15 +11,14 @@ import { systemClock, systemRandom } from '../../node-agent/clock.js';
 import { openFileDisk } from '../../node-agent/store/index.js';
 import { SmallDisk, type SmallDiskType } from '../setup/small-disk.js';
 import {
-  batchOf,
   block,
   content,
   DEPLOYMENT,
   data,
-  epoch,
   newDeployment,
   openStores,
-  sequence,
+  type TestEntry,
+  writeWhenRoom,
 } from '../unit/store/support.js';
 
 const MIB = 1024 * 1024;
@@ -46,7 +45,11 @@ const open = (reserveBytes: number) =>
     reserveBytes,
   });
 
-const next = (store: DeploymentStore) => sequence(store.last.sequence + 1);
+/** Until it is in the page cache, as writers have to wait. */
+async function append(store: DeploymentStore, ...entries: TestEntry[]): Promise<void> {
+  await writeWhenRoom(store, ...entries);
+  await store.written();
+}
 
 /** Appends batches, and then single blocks, until there is no room; `held` says afterwards what is in the store. */
 async function fill(store: DeploymentStore, held: Map<number, number>, round: number): Promise<void> {
@@ -54,8 +57,7 @@ async function fill(store: DeploymentStore, held: Map<number, number>, round: nu
     const first = Math.floor(Math.random() * (BLOCKS - count));
     const numbers = Array.from({ length: count }, (_, i) => first + i);
     try {
-      const batch = batchOf(...numbers.map((number) => data(number, round, 4096)));
-      store.append({ epoch: epoch(1), firstSequence: next(store), batch });
+      await append(store, ...numbers.map((number) => data(number, round, 4096)));
     } catch (error) {
       if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
       if (count === 1) return;
@@ -84,8 +86,7 @@ async function compare(store: DeploymentStore, held: ReadonlyMap<number, number>
 
 async function trim(store: DeploymentStore, numbers: readonly number[]): Promise<void> {
   for (let from = 0; from < numbers.length; from += 256) {
-    const batch = batchOf(...numbers.slice(from, from + 256).map((number) => ({ block: number, zero: 1 })));
-    store.append({ epoch: epoch(1), firstSequence: next(store), batch });
+    await append(store, ...numbers.slice(from, from + 256).map((number) => ({ block: number, zero: 1 })));
     await new Promise((resolve) => setImmediate(resolve));
   }
   await store.flush();
@@ -150,8 +151,7 @@ it('who overwrites and waits as long as the store asks for never meets the end o
     }
     const first = Math.floor(Math.random() * (blocks - BATCH_BLOCKS));
     const numbers = Array.from({ length: BATCH_BLOCKS }, (_, i) => first + i);
-    const batch = batchOf(...numbers.map((number) => data(number, written, 4096)));
-    store.append({ epoch: epoch(1), firstSequence: next(store), batch });
+    await append(store, ...numbers.map((number) => data(number, written, 4096)));
     for (const number of numbers) held.set(number, written);
     await new Promise((resolve) => setImmediate(resolve));
   }

@@ -30,6 +30,8 @@ export class PageFile {
   slots = new Slots();
   #run: Buffer[] = [];
   #runSlot = 0;
+  /** Changes of the file, one after the other; what they hold in memory is bounded by what a checkpoint brings in. */
+  #changes: Promise<void> = Promise.resolve();
   #exists = false;
   /** Held from the first write to the sync: a file that was closed and opened again might not tell of an error between. */
   #unsynced: PooledFile | undefined;
@@ -93,9 +95,9 @@ export class PageFile {
   }
 
   /** A file that is gone is as bad as one of which all pages are. */
-  #open(): PooledFile {
+  async #open(): Promise<PooledFile> {
     try {
-      return this.#options.pool.acquire(this.path);
+      return await this.#options.pool.acquireAsync(this.path);
     } catch (error) {
       if (error instanceof DiskError && error.code === 'not-found')
         throw new IndexDamageError(this.#damage(0, error.message));
@@ -111,27 +113,43 @@ export class PageFile {
   write(rows: Rows, from: number, to: number, checkpoint: number, keep: boolean): PagePointer {
     const slot = this.slots.take();
     const bytes = encodePage(rows, from, to, this.#options.identity, slot, checkpoint);
-    if (slot !== this.#runSlot + this.#run.length || this.#run.length >= RUN_PAGES) this.flush();
+    if (slot !== this.#runSlot + this.#run.length || this.#run.length >= RUN_PAGES) this.#handOver();
     if (this.#run.length === 0) this.#runSlot = slot;
     this.#run.push(bytes);
     if (keep) this.#options.cache.put(slot, new Page(bytes));
     return { slot, checkpoint, level: rows.level };
   }
 
-  /** Hands what was written to the disk. Errors: DiskError 'no-space' and others. */
-  flush(): void {
+  #handOver(): void {
     const run = this.#run;
     if (run.length === 0) return;
+    const position = this.#runSlot * PAGE_BYTES;
     this.#run = [];
-    this.#unsynced ??= this.#options.pool.acquire(this.path, { create: true });
-    this.#unsynced.file.write(run, this.#runSlot * PAGE_BYTES);
+    this.#next(async () => {
+      this.#unsynced ??= await this.#options.pool.acquireAsync(this.path, { create: true });
+      await this.#unsynced.file.writeAsync(run, position);
+    });
+  }
+
+  /** Behind a change that has failed there is none until `flush` or `discard` has told of it. */
+  #next(change: () => Promise<void>): void {
+    this.#changes = this.#changes.then(change);
+    this.#changes.catch(() => {});
+  }
+
+  /** What was written is in the page cache when it resolves. Errors: DiskError 'no-space' and others. */
+  async flush(): Promise<void> {
+    this.#handOver();
+    const changes = this.#changes;
+    this.#changes = changes.catch(() => {});
+    await changes;
   }
 
   /** What was written is durable when it resolves. */
   async sync(): Promise<void> {
-    this.flush();
+    await this.flush();
     const { disk, pool, directory } = this.#options;
-    const pooled = this.#unsynced ?? pool.acquire(this.path, { create: true });
+    const pooled = this.#unsynced ?? (await pool.acquireAsync(this.path, { create: true }));
     this.#unsynced = undefined;
     try {
       await pooled.file.sync();
@@ -142,9 +160,11 @@ export class PageFile {
     }
   }
 
-  /** What a failed checkpoint was about to write is not wanted any more. */
-  discard(): void {
+  /** What a failed checkpoint was about to write is not wanted any more; nothing of it comes when it resolves. */
+  async discard(): Promise<void> {
     this.#run = [];
+    this.#changes = this.#changes.catch(() => {});
+    await this.#changes;
   }
 
   #letGo(): void {
@@ -157,19 +177,20 @@ export class PageFile {
     const { disk, pool } = this.#options;
     this.#letGo();
     pool.forget(this.path);
-    try {
-      disk.unlink(this.path);
-    } catch (error) {
-      if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
-    }
+    this.#next(() =>
+      disk.unlinkAsync(this.path).catch((error: unknown) => {
+        if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
+      }),
+    );
   }
 
   /** Cuts off what lies behind the last slot in use. */
-  trim(): void {
+  async trim(): Promise<void> {
     const { pool } = this.#options;
-    const pooled = pool.acquire(this.path, { create: true });
+    const bytes = this.slots.length * PAGE_BYTES;
+    const pooled = await pool.acquireAsync(this.path, { create: true });
     try {
-      if (pooled.file.size() > this.slots.length * PAGE_BYTES) pooled.file.truncate(this.slots.length * PAGE_BYTES);
+      if (pooled.file.size() > bytes) await pooled.file.truncateAsync(bytes);
     } finally {
       pool.release(pooled);
     }

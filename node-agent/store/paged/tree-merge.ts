@@ -69,10 +69,10 @@ class Merge {
       if (root === undefined || root.level === 0) await this.#leaf(root, root && (await file.read(root)), Infinity);
       else await this.#node(root, await file.load(root), 0, Number.POSITIVE_INFINITY);
       const merged = this.#writer.finish();
-      file.flush();
+      await file.flush();
       return { root: merged, freed: this.#freed, written: this.#writer.written, changes: this.#changes };
     } catch (error) {
-      file.discard();
+      await file.discard();
       for (const slot of this.#writer.written) file.slots.free(slot);
       throw error;
     }

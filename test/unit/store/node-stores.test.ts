@@ -6,6 +6,7 @@ import { SimDisk } from '../../sim/sim-disk.js';
 import {
   batchOf,
   block,
+  content,
   DEPLOYMENT,
   data,
   epoch,
@@ -139,6 +140,37 @@ describe('the stores of a node', () => {
     await stores.close();
     const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
     expect((await again.read(block(1), 36)).batch.payload.length).toBe(36 * 4096);
+  });
+
+  it('take the first write that finds no room elsewhere to a directory that was added', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const mounted = sim.mount();
+    const space = async (directory: string) => ({
+      ...(await mounted.spaceAsync(directory)),
+      freeBytes: directory === 'data/dev1' ? 0 : 1 << 30,
+    });
+    let full = false;
+    const disk = new Proxy(mounted, {
+      get: (target, name) => {
+        if (name === 'spaceAsync' && full) return space;
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const stores = await openStores(disk);
+    const store = await stores.create(newDeployment);
+    await writeWhenRoom(store, data(1, 1));
+    full = true;
+    await stores.findDevices();
+    await expect(writeWhenRoom(store, data(2, 1))).rejects.toMatchObject({ code: 'no-space' });
+    await mounted.makeDirectoryAsync('data/dev2');
+    await stores.findDevices();
+    await writeWhenRoom(store, data(2, 2));
+    await store.flush();
+    expect(sim.files().filter((name) => name.startsWith('data/dev2/vol'))).toHaveLength(1);
+    sim.crash({ power: false });
+    const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
+    expect((await again.read(block(2), 1)).batch.payload).toEqual(content(2, 2));
   });
 
   it('do not open a deployment whose device is not mounted', async () => {

@@ -18,10 +18,10 @@ function pageFile(opened: (path: string) => void) {
   mounted.makeDirectory('db');
   const disk = new Proxy<Disk>(mounted, {
     get: (target, name) => {
-      if (name === 'open') {
+      if (name === 'open' || name === 'openAsync') {
         return (path: string, options: { create: boolean }) => {
           opened(path);
-          return target.open(path, options);
+          return target[name](path, options);
         };
       }
       const value: unknown = Reflect.get(target, name);
@@ -41,7 +41,7 @@ describe('the file of pages', () => {
       if (path === 'db/pages') opened++;
     });
     const pointer = file.write(ROWS, 0, 1, 1, false);
-    file.flush();
+    await file.flush();
     for (const path of ['db/a', 'db/b', 'db/c']) pool.release(pool.acquire(path, { create: true }));
     await file.sync();
     expect(opened).toBe(1);
@@ -58,7 +58,7 @@ describe('the file of pages', () => {
     file.write(ROWS, 0, 1, 1, false);
     await file.sync();
     pool.release(pool.acquire('db/a', { create: true }));
-    pool.close();
+    await pool.close();
     full = true;
     await expect(file.read(pointer)).rejects.toBeInstanceOf(DiskError);
     full = false;

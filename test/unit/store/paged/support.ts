@@ -53,7 +53,7 @@ export function indexLab(options: IndexLabOptions = {}): IndexLab {
     });
     await file.sync();
     file.slots = file.slots.without(merged.freed);
-    file.trim();
+    await file.trim();
     index.publish(merged.root, end === Number.POSITIVE_INFINITY);
     return merged;
   };
