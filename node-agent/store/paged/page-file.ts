@@ -78,7 +78,7 @@ export class PageFile {
 
   async #read(slot: number, decode: (bytes: Buffer) => Page | string): Promise<Page | string> {
     const offset = slot * PAGE_BYTES;
-    const pooled = this.#open();
+    const pooled = await this.#open();
     const { file } = pooled;
     let outcome: Page | string = '';
     try {
