@@ -77,6 +77,7 @@ export class Tally {
       table: {
         title: 'Schedules of faults on real processes',
         columns: ['schedule', 'rounds', 'failed', 'all in sync after, seconds at most'],
+        merge: ['sum', 'sum', 'max'],
         rows: [...this.#rows].map(([schedule, { rounds, failures, longestRecoverySeconds }]) => [
           schedule,
           rounds,

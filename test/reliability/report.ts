@@ -76,15 +76,33 @@ function time(runs: readonly RunRecord[]): string {
   return cpu === 0 ? wall : `${wall}, ${duration(cpu)} of processors`;
 }
 
+type Merge = NonNullable<NonNullable<RunRecord['table']>['merge']>;
+
+/** The rows of all tables with the title, one for each first cell. */
+function merged(title: string, merge: Merge, runs: readonly RunRecord[]): (string | number)[][] {
+  const rows = new Map<string | number, number[]>();
+  for (const { table: part } of runs) {
+    if (part?.title !== title) continue;
+    for (const [name, ...cells] of part.rows) {
+      const numbers = cells.map(Number);
+      const before = rows.get(name!);
+      const both = (value: number, i: number): number =>
+        merge[i] === 'sum' ? value + before![i]! : Math.max(value, before![i]!);
+      rows.set(name!, before === undefined ? numbers : numbers.map(both));
+    }
+  }
+  return [...rows].map(([name, numbers]) => [name, ...numbers]);
+}
+
 function section(kind: RunRecord['kind'], runs: readonly RunRecord[]): string[] {
   const { title, command, what } = KIND_TEXTS[kind];
   const newest = new Map(runs.flatMap((run) => (run.table === undefined ? [] : [[run.table.title, run] as const])));
-  const tables = [...newest.values()].flatMap((run) => [
-    '',
-    `${run.table!.title}: \`${run.command}\` at ${run.commit}, ${run.at.slice(0, 10)}`,
-    '',
-    ...table(run.table!.columns, run.table!.rows),
-  ]);
+  const tables = [...newest.values()].flatMap((run) => {
+    const { title, columns, rows, merge } = run.table!;
+    if (merge !== undefined) return ['', `${title}, all runs:`, '', ...table(columns, merged(title, merge, runs))];
+    const origin = `${title}: \`${run.command}\` at ${run.commit}, ${run.at.slice(0, 10)}`;
+    return ['', origin, '', ...table(columns, rows)];
+  });
   const commits = [...new Set(runs.map(({ commit }) => commit))];
   return [
     `## ${title}`,

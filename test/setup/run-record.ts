@@ -43,10 +43,17 @@ export const runRecordSchema = z.strictObject({
   counts: z.record(z.string(), z.int().nonnegative()),
   /** Seeds, rounds or states of this run that failed. */
   failures: z.int().nonnegative(),
-  /** The newest one with this title is shown. */
+  /** The newest one with this title is shown, or, with `merge`, all of them as one. */
   table: z
-    .strictObject({ title: z.string(), columns: z.array(z.string()), rows: z.array(z.array(cell)) })
+    .strictObject({
+      title: z.string(),
+      columns: z.array(z.string()),
+      rows: z.array(z.array(cell)),
+      /** How rows with the same first cell become one: for each further column, all of which are numbers. */
+      merge: z.array(z.enum(['sum', 'max'])).optional(),
+    })
     .refine(({ columns, rows }) => rows.every((row) => row.length === columns.length), 'rows as long as columns')
+    .refine(({ columns, merge }) => merge === undefined || merge.length === columns.length - 1, 'a way for each column')
     .optional(),
 });
 

@@ -33,6 +33,25 @@ describe('docs/reliability.md', () => {
     expect(report([run], [])).toContain('| a\\|b | 2 |');
   });
 
+  it('makes one table of all where that is wanted', () => {
+    const part = (rounds: number, seconds: number): RunRecord => ({
+      ...run,
+      table: {
+        title: 'Schedules',
+        columns: ['schedule', 'rounds', 'seconds at most'],
+        rows: [
+          ['cut', rounds, seconds],
+          [`only ${rounds}`, 1, 1],
+        ],
+        merge: ['sum', 'max'],
+      },
+    });
+    const text = report([part(2, 5), part(3, 4)], []);
+    expect(text).toContain('| cut | 5 | 5 |');
+    expect(text).toContain('| only 2 | 1 | 1 |');
+    expect(text).toContain('| only 3 | 1 | 1 |');
+  });
+
   it('lists what was found, open or mended', () => {
     const findings = parseFindings(
       'findings',
