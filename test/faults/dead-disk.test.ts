@@ -66,7 +66,7 @@ describe.skipIf(reason !== undefined)('a disk that does not answer', () => {
   let disk: SlowDisk;
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'dead-disk-'));
-    disk = await SlowDisk.start({ directory: root, sizeBytes: 64 * MIB });
+    disk = await SlowDisk.start({ directory: root, sizeBytes: 512 * MIB });
     await mkdir(join(root, 'well'));
   });
   afterEach(async () => {
