@@ -1,7 +1,7 @@
 /**
  * How many syncs a node takes in at a time: they share its disks and its network, whoever they come from. A target that
- * is refused asks again; whoever has asked for longest is taken first, so that nobody waits for ever. What nobody hears
- * of any more, as its source has died or has given up, loses its place.
+ * is refused asks again; of those who ask, the one that has begun to ask first is taken first. What nobody hears of any
+ * more, as its source has died or has given up, loses its place.
  */
 
 import type { Clock } from '../ports.js';
@@ -9,8 +9,10 @@ import type { DeploymentId } from '../types.js';
 
 /** A sync of which nothing was heard for so long has ended, ms: as long as its source waits for an answer. */
 const SILENCE_MS = 15_000;
-/** Who does not ask again for so long has given up, ms; longer than the pauses between questions. */
+/** Who has not asked for so long is not waited for, ms; longer than the pauses between questions. */
 const PATIENCE_MS = 5_000;
+/** Its place is kept for longer, ms: its source may itself have to wait for its turn before it can ask again. */
+const PLACE_MS = 10 * 60_000;
 /** Copies that are remembered while they wait. */
 const MAX_WAITING = 1_024;
 
@@ -42,19 +44,27 @@ export class BoundedAdmission implements SyncAdmission {
   admit(target: DeploymentId): boolean {
     const now = this.#clock.now();
     forget(this.#admitted, now - SILENCE_MS);
-    forget(this.#waiting, now - PATIENCE_MS);
+    forget(this.#waiting, now - PLACE_MS);
     if (!this.#admitted.has(target)) {
       const free = this.#limit - this.#admitted.size;
-      const place = [...this.#waiting.keys()].indexOf(target);
-      const before = place < 0 ? this.#waiting.size : place;
-      if (before >= free) {
-        if (place >= 0 || this.#waiting.size < MAX_WAITING) this.#waiting.set(target, now);
+      if (this.#before(target, now - PATIENCE_MS) >= free) {
+        if (this.#waiting.has(target) || this.#waiting.size < MAX_WAITING) this.#waiting.set(target, now);
         return false;
       }
       this.#waiting.delete(target);
     }
     this.#admitted.set(target, now);
     return true;
+  }
+
+  /** Who has begun to ask earlier, and has asked since then. */
+  #before(target: DeploymentId, since: number): number {
+    let before = 0;
+    for (const [waiting, askedAt] of this.#waiting) {
+      if (waiting === target) break;
+      if (askedAt >= since) before++;
+    }
+    return before;
   }
 
   renew(target: DeploymentId): void {

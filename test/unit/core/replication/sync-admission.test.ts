@@ -44,6 +44,19 @@ describe('syncs to one node', () => {
     expect(admission.admit(a)).toBe(false);
   });
 
+  it('keep their place while their source waits for its own turn', () => {
+    const { clock, admission } = bench(1);
+    admission.admit(a);
+    admission.admit(b);
+    clock.ms = 10_000;
+    admission.renew(a);
+    admission.admit(c);
+    clock.ms = 12_000;
+    expect(admission.admit(b)).toBe(false);
+    admission.release(a);
+    expect([c, b].map((target) => admission.admit(target))).toEqual([false, true]);
+  });
+
   it('do not wait for one that has given up asking', () => {
     const { clock, admission } = bench(1);
     admission.admit(a);
