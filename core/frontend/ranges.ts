@@ -1,4 +1,4 @@
-import { type Batch, entryCount, KIND_DATA, KIND_ZERO, readEntry } from '../record.js';
+import { type Batch, blockAt, ENTRY_BYTES, entryCount, KIND_DATA, KIND_ZERO, tableView } from '../record.js';
 
 export interface BlockRange {
   /** The first block. */
@@ -11,11 +11,12 @@ export interface BlockRange {
 export function rangeOf(batch: Batch): BlockRange {
   let first = Number.MAX_SAFE_INTEGER;
   let end = 0;
-  const count = entryCount(batch);
-  for (let i = 0; i < count; i++) {
-    const entry = readEntry(batch.entries, i);
-    if (entry.block < first) first = entry.block;
-    if (entry.block + entry.blocks > end) end = entry.block + entry.blocks;
+  const table = tableView(batch);
+  for (let at = 0; at < table.byteLength; at += ENTRY_BYTES) {
+    const block = blockAt(table, at);
+    const behind = block + table.getUint32(at + 8, true);
+    if (block < first) first = block;
+    if (behind > end) end = behind;
   }
   return { first, end };
 }
@@ -25,18 +26,18 @@ export function rangeOf(batch: Batch): BlockRange {
  * as long as its entries say: what a primary has to answer to a read.
  */
 export function coversExactly(batch: Batch, first: number, blocks: number): boolean {
+  if (!Number.isInteger(entryCount(batch))) return false;
+  const table = tableView(batch);
   let next = first;
   let stored = 0;
-  const count = entryCount(batch);
-  if (!Number.isInteger(count)) return false;
-  for (let i = 0; i < count; i++) {
-    const entry = readEntry(batch.entries, i);
-    if (entry.block !== next || entry.blocks < 1) return false;
-    if (entry.kind === KIND_DATA ? entry.blocks !== 1 : entry.kind !== KIND_ZERO || entry.storedLength !== 0) {
-      return false;
-    }
-    next += entry.blocks;
-    stored += entry.storedLength;
+  for (let at = 0; at < table.byteLength; at += ENTRY_BYTES) {
+    const count = table.getUint32(at + 8, true);
+    const kind = table.getUint8(at + 12);
+    const storedLength = table.getUint32(at + 16, true);
+    if (blockAt(table, at) !== next || count < 1) return false;
+    if (kind === KIND_DATA ? count !== 1 : kind !== KIND_ZERO || storedLength !== 0) return false;
+    next += count;
+    stored += storedLength;
   }
   return next === first + blocks && stored === batch.payload.length;
 }
