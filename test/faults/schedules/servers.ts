@@ -3,6 +3,7 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { waitFor } from '../../../cluster/wait.js';
+import type { Arena } from '../arena.js';
 import { pause, pick, promoted, type Scene, type Schedule } from './schedule.js';
 
 const TIMEOUT_MS = 60_000;
@@ -19,25 +20,24 @@ async function untilAllAnswer({ arena }: Scene): Promise<void> {
   );
 }
 
+/** A server is away for a time, and nothing else is wrong. */
+function away(name: string, take: (arena: Arena) => unknown): Schedule {
+  return {
+    name,
+    consumer: 'any',
+    connectionsLast: true,
+    run: async (scene) => {
+      await take(scene.arena);
+      await pause(scene, 500, 12_000);
+    },
+  };
+}
+
 export const serverSchedules: readonly Schedule[] = [
-  {
-    name: 'etcd-killed',
-    consumer: 'any',
-    connectionsLast: true,
-    run: async (scene) => {
-      await scene.arena.killServer('etcd');
-      await pause(scene, 0, 12_000);
-    },
-  },
-  {
-    name: 'etcd-frozen',
-    consumer: 'any',
-    connectionsLast: true,
-    run: async (scene) => {
-      scene.arena.freezeServer('etcd');
-      await pause(scene, 1_000, 12_000);
-    },
-  },
+  away('etcd-killed', (arena) => arena.killServer('etcd')),
+  away('etcd-frozen', (arena) => arena.freezeServer('etcd')),
+  away('temporal-killed', (arena) => arena.killServer('temporal')),
+  away('temporal-frozen', (arena) => arena.freezeServer('temporal')),
   {
     // The writes that would need a change of membership wait until there can be one.
     name: 'replica-killed-without-etcd',
@@ -76,15 +76,6 @@ export const serverSchedules: readonly Schedule[] = [
       await pause(scene, 0, 6_000);
       await scene.arena.startServer('temporal');
       await promoted(scene, scene.primary);
-    },
-  },
-  {
-    name: 'temporal-frozen',
-    consumer: 'any',
-    connectionsLast: true,
-    run: async (scene) => {
-      scene.arena.freezeServer('temporal');
-      await pause(scene, 1_000, 12_000);
     },
   },
   {
