@@ -16,7 +16,7 @@ import {
   type PlanMemory,
   type PlanSettings,
 } from '../../core/plan-steps.js';
-import { planRecovery } from '../../core/recovery.js';
+import { planRecovery, type RecoveryRisk } from '../../core/recovery.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
 import { planVolume } from '../../core/volume-plan.js';
 import type { SimNode } from './node.js';
@@ -338,7 +338,7 @@ export class SimController {
     const { next, reasons, risks, adopting, placements } = plan;
     if (reasons.length === 0) return true;
     volume.trace(CONTROLLER, 'recovers', { reasons, risks, next });
-    if (record === undefined || next === undefined || risks.length > 0) return false;
+    if (record === undefined || next === undefined || !risks.every(isOfErased)) return false;
     try {
       for (const { deployment, node } of adopting) {
         await this.#on(this.#world.node(node), async (there) => {
@@ -358,4 +358,9 @@ export class SimController {
       return false;
     }
   }
+}
+
+/** All nodes have answered: a copy that is on none of them was given up long ago, which whoever recovers knows. */
+function isOfErased(risk: RecoveryRisk): boolean {
+  return risk.kind === 'copy-missing' && risk.node === undefined;
 }

@@ -15,6 +15,8 @@ import type { Envelope, NodeDisk, World } from './world.js';
 
 const REOPEN_MS = 300;
 const ERASE_RETRY_MS = 700;
+/** From the moment that all is closed to the end of the process. */
+const EXIT_MS = 20;
 
 /** What a node refuses for a copy that it has not open. */
 const REQUESTS = new Set<PeerMessage['type']>([
@@ -280,7 +282,10 @@ export class SimNode {
       await alone(Promise.resolve());
       this.#world.failed(this.id, error);
     }
-    const left = this.#world.scheduler.timersOf(process);
+    const { scheduler } = this.#world;
+    // Whatever was being asked of the disk is answered, to nobody.
+    await alone(new Promise<void>((resolve) => scheduler.after(EXIT_MS, resolve)));
+    const left = scheduler.timersOf(process);
     this.crash(false);
     return left;
   }
