@@ -40,12 +40,17 @@ async function killSome(root: string, delayMs: number): Promise<number> {
   rmSync(told, { force: true });
   const child = startWriter(root);
   const closed = once(child, 'close');
-  while (child.exitCode === null && !existsSync(told)) await sleep(5);
+  while (child.exitCode === null && readTold(told) === 0) await sleep(5);
   await sleep(delayMs);
   child.kill('SIGKILL');
   const [, signal] = await closed;
   expect(signal).toBe('SIGKILL');
-  return Number(readFileSync(told, 'utf8').trim());
+  return readTold(told);
+}
+
+/** 0 as long as nothing was told. */
+function readTold(path: string): number {
+  return existsSync(path) ? Number(readFileSync(path, 'utf8').trim()) : 0;
 }
 
 it(`loses nothing that was appended, ${ROUNDS} times`, () =>
