@@ -181,4 +181,7 @@ const methods = {
   },
 };
 
+// A parent that was killed leaves nobody to serve.
+process.once('disconnect', () => process.exit());
+
 const parent = connect<MembershipMethods>(process, methods);
