@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ApiVolume } from '../../client/types.js';
 import type { NodeFacts } from '../../cluster/facts.js';
 import { unmountAll } from '../../cluster/volumes.js';
+import { waitFor } from '../../cluster/wait.js';
 import { startFio } from '../setup/fio.js';
 import { FsyncWorkload } from '../setup/fsync-workload.js';
 import { type CheckedFsType, MountedVolume } from '../setup/mounted-volume.js';
@@ -18,6 +19,7 @@ const EVENT_MIN_MS = 2_000;
 const EVENT_SPREAD_MS = 6_000;
 /** Longer than a lease, shorter than what makes an agent a dead one for good. */
 const MAX_AWAY_MS = 6_000;
+const REMOUNT_TIMEOUT_MS = 60_000;
 
 export interface SoakOptions {
   readonly test: TestCluster;
@@ -124,7 +126,15 @@ export class Soak {
     used.synced = writer.synced;
     if (consumerDied) {
       await mounted.abandon();
-      await mounted.mount();
+      // The kernel may still be giving up the mount whose device died: xfs refuses a second one of the same UUID.
+      await waitFor(
+        `${used.volume.name} to be mounted again`,
+        async () => {
+          await mounted.mount();
+          return true;
+        },
+        { timeoutMs: REMOUNT_TIMEOUT_MS, intervalMs: 1_000 },
+      );
     }
     await mounted.check().catch((error: Error) => this.problems.push(error.message));
     this.problems.push(...(await writer.problems()));
