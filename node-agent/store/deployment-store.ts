@@ -11,31 +11,20 @@ import {
   type Lookup,
   type StoredBlocks,
 } from '../../core/ports.js';
-import { type Batch, type BatchUse, batchProblem, ENTRY_BYTES, entryCount, type Lender } from '../../core/record.js';
+import { entryCount, type Lender } from '../../core/record.js';
 import type { BlockNumber, Epoch, Generation, HistoryEntry, Incarnation, Order, Sequence } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
+import { Appender } from './appender.js';
 import { BadBlocks } from './bad-blocks.js';
 import { BlockReader } from './block-reader.js';
 import type { Snapshot } from './checkpoint.js';
 import { CheckpointNumbers } from './checkpoint-numbers.js';
 import { Checkpointer } from './checkpointer.js';
 import { Cleaner } from './cleaner.js';
-import type { Device, SpaceUse } from './devices.js';
+import type { Device } from './devices.js';
 import type { StoreEnvironment } from './environment.js';
 import { type Damage, IndexDamageError, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
-import {
-  BATCH_BACKFILL,
-  BATCH_POSITION,
-  BATCH_STREAM,
-  type BatchHeader,
-  emptyHeader,
-  HEADER_BYTES,
-  ORDER_BYTES,
-  type StoreIdentity,
-  storeIdentity,
-  tableBytes,
-  writeOrder,
-} from './format.js';
+import { type StoreIdentity, storeIdentity } from './format.js';
 import { GroupCommit } from './group-commit.js';
 import { Image } from './image.js';
 import { deadFilter, lastLive } from './live.js';
@@ -47,8 +36,8 @@ import { type Interesting, PageTree } from './paged/page-tree.js';
 import { PagedIndex } from './paged/paged-index.js';
 import { type RecoveryReport, recover, removeSegment } from './recovery.js';
 import { Scrubber } from './scrubber.js';
-import type { Segment } from './segment.js';
 import { SegmentLog } from './segment-log.js';
+import type { ScrubProgress, StoreStatistics } from './statistics.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 
 export interface OpenOptions {
@@ -59,35 +48,6 @@ export interface OpenOptions {
   readonly suspect: boolean;
   /** Told of blocks whose stored bytes are not what was written, when nobody has asked for them. */
   readonly bad: (blocks: readonly IndexedBlock[]) => void;
-}
-
-export interface ScrubProgress {
-  /** Of the present pass, 0 to 1. */
-  readonly part: number;
-  /** Finished passes in the deployment's life. */
-  readonly passes: number;
-  /** Since the opening: bytes read, and blocks found bad, each time that they were found. */
-  readonly readBytes: number;
-  readonly badBlocks: number;
-}
-
-/** For metrics; counts are since the opening. */
-export interface StoreStatistics {
-  /** The number in the names of its segments. */
-  readonly inode: number;
-  /** In segments, and payload in them that the index refers to. */
-  readonly usedBytes: number;
-  readonly liveBytes: number;
-  /** In blocks that hold data, as large as the volume's user sees them. */
-  readonly dataBytes: number;
-  readonly segments: number;
-  /** Of segments without live blocks that a checkpoint will give back. */
-  readonly deadBytes: number;
-  readonly unsyncedBytes: number;
-  readonly cleaned: Cleaner['done'];
-  readonly checkpoints: Checkpointer['done'];
-  readonly scrub: ScrubProgress;
-  readonly badBlocks: number;
 }
 
 /** How long writers wait before they ask again whether the disk has caught up. */
@@ -104,6 +64,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #image: Image;
   readonly #reader: BlockReader;
   readonly #checkpointer: Checkpointer;
+  readonly #appender: Appender;
   readonly #cleaner: Cleaner;
   readonly #scrubber: Scrubber;
   readonly #bad = new BadBlocks();
@@ -112,7 +73,6 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #superblockFile: SuperblockFile;
   readonly #flushes = new GroupCommit(() => this.#sync());
   readonly #updates = new GroupCommit(() => this.#writeSuperblock());
-  readonly #header = emptyHeader();
   readonly #record = emptyRecord();
   /** As it was when the opening was recorded. */
   readonly #opened: Superblock;
@@ -184,16 +144,29 @@ export class LocalDeploymentStore implements DeploymentStore {
       publish: (checkpoint) => this.#update({ checkpoint, damage: null }),
       fail: (error) => this.#fail(error),
     });
+    this.#appender = new Appender({
+      ...environment,
+      log,
+      image,
+      checkpointer: this.#checkpointer,
+      shape: parts.superblock,
+      bad: this.#bad,
+      flush: () => this.#flushes.request(),
+      fail: (error) => this.#fail(error),
+    });
     this.#cleaner = new Cleaner({
       ...environment,
       identity,
       log,
       image,
       checksums: parts.checksums,
-      makeRoom: (batch) => this.#makeRoom(bytesOf(entryCount(batch), batch.payload.length), 'copy'),
+      makeRoom: async (batch) => {
+        await this.#appender.makeRoom(entryCount(batch), batch.payload.length, 'copy');
+        this.#check();
+      },
       append: (blocks) => {
         this.#check();
-        this.#backfill(blocks, 'copy');
+        this.#appender.backfill(blocks, 'copy');
       },
       written: () => this.written(),
       flush: () => this.flush(),
@@ -392,69 +365,31 @@ export class LocalDeploymentStore implements DeploymentStore {
 
   hasRoom(entries: number, payloadBytes: number): boolean {
     this.#check();
-    return this.#log.room.find(bytesOf(entries, payloadBytes), useOf(payloadBytes)) !== undefined;
+    return this.#appender.hasRoom(entries, payloadBytes);
   }
 
-  makeRoom(entries: number, payloadBytes: number): Promise<void> {
+  async makeRoom(entries: number, payloadBytes: number): Promise<void> {
     this.#check();
-    return this.#makeRoom(bytesOf(entries, payloadBytes), useOf(payloadBytes));
-  }
-
-  async #makeRoom(bytes: number, use: SpaceUse): Promise<void> {
-    try {
-      await this.#log.room.make(bytes, use);
-    } catch (error) {
-      this.#noRoom(error);
-    }
+    await this.#appender.makeRoom(entries, payloadBytes);
     this.#check();
   }
 
-  /** A full disk is no reason to end; what may free something is begun. */
-  #noRoom(error: unknown): never {
-    if (error instanceof DiskError && error.code === 'no-space') this.#checkpointer.noSpace();
-    else this.#fail(error);
-    throw error;
-  }
-
-  append({ epoch, firstSequence, batch }: LogBatch): void {
+  append(batch: LogBatch): void {
     this.#check();
-    this.#checkBatch(batch, 'stream');
-    const due = this.#image.lastSequence + 1;
-    invariant(firstSequence === due, 'the stream has no gaps', () => `${firstSequence} where ${due} is due`);
-    const head = this.#describe(BATCH_STREAM, epoch, firstSequence, batch);
-    this.#write(head, batch, useOf(batch.payload.length), (header, segment) =>
-      this.#image.applyStream(header, batch.entries, segment),
-    );
-    if (this.#bad.count > 0) this.#bad.replaced(batch);
+    this.#appender.stream(batch);
   }
 
   position(position: Order): void {
     this.#check();
-    const image = this.#image;
-    if (position.epoch === image.lastEpoch && position.sequence === image.lastSequence) return;
-    const head = this.#describe(BATCH_POSITION, position.epoch, position.sequence, undefined);
-    this.#write(head, undefined, 'record', (header) => image.applyPosition(header));
+    const { lastEpoch, lastSequence } = this.#image;
+    if (position.epoch === lastEpoch && position.sequence === lastSequence) return;
+    this.#appender.position(position);
     this.#durable = Math.min(this.#durable, position.sequence);
   }
 
   backfill(blocks: StoredBlocks): void {
     this.#check();
-    this.#checkBatch(blocks.batch, 'blocks');
-    this.#backfill(blocks, useOf(blocks.batch.payload.length));
-  }
-
-  #backfill({ orders, batch }: StoredBlocks, use: SpaceUse): void {
-    invariant(orders.length === entryCount(batch), 'every backfilled entry has an order', () => `${orders.length}`);
-    const head = this.#describe(BATCH_BACKFILL, 0, 0, batch);
-    let at = HEADER_BYTES + batch.entries.length;
-    for (const order of orders) {
-      writeOrder(head, at, order);
-      at += ORDER_BYTES;
-    }
-    this.#write(head, batch, use, (header, segment) => {
-      this.#image.applyBackfill(header, head.subarray(HEADER_BYTES), segment);
-    });
-    this.#bad.replaced(batch);
+    this.#appender.backfill(blocks);
   }
 
   async written(): Promise<void> {
@@ -674,47 +609,6 @@ export class LocalDeploymentStore implements DeploymentStore {
     if (this.failed) throw new StoreFailedError(this.#identity.deployment, { cause: this.#failure });
   }
 
-  #checkBatch(batch: Batch, use: BatchUse): void {
-    const { blocks, blockSize } = this.#superblock;
-    const problem = batchProblem(batch, blocks, blockSize, use);
-    invariant(problem === undefined, 'only sound batches are stored', () => problem ?? '');
-  }
-
-  /** Fills `#header`; returns room for it with the batch's entries behind it, and room for their orders in a backfill. */
-  #describe(kind: number, epoch: number, sequence: number, batch: Batch | undefined): Buffer {
-    const header = this.#header;
-    header.kind = kind;
-    header.epoch = epoch;
-    header.sequence = sequence;
-    header.entryCount = batch === undefined ? 0 : batch.entries.length / ENTRY_BYTES;
-    header.payloadLength = batch === undefined ? 0 : batch.payload.length;
-    const head = Buffer.allocUnsafe(HEADER_BYTES + tableBytes(kind, header.entryCount));
-    batch?.entries.copy(head, HEADER_BYTES);
-    return head;
-  }
-
-  /** Appends what `#header` describes, whose table is in `head`, and lets `apply` bring it into the image. */
-  #write(
-    head: Buffer,
-    batch: Batch | undefined,
-    use: SpaceUse,
-    apply: (header: BatchHeader, segment: Segment) => void,
-  ): void {
-    const header = this.#header;
-    try {
-      apply(header, this.#log.append(header, head, batch, use));
-    } catch (error) {
-      this.#noRoom(error);
-    }
-    if (this.#log.unsyncedBytes >= this.#environment.settings.maxUnsyncedBytes) {
-      // Who flushes later is told of a failure; here nobody waits.
-      this.#log.unsyncedBytes = 0;
-      this.#flushes.request().catch(() => {});
-    }
-    this.#checkpointer.appended(header);
-    if (use === 'payload') this.#environment.throttle.wrote(header.payloadLength);
-  }
-
   async #sync(): Promise<void> {
     const { positions, lastSequence } = this.#image;
     try {
@@ -763,15 +657,6 @@ export class LocalDeploymentStore implements DeploymentStore {
     const damage = error instanceof IndexDamageError ? { damage: error.damage } : {};
     this.#update({ unclean: true, ...damage }).catch(() => {});
   }
-}
-
-/** Bytes of log that a batch takes at the most: those of a backfill. */
-function bytesOf(entries: number, payloadBytes: number): number {
-  return HEADER_BYTES + tableBytes(BATCH_BACKFILL, entries) + payloadBytes;
-}
-
-function useOf(payloadBytes: number): SpaceUse {
-  return payloadBytes > 0 ? 'payload' : 'record';
 }
 
 function indexedBlock(block: BlockNumber, record: IndexRecord): IndexedBlock {

@@ -1,6 +1,6 @@
 /** The block store: deployments on disks (docs/internals/store.md). */
 
-export type { ScrubProgress, StoreStatistics } from './deployment-store.js';
+export type { ScrubProgress, StoreStatistics } from './statistics.js';
 export type { Capacity, DeviceSpace } from './devices.js';
 export { type Damage, NoSuchDeploymentError, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
 export { openFileDisk } from './file-disk.js';

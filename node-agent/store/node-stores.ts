@@ -15,7 +15,7 @@ import { MAX_BLOCK_BYTES, MIN_BLOCK_BYTES } from '../../core/record.js';
 import type { DeploymentId, Epoch, HistoryEntry, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import { URGENT_FACTOR } from './cleaner.js';
-import { LocalDeploymentStore, type ScrubProgress, type StoreStatistics } from './deployment-store.js';
+import { LocalDeploymentStore } from './deployment-store.js';
 import { type Capacity, DATA_ROOT, type DeviceSpace, Devices } from './devices.js';
 import type { StoreEnvironment, StoreSettings } from './environment.js';
 import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.js';
@@ -24,6 +24,7 @@ import { parseSegmentName } from './format.js';
 import { Maintenance } from './maintenance.js';
 import { IndexMemory, type IndexUse } from './paged/index-memory.js';
 import { MAX_ROWS } from './paged/page.js';
+import type { ScrubProgress, StoreStatistics } from './statistics.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 import { Throttle } from './throttle.js';
 
