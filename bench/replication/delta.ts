@@ -6,7 +6,7 @@
  * blocks at random places, half of a volume in every second MiB.
  */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { release } from '../../core/record.js';
 import { type Codec, loadCodec } from '../../node-agent/codec/index.js';
@@ -22,6 +22,9 @@ const COMPRESSIBLE = 99;
 const DEPTH = 32;
 /** Any prime that no volume is a multiple of: its multiples come to every block once. */
 const STRIDE = 1_000_003;
+/** What both copies take together of a volume's size, and what is left free beside them, bytes. */
+const STORED_SHARE = 0.15;
+const RESERVE_BYTES = 4 * GIB;
 /** Changed in volumes of all sizes, for the time that the size alone costs; bytes. */
 const SAME_BYTES = 4 * MIB;
 /** Bytes copied for each that has changed, at the most; and the time for the same change in the largest volume. */
@@ -63,17 +66,25 @@ function everySecondMib(sizeBytes: number): Change {
   return { pieces: sizeBytes / (2 * MIB), bytes: MIB, at: (i) => i * 2 * MIB };
 }
 
-/** `told` is called with every row. `place`: where the data is put. */
+/**
+ * Volumes of these sizes, bytes, whose data is put below `place`; one for which that has no room is left out. `told`
+ * is called after every change, with what there is by then.
+ */
 export async function measureDelta(
   sizes: readonly number[],
   place: string,
-  told: (row: DeltaRow) => void,
+  told: (result: DeltaResult) => void,
 ): Promise<DeltaResult> {
   const codec = await loadCodec({ engine: 'wasm' });
   const rows: DeltaRow[] = [];
   const same: number[] = [];
   try {
     for (const sizeBytes of sizes) {
+      const { bavail, bsize } = statfsSync(place);
+      if (bavail * bsize < sizeBytes * STORED_SHARE + RESERVE_BYTES) {
+        console.log(`  ${sizeBytes / GIB} GiB: left out, ${place} has no room for it`);
+        continue;
+      }
       const directory = mkdtempSync(join(place, 'bench-delta-'));
       const cluster = await Cluster.start({ directory, nodes: 2 });
       try {
@@ -90,7 +101,7 @@ export async function measureDelta(
           const row = await oneDelta(cluster, codec, volume, change, round);
           if (round === 0) same.push(row.seconds);
           rows.push(row);
-          told(row);
+          told(resultOf(rows, same));
         }
       } finally {
         await cluster.stop();
@@ -100,7 +111,11 @@ export async function measureDelta(
   } finally {
     await codec.close();
   }
-  return { goal: GOAL, rows, largestToSmallest: same.at(-1)! / same[0]! };
+  return resultOf(rows, same);
+}
+
+function resultOf(rows: readonly DeltaRow[], same: readonly number[]): DeltaResult {
+  return { goal: GOAL, rows: [...rows], largestToSmallest: same.at(-1)! / same[0]! };
 }
 
 async function fill(uri: string, sizeBytes: number): Promise<void> {

@@ -40,7 +40,7 @@ export const PARTS = {
   rebuild,
   foreground,
   copies: ({ place, quick, setup, only }) =>
-    measureCopies(place, { rounds: quick ? 3 : 5, seconds: 1, sizeBytes: 128 * MIB, only }, setup),
+    measureCopies(place, { rounds: quick ? 1 : 5, seconds: 1, sizeBytes: 128 * MIB, only }, setup),
 } as const satisfies Readonly<Record<string, Part>>;
 
 async function failover(kind: FaultKind, options: PartOptions): Promise<object> {
@@ -74,9 +74,10 @@ function runOf(kind: FaultKind, { rounds, failedRounds, pauseMs, goal }: Failove
   };
 }
 
-async function delta({ place, quick }: PartOptions): Promise<object> {
-  const result = await measureDelta(quick ? QUICK_SIZES : SIZES, place, (row) => {
-    const { volumeGib, changedPercent, changedMib, copiedPerChanged, seconds } = row;
+async function delta({ place, quick, keep }: PartOptions): Promise<object> {
+  const result = await measureDelta(quick ? QUICK_SIZES : SIZES, place, (sofar) => {
+    keep(sofar);
+    const { volumeGib, changedPercent, changedMib, copiedPerChanged, seconds } = sofar.rows.at(-1)!;
     const change = `${changedMib.toFixed(1)} MiB (${changedPercent.toFixed(2)} %)`;
     const cost = `${copiedPerChanged.toFixed(3)} of it copied in ${seconds.toFixed(2)} s`;
     console.log(`  ${volumeGib} GiB, ${change} changed: ${cost}`);
