@@ -205,6 +205,8 @@ export const MUTATIONS: readonly Mutation[] = [
         '',
       ),
       store('deployment-store', "if (!this.failed && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
+      replication('sync-join', 'stream.wantDurable(copied);', ''),
+      replication('sync-join', '() => stream.durable < copied', '() => false'),
     ],
   },
   {
@@ -221,13 +223,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'R9',
     name: 'the unclean mark goes with the next start',
-    edits: [
-      store(
-        'deployment-store',
-        'unclean: found.unclean || options.suspect || (!found.clean && found.bootId !== bootId)',
-        'unclean: options.suspect || (!found.clean && found.bootId !== bootId)',
-      ),
-    ],
+    edits: [store('deployment-store', 'unclean: found.unclean || ', 'unclean: ')],
   },
   {
     rule: 'R10',
@@ -255,6 +251,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'a read does not wait for the write that it shows',
     edits: [
       replication('reads', 'this.#primary.ready && newest <= this.#primary.writes.visible', 'this.#primary.ready'),
+      edit('core/frontend/requests.js', "if (request.kind !== 'flush') {", "if (request.kind === 'write') {"),
     ],
   },
   {

@@ -1,7 +1,12 @@
 /** One node: the production deployment on the production store, whose disk answers when it is its turn. */
 
 import type { Placement } from '../../../core/domain.js';
-import type { DeploymentStatus, FrontendMessage, PeerMessage } from '../../../core/messages.js';
+import {
+  type DeploymentStatus,
+  type FrontendMessage,
+  type PeerMessage,
+  VERSION_WITH_MARKS,
+} from '../../../core/messages.js';
 import type { DeploymentStore, IndexedBlock, MembershipStore, SessionLink } from '../../../core/ports.js';
 import { KIND_DATA } from '../../../core/record.js';
 import {
@@ -127,7 +132,7 @@ export class StepNode implements LinkEnd {
       links: {
         send: (to, message) => this.#send(to.node, message),
         isUp: (node) => links.isUp(this.name, node),
-        version: (node) => (links.isUp(this.name, node) ? 2 : 0),
+        version: (node) => (links.isUp(this.name, node) ? VERSION_WITH_MARKS : 0),
       },
       memberships: this.#memberships(),
       settings: { ...DEFAULT_SETTINGS, ...world.settings },

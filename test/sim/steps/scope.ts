@@ -94,15 +94,8 @@ export class Scope implements System {
     }
     const node = stage.node(nodeOf(fault));
     const keep = (): number => (fault.endsWith('lost') ? 0 : Number.POSITIVE_INFINITY);
-    if (fault.startsWith('cut')) {
-      for (const other of stage.nodes) if (other !== node) stage.links.cut(node.name, other.name, keep);
-      for (const client of stage.clients) {
-        const { server } = client;
-        if (server !== undefined && stage.links.isCut(client.node.name, server.name)) client.disconnect(keep);
-      }
-    } else {
-      stage.crash(node, fault.startsWith('power'), keep);
-    }
+    if (fault.startsWith('cut')) stage.cutOff(node, keep);
+    else stage.crash(node, fault.startsWith('power'), keep);
   }
 
   /** All faults over: what is wrong then. */

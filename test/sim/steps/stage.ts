@@ -33,6 +33,8 @@ const SETTINGS: Partial<ReplicationSettings> = {
   tickMs: 20,
   suspectRepeatMs: 400,
   syncTimeoutMs: 1_000,
+  backfillBlocks: 1,
+  syncMarkMs: 0,
   drainTimeoutMs: 200,
   fetchTimeoutMs: 200,
   mendIntervalMs: 50,
@@ -187,6 +189,34 @@ export class Stage implements StepWorld {
     this.controller.lost(node);
   }
 
+  /** No connection between these nodes, and those of frontends neither, until all is healed. */
+  cut(a: StepNode, b: StepNode, keep: (queue: string) => number): void {
+    this.links.cut(a.name, b.name, keep);
+    for (const client of this.clients) {
+      const { server } = client;
+      if (server !== undefined && this.links.isCut(client.node.name, server.name)) client.disconnect(keep);
+    }
+  }
+
+  cutOff(node: StepNode, keep: (queue: string) => number): void {
+    for (const other of this.nodes) if (other !== node) this.cut(node, other, keep);
+  }
+
+  /** Nothing reaches it and nothing comes from it, not even word of a new record; nobody notices. */
+  mute(node: StepNode): void {
+    for (const { name } of this.nodes) {
+      if (name === node.name) continue;
+      this.links.hold(node.name, name);
+      this.links.hold(name, node.name);
+    }
+    this.queues.block(`watch>${node.name}`);
+  }
+
+  heal(): void {
+    this.links.heal();
+    for (const { name } of this.nodes) this.queues.unblock(`watch>${name}`);
+  }
+
   async start(node: StepNode): Promise<void> {
     this.steps++;
     if (!node.up) await node.start();
@@ -231,7 +261,7 @@ export class Stage implements StepWorld {
         );
         return;
       }
-      this.links.heal();
+      this.heal();
       for (const node of this.nodes) {
         node.heal();
         if (!node.up) await this.start(node);

@@ -118,7 +118,7 @@ class Walker {
       cut: () => this.#cut(),
       hold: () => this.#hold(),
       breakLink: () => this.#break(),
-      heal: () => stage.links.heal(),
+      heal: () => stage.heal(),
       connect: () => this.#connect(),
       look: () => stage.look('look'),
       impatient: () => stage.look('impatient'),
@@ -237,18 +237,18 @@ class Walker {
   }
 
   #cut(): void {
-    const { nodes, links } = this.#stage;
+    const { nodes } = this.#stage;
     const node = this.#random.pick(nodes);
     for (const other of nodes) {
-      if (other !== node && this.#random.chance(0.6)) links.cut(node.name, other.name, this.#keep);
-    }
-    for (const client of this.#stage.clients) {
-      const { server } = client;
-      if (server !== undefined && links.isCut(client.node.name, server.name)) client.disconnect(this.#keep);
+      if (other !== node && this.#random.chance(0.6)) this.#stage.cut(node, other, this.#keep);
     }
   }
 
   #hold(): void {
+    if (this.#random.chance(0.3)) {
+      this.#stage.mute(this.#random.pick(this.#stage.nodes));
+      return;
+    }
     const [from, to] = this.#pair();
     this.#stage.links.hold(from, to);
   }

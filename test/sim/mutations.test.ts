@@ -1,0 +1,41 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { packageRoot } from '../../node-agent/package-root.js';
+import { findMutation, knownSeeds } from './mutant.js';
+import { MUTATIONS } from './mutations.js';
+
+/** `npm test` has built it. */
+const compiled = join(packageRoot(), 'dist');
+const NONE = { walk: 0, simulation: 0 };
+/** One for each way in which a mistake shows: an invariant, copies that differ, a read, a member that is not counted. */
+const CHEAP = [
+  'an activation keeps members that did not confirm',
+  'another incarnation than the named one opens',
+  'a trim leaves no order in the index',
+  'a removal makes an entry of the history',
+];
+
+describe('deliberate mistakes', () => {
+  it('apply to the code as it is', () => {
+    for (const { name, edits } of MUTATIONS) {
+      for (const { file, find } of edits) {
+        expect(readFileSync(join(compiled, file), 'utf8').split(find), `${name}: ${file}`).toHaveLength(2);
+      }
+    }
+  });
+
+  it('are there for every rule of the specification', () => {
+    const findings = readFileSync(join(packageRoot(), 'docs/model/findings.md'), 'utf8');
+    const rules = [...findings.matchAll(/^\| \*\*(R\d+)\*\*/gm)].map(([, rule]) => rule);
+    const covered = new Set(MUTATIONS.map(({ rule }) => rule));
+    expect(rules.filter((rule) => rule === undefined || !covered.has(rule))).toEqual([]);
+  });
+
+  it.each(CHEAP)('%s: noticed by the seed that has noticed it before (all: npm run sim:mutations)', async (name) => {
+    const mutation = MUTATIONS.find((candidate) => candidate.name === name)!;
+    const known = knownSeeds(compiled)[name];
+    expect(known).toBeDefined();
+    expect(await findMutation({ compiled, mutation, known, limits: NONE })).toMatchObject({ seed: known!.seed });
+  });
+});
