@@ -350,6 +350,25 @@ describe('writes and reads', () => {
     expect(answers(got).map((message) => 'request' in message && message.request)).toEqual([1, 2, 3, 4, 6]);
   });
 
+  it('counts its own copy when that outlives the process, like a member’s', async () => {
+    const lab = await Lab.open();
+    await lab.makePrimary();
+    const { got, send } = await lab.session();
+    let written = (): void => {};
+    lab.store.written = () =>
+      new Promise((resolve) => {
+        written = resolve;
+      });
+    send(write(1));
+    await lab.pass(1);
+    lab.confirm();
+    await lab.pass(1);
+    expect(answers(got)).toEqual([]);
+    written();
+    await lab.pass(1);
+    expect(answers(got)).toEqual([{ type: 'written', request: 1, status: 'ok' }]);
+  });
+
   it('orders as much of what came together as there is room for', async () => {
     const lab = await Lab.open();
     await lab.makePrimary();
