@@ -273,9 +273,11 @@ export class LocalDeploymentStore implements DeploymentStore {
       if (report.checkpointDue) await store.#checkpointer.last();
       return store;
     } catch (error) {
-      // The next opening repairs the index.
-      if (error instanceof IndexDamageError && store === undefined)
-        await superblockFile.write({ ...found, opening, unclean: true, damage: error.damage });
+      if (error instanceof IndexDamageError) {
+        const known = store === undefined ? { ...found, opening } : store.#superblock;
+        // The next opening repairs the index; one that has not been told meets the same page.
+        await superblockFile.write({ ...known, unclean: true, damage: error.damage }).catch(() => {});
+      }
       index.close();
       log.close();
       throw error;

@@ -178,6 +178,33 @@ describe('a damaged page', { timeout: 120_000 }, () => {
     expect(most).toBeGreaterThan(3);
   });
 
+  it('that an opening meets first, as it has to write the checkpoint anew, is repaired by the next one', async () => {
+    for (const page of whole.pages.filter(({ level }) => level === 0).slice(0, 8)) {
+      const { sim, contents } = copy(whole);
+      damage(sim, page);
+      sim.damage(
+        sim
+          .files()
+          .find((name) => name.endsWith('.copy'))!
+          .slice(0, -'.copy'.length),
+        100,
+        (byte) => byte ^ 1,
+      );
+      const stores = await openStores(sim.mount(), { settings: SETTINGS });
+      let opened = await stores.open(DEPLOYMENT).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(IndexDamageError);
+      });
+      opened ??= await stores.open(DEPLOYMENT);
+      const lost = await lostBlocks(opened, contents).catch(async () => {
+        opened = await stores.open(DEPLOYMENT);
+        return lostBlocks(opened, contents);
+      });
+      expect(lost).toEqual([]);
+      await stores.close();
+      await auditIndex(sim.mount());
+    }
+  });
+
   it('and others, and a batch of the log: never wrong data', async () => {
     const random = seeded(7);
     for (let round = 0; round < 40; round++) {
