@@ -80,6 +80,7 @@ async function load(directory: string, what: string, checkpointEntries: number, 
   const since = performance.now();
   loop.enable();
   while (seconds(since) < loadS) {
+    await store.written();
     if (store.appendDelayMs > 0) {
       await sleep(store.appendDelayMs);
       continue;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Disk } from '../../core/ports.js';
 import { type Batch, ENTRY_BYTES } from '../../core/record.js';
+import { withRoom } from '../../core/replication/room.js';
 import type { DeploymentId, Epoch, Sequence, VolumeId } from '../../core/types.js';
 import { systemClock, systemRandom } from '../../node-agent/clock.js';
 import { loadCodec } from '../../node-agent/codec/index.js';
@@ -66,10 +67,10 @@ export function openStores(disk: Disk, options: Partial<NodeStoresOptions> = {})
   });
 }
 
-/** As a primary does: no faster than the store asks for. */
+/** As a primary does: no faster than the store asks for. Rejects with DiskError('no-space'). */
 export async function append(store: LocalDeploymentStore, batch: Batch): Promise<void> {
   for (let delayMs = store.appendDelayMs; delayMs > 0; delayMs = store.appendDelayMs) await sleep(delayMs);
-  appendNow(store, batch);
+  await withRoom(store, batch, () => appendNow(store, batch));
 }
 
 export function appendNow(store: LocalDeploymentStore, batch: Batch): void {

@@ -1,0 +1,43 @@
+/** Room on a disk that is nearly full. */
+
+import { expect, test } from 'vitest';
+import type { Disk } from '../../../core/ports.js';
+import { SimDisk } from '../../sim/sim-disk.js';
+import { block, content, data, newDeployment, openStores, seeded, writeTo } from './support.js';
+
+const MIB = 1024 * 1024;
+const TURNS = 20;
+/** While more than this is free, nobody is asked for room. */
+const MARGIN_BYTES = 64 * MIB;
+
+/** A disk that takes its time to make a segment's file. */
+function slowToMake(disk: Disk): Disk {
+  return new Proxy(disk, {
+    get: (target, name) => {
+      if (name === 'openAsync') {
+        return async (path: string, options: { create: boolean }) => {
+          for (let i = 0; i < TURNS && options.create && path.endsWith('.blob'); i++) {
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+          return target.openAsync(path, options);
+        };
+      }
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+test('is made in a segment whose file is not there yet, as its first batch is still on its way', async () => {
+  const sim = new SimDisk({ random: seeded(1), capacityBytes: MARGIN_BYTES + MIB });
+  const store = await (await openStores(slowToMake(sim.mount()))).create(newDeployment);
+
+  writeTo(store, data(1, 1));
+  expect(store.hasRoom(400, MIB)).toBe(false);
+  await store.makeRoom(400, MIB);
+  expect(store.hasRoom(400, MIB)).toBe(true);
+  writeTo(store, data(2, 1));
+  await store.written();
+  expect((await store.read(block(1), 1)).batch.payload).toEqual(content(1, 1));
+  expect((await store.read(block(2), 1)).batch.payload).toEqual(content(2, 1));
+});
