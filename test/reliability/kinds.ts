@@ -16,6 +16,11 @@ export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
     command: 'npm run sim',
     what: 'Whole clusters of the production replication, planner, frontend and block store, with up to three volumes on up to seven nodes, on virtual time, disks, network and etcd, each from a seed, with crashes, power cuts, partitions, rot, full, slow and failing disks, and an etcd that is away, late or behind. Every read is checked against the history of its block as a linearizable register; in the end all copies must be in sync and identical ([how](internals/replication.md#simulation)). A failure is a seed in which anything of this did not hold.',
   },
+  walks: {
+    title: 'Random walks',
+    command: 'npm run sim:walks',
+    what: 'One volume, its copies and a frontend, whose messages, timers and disks move on one step at a time, in an order that is drawn: what delays of a network hardly make. Checked like the simulated clusters.',
+  },
   mutations: {
     title: 'Deliberate mistakes',
     command: 'npm run sim:mutations',
@@ -28,7 +33,7 @@ export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
   },
   interleavings: {
     title: 'Small scopes: every order of the messages',
-    command: 'npm run sim:interleavings',
+    command: 'npm run sim:orders',
     what: 'The production code under a scheduler that chooses which message or timer is next, and goes through the choices instead of drawing them.',
   },
   model: {

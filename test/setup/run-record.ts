@@ -12,6 +12,7 @@ import { z } from 'zod';
 /** In the order in which they are shown. */
 export const RUN_KINDS = [
   'simulation',
+  'walks',
   'mutations',
   'scopes',
   'interleavings',
