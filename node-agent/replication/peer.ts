@@ -264,7 +264,7 @@ export class Peer {
     this.#idle?.cancel();
     const { clock, settings } = this.#options;
     this.#idle = clock.after(settings.idleMs, () => {
-      const idle = clock.now() - this.#lastUsed >= settings.idleMs;
+      const idle = clock.now() - this.#lastUsed >= settings.idleMs && this.#pending.size === 0;
       if (idle && this.#dialled && !this.#interest) this.#connection?.destroy('not needed any more');
       else this.#watchIdle();
     });
