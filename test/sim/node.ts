@@ -1,7 +1,13 @@
 /** One node of a simulation: a process with copies of volumes on one disk, connected to the others. */
 
 import type { Membership } from '../../core/domain.js';
-import type { DeploymentStatus, FrontendMessage, PeerMessage, PrimaryRequest } from '../../core/messages.js';
+import {
+  type DeploymentStatus,
+  type FrontendMessage,
+  type PeerMessage,
+  PRIMARY_REQUESTS,
+  type PrimaryRequest,
+} from '../../core/messages.js';
 import type { DeploymentStore, SessionLink } from '../../core/ports.js';
 import type { NodeSurvey } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/replicated-deployment.js';
@@ -19,17 +25,7 @@ const ERASE_RETRY_MS = 700;
 const EXIT_MS = 20;
 
 /** What a node refuses for a copy that it has not open. */
-const REQUESTS = new Set<PeerMessage['type']>([
-  'promise',
-  'append',
-  'flush',
-  'lease',
-  'sync-begin',
-  'sync-dead',
-  'backfill',
-  'sync-finish',
-  'fetch',
-]);
+const REQUESTS = new Set<PeerMessage['type']>(PRIMARY_REQUESTS);
 const NO_INCARNATION = '00000000-0000-0000-0000-000000000000' as Incarnation;
 
 export class SimNode {
