@@ -65,7 +65,10 @@ export async function begin(beginning: Beginning, stage: Stage, random: SeededRa
   if (beginning === 'split') {
     stage.mute(primary!);
     stage.look('suspect');
-    await stage.settle();
+    for (let round = random.int(0, FAILOVER_ROUNDS); round >= 0; round--) {
+      await stage.settle();
+      await stage.pass();
+    }
     return;
   }
   if (beginning === 'backlog') {
