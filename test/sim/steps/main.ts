@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   if (json !== '') {
     const { user, system } = process.cpuUsage();
     appendRun(json, {
-      kind: 'simulation',
+      kind: 'walks',
       command: `npm run sim:walks -- ${process.argv.slice(2).join(' ')}`,
       seconds,
       cpuSeconds: (user + system) / 1e6,
