@@ -1,6 +1,5 @@
 /** The block store: deployments on disks (docs/internals/store.md). */
 
-export type { ScrubProgress, StoreStatistics } from './statistics.js';
 export type { Capacity, DeviceSpace } from './devices.js';
 export { type Damage, NoSuchDeploymentError, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
 export { openFileDisk } from './file-disk.js';
@@ -12,3 +11,4 @@ export {
   type NodeStoresOptions,
 } from './node-stores.js';
 export type { IndexUse } from './paged/index-memory.js';
+export type { ScrubProgress, StoreStatistics } from './statistics.js';
