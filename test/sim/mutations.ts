@@ -326,18 +326,6 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    rule: 'R17',
-    name: 'a member on another branch stays',
-    edits: [
-      replication('peer-stream', 'isDead(message.last, store.state.history)', 'false'),
-      replication(
-        'peer-stream',
-        'message.last.sequence === store.last.sequence && message.last.epoch !== store.last.epoch',
-        'false',
-      ),
-    ],
-  },
-  {
     rule: 'R18',
     name: 'the tail has dead entries as well',
     edits: [store('log-reader', 'Math.min(next - 1, lastLive(header.epoch, history))', 'next - 1')],

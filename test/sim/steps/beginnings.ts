@@ -1,124 +1,209 @@
 /** Situations in which a walk begins, and which it would hardly come to by chance. */
 
 import type { SeededRandom } from '../scheduler.js';
+import type { StepClient } from './client.js';
 import { type StepNode, VOLUME_BLOCKS } from './node.js';
 import type { Stage } from './stage.js';
 
-/**
- * `alone`: the primary has lost its members. `returned`: one of them is back, and lacks writes. `behind`: one has been
- * sent more than the other. `tail`: a primary is gone whose last writes only one of the others has. `synced`: somebody
- * crashes in the middle of a sync. `joining`: or while the swap at its end is under way. `split`: another primary is
- * named while the present one, which hears nothing of that, has its leases. `backlog`: the volume is attached elsewhere
- * while writes wait for their order.
- */
-export const BEGINNINGS = [
-  'whole',
-  'whole',
-  'alone',
-  'returned',
-  'behind',
-  'tail',
-  'synced',
-  'joining',
-  'split',
-  'backlog',
-] as const;
-type Beginning = (typeof BEGINNINGS)[number];
+/** A volume in use, and the parts in what is about to happen to it. */
+interface Scene {
+  readonly stage: Stage;
+  readonly random: SeededRandom;
+  readonly primary: StepNode;
+  readonly spared: StepNode;
+  readonly struck: StepNode;
+  /** On the primary's node or the spared one. */
+  readonly client: StepClient;
+}
 
+/** Rounds of everything in its order and a step of time: for what is waited for, and for another primary to take over. */
 const ROUNDS = 60;
-/** Steps of a sync before somebody crashes, at most. */
+const FAILOVER_ROUNDS = 20;
+/** Steps of a sync before somebody crashes, at most; steps until the swap at its end is under way. */
 const SYNC_STEPS = 40;
 const JOIN_STEPS = 300;
-/** Of time, in which another primary takes over. */
-const FAILOVER_ROUNDS = 20;
 
-export async function begin(beginning: Beginning, stage: Stage, random: SeededRandom): Promise<void> {
-  if (beginning === 'whole') return;
-  const [primary, ...others] = stage.nodes;
-  const [spared, struck] = random.chance(0.5) ? others : others.toReversed();
-  const client = stage.attach(random.chance(0.5) ? primary! : spared!);
+const NOTHING_ARRIVES = (): number => 0;
+const ALL_ARRIVES = (): number => Number.POSITIVE_INFINITY;
+
+const SITUATIONS: readonly ((scene: Scene) => Promise<void>)[] = [
+  alone,
+  undecided,
+  returned,
+  crashInSync,
+  crashInJoin,
+  unknownJoin,
+  split,
+  backlog,
+  behind,
+  tail,
+  shorterCandidate,
+];
+/** Share of the walks that begin with a volume that nobody has used. */
+const UNUSED = 0.2;
+
+export async function begin(stage: Stage, random: SeededRandom): Promise<void> {
+  if (random.chance(UNUSED)) return;
+  const situation = random.pick(SITUATIONS);
+  const [primary, ...others] = stage.nodes as [StepNode, StepNode, StepNode];
+  const [spared, struck] = random.chance(0.5) ? others : (others.toReversed() as [StepNode, StepNode]);
+  const client = stage.attach(random.chance(0.5) ? primary : spared);
   client.write(0, 2);
-  await settleUntil(stage, () => client.pending === 0);
-  if (beginning === 'alone') {
-    stage.cutOff(primary!, () => 0);
-    await settleUntil(stage, () => stage.etcd.record?.inSync.length === 1);
-    return;
+  await until(stage, () => client.pending === 0);
+  stage.trace('stage', `begins with ${situation.name}, ${struck.name} struck`);
+  await situation({ stage, random, primary, spared, struck, client });
+}
+
+/** The primary has lost its members. */
+async function alone({ stage, primary }: Scene): Promise<void> {
+  stage.cutOff(primary, NOTHING_ARRIVES);
+  await until(stage, () => stage.etcd.record?.inSync.length === 1);
+}
+
+/** It would remove them, and does not know whether it has: then it dies, and did not. */
+async function undecided({ stage, primary, client, random }: Scene): Promise<void> {
+  const request = `${primary.name}>etcd`;
+  stage.queues.block(request);
+  stage.cutOff(primary, NOTHING_ARRIVES);
+  await until(stage, () => stage.etcd.waiting.includes(primary.name));
+  if (random.chance(0.5)) stage.etcd.loseAnswer(primary.name);
+  client.write(0, 1);
+  client.write(1, 1);
+  for (let round = random.int(0, 6); round >= 0; round--) await turn(stage);
+  stage.crash(primary, false, NOTHING_ARRIVES);
+  stage.queues.cut(request, 0);
+  stage.queues.unblock(request);
+  await failOver(stage);
+}
+
+/** A member is back, and lacks writes; perhaps it is the only one beside the primary. */
+async function returned({ stage, primary, spared, struck, client, random }: Scene): Promise<void> {
+  const gone = client.node === spared || random.chance(0.5) ? [struck] : [spared, struck];
+  const cut = random.chance(0.4);
+  for (const node of gone) {
+    if (cut) stage.cutOff(node, NOTHING_ARRIVES);
+    else stage.crash(node, random.chance(0.3), NOTHING_ARRIVES);
   }
-  if (beginning === 'returned' || beginning === 'synced' || beginning === 'joining') {
-    const gone = beginning === 'returned' || client.node === spared || random.chance(0.5) ? [struck!] : others;
-    const cut = random.chance(0.4);
-    for (const node of gone) {
-      if (cut) stage.cutOff(node, () => 0);
-      else stage.crash(node, random.chance(0.3), () => 0);
-    }
-    await settleUntil(stage, () => stage.etcd.record?.inSync.length === 3 - gone.length);
-    client.write(1, 2);
-    if (random.chance(0.5)) client.write(3, 1, true);
-    await settleUntil(stage, () => client.pending === 0);
-    stage.heal();
-    await stage.start(struck!);
-    stage.connectAll();
-    await stage.settle();
-    if (beginning !== 'returned') await crashInSync(beginning, stage, random, primary!, struck!);
-    return;
+  await until(stage, () => stage.etcd.record?.inSync.length === 3 - gone.length);
+  client.write(1, 2);
+  if (random.chance(0.5)) client.write(3, 1, true);
+  await until(stage, () => client.pending === 0);
+  stage.links.heal();
+  await stage.start(struck);
+  for (const [a, b] of stage.links.connectable()) {
+    if ([a, b].some(({ name }) => name === struck.name) || !gone.includes(spared)) stage.links.connect(a, b);
   }
-  if (beginning === 'split') {
-    stage.mute(primary!);
-    stage.look('suspect');
-    for (let round = random.int(0, FAILOVER_ROUNDS); round >= 0; round--) {
-      await stage.settle();
-      await stage.pass();
-    }
-    return;
-  }
-  if (beginning === 'backlog') {
-    for (const other of others) stage.links.hold(other.name, primary!.name);
-    for (let block = VOLUME_BLOCKS - 1; block >= 0; block--) client.write(block, 1);
-    await stage.settle();
-    const next = stage.attach(spared!);
-    await stage.settle();
-    for (let block = 0; block < VOLUME_BLOCKS / 2; block++) next.read(block, 1);
-    stage.heal();
-    return;
-  }
-  // What is sent to one of them stays on its way.
-  stage.links.hold(primary!.name, struck!.name);
+  stage.trace('stage', `${struck.name} is back at ${primary.name}`);
+  await stage.settle();
+}
+
+/** Source or target of a sync crashes in the middle of it. */
+async function crashInSync(scene: Scene): Promise<void> {
+  const { stage, random } = scene;
+  await returned(scene);
+  stage.look('look');
+  for (let step = random.int(5, SYNC_STEPS); step > 0; step--) await anyStep(stage, random);
+  await crashOfOne(scene);
+}
+
+/** The same while the swap that adds the target is under way. */
+async function crashInJoin(scene: Scene): Promise<void> {
+  await returned(scene);
+  await join(scene);
+  await crashOfOne(scene);
+}
+
+/** Nobody knows whether that swap takes effect; it does, and the primary is gone with what it has acknowledged since. */
+async function unknownJoin(scene: Scene): Promise<void> {
+  const { stage, primary, struck, client, random } = scene;
+  await returned(scene);
+  await join(scene);
+  const request = `${primary.name}>etcd`;
+  stage.queues.block(request);
+  stage.links.hold(primary.name, struck.name);
+  if (random.chance(0.5)) stage.etcd.loseAnswer(primary.name);
+  client.write(0, 1);
+  for (let round = random.int(0, 3); round >= 0; round--) await turn(stage);
+  stage.queues.unblock(request);
+  stage.queues.block(`etcd>${primary.name}`);
+  stage.queues.block(`watch>${primary.name}`);
+  await stage.settle();
+  stage.crash(primary, false, NOTHING_ARRIVES);
+  stage.queues.unblock(`etcd>${primary.name}`);
+  stage.queues.unblock(`watch>${primary.name}`);
+  await failOver(stage);
+}
+
+async function join({ stage, primary, random }: Scene): Promise<void> {
+  stage.look('look');
+  const swapping = (): boolean => stage.controller.syncing && stage.etcd.waiting.includes(primary.name);
+  for (let step = 0; step < JOIN_STEPS && !swapping(); step++) await anyStep(stage, random);
+}
+
+async function crashOfOne({ stage, primary, struck, client, random }: Scene): Promise<void> {
+  if (random.chance(0.7)) client.write(0, 1);
+  if (random.chance(0.3)) client.flush();
+  for (let step = random.int(0, 12); step > 0; step--) await anyStep(stage, random);
+  const node = random.chance(0.5) ? primary : struck;
+  stage.crash(node, random.chance(0.6), random.chance(0.5) ? NOTHING_ARRIVES : ALL_ARRIVES);
+  if (random.chance(0.5)) await failOver(stage);
+}
+
+/** Another primary is named while the present one, which hears nothing of that, has its leases. */
+async function split({ stage, primary, random }: Scene): Promise<void> {
+  stage.mute(primary);
+  stage.look('suspect');
+  for (let round = random.int(0, FAILOVER_ROUNDS); round >= 0; round--) await turn(stage);
+}
+
+/** The volume is attached elsewhere while writes wait for their order. */
+async function backlog({ stage, primary, spared, struck, client }: Scene): Promise<void> {
+  for (const other of [spared, struck]) stage.links.hold(other.name, primary.name);
+  for (let block = VOLUME_BLOCKS - 1; block >= 0; block--) client.write(block, 1);
+  await stage.settle();
+  const next = stage.attach(spared);
+  await stage.settle();
+  for (let block = 0; block < VOLUME_BLOCKS / 2; block++) next.read(block, 1);
+  stage.heal();
+}
+
+/** One member has been sent more than the other. */
+async function behind({ stage, primary, struck, client, random }: Scene): Promise<void> {
+  stage.links.hold(primary.name, struck.name);
   client.write(1, 1);
   client.write(2, 2, random.chance(0.3));
   client.read(1, 1);
   await stage.settle();
-  if (beginning === 'tail') {
-    stage.crash(primary!, random.chance(0.3), () => 0);
-    if (random.chance(0.7)) stage.cut(spared!, struck!, () => 0);
-  }
 }
 
-/** The target, or its source, at any step of the sync, or of the swap that adds the target. */
-async function crashInSync(
-  moment: 'synced' | 'joining',
-  stage: Stage,
-  random: SeededRandom,
-  source: StepNode,
-  target: StepNode,
-): Promise<void> {
-  const { queues } = stage;
+/** The primary is gone, whose last writes only one of the others has; perhaps these two do not reach each other. */
+async function tail(scene: Scene): Promise<void> {
+  const { stage, primary, spared, struck, random } = scene;
+  await behind(scene);
+  stage.crash(primary, random.chance(0.3), NOTHING_ARRIVES);
+  if (random.chance(0.7)) stage.cut(spared, struck, NOTHING_ARRIVES);
+}
+
+/** And the one that lacks them is named, as the other one has not answered. */
+async function shorterCandidate(scene: Scene): Promise<void> {
+  const { stage, spared, struck, random } = scene;
+  await behind(scene);
+  stage.crash(scene.primary, random.chance(0.3), NOTHING_ARRIVES);
+  if (random.chance(0.3)) stage.cut(spared, struck, NOTHING_ARRIVES);
+  stage.queues.block(`controller>${spared.name}`);
   stage.look('look');
-  const swapping = (): boolean => stage.controller.syncing && queues.length(`${source.name}>etcd`) > 0;
-  for (let step = 0; step < (moment === 'synced' ? random.int(5, SYNC_STEPS) : JOIN_STEPS); step++) {
-    if (moment === 'joining' && swapping()) break;
-    await anyStep(stage, random);
-  }
-  if (random.chance(0.7)) stage.client!.write(0, 1);
-  if (random.chance(0.3)) stage.client!.flush();
-  const behind = random.int(0, 12);
-  for (let step = 0; step < behind; step++) await anyStep(stage, random);
-  const lost = random.chance(0.5);
-  stage.crash(random.chance(0.5) ? source : target, random.chance(0.6), () => (lost ? 0 : Number.POSITIVE_INFINITY));
-  if (random.chance(0.5)) return;
+  await stage.settle();
+  stage.controller.stopWaiting();
+  stage.queues.cut(`controller>${spared.name}`, 0);
+  stage.queues.unblock(`controller>${spared.name}`);
+  for (let round = random.int(0, FAILOVER_ROUNDS); round > 0; round--) await turn(stage);
+}
+
+/** Whoever is down stays down. */
+async function failOver(stage: Stage): Promise<void> {
   for (let round = 0; round < FAILOVER_ROUNDS; round++) {
     stage.look('look');
-    await stage.settle();
-    await stage.pass();
+    await turn(stage);
   }
 }
 
@@ -130,10 +215,12 @@ async function anyStep(stage: Stage, random: SeededRandom): Promise<void> {
   await stage.pass();
 }
 
-async function settleUntil(stage: Stage, done: () => boolean): Promise<void> {
+async function until(stage: Stage, done: () => boolean): Promise<void> {
   await stage.settle();
-  for (let round = 0; round < ROUNDS && !done(); round++) {
-    await stage.pass();
-    await stage.settle();
-  }
+  for (let round = 0; round < ROUNDS && !done(); round++) await turn(stage);
+}
+
+async function turn(stage: Stage): Promise<void> {
+  await stage.pass();
+  await stage.settle();
 }

@@ -4,7 +4,7 @@
  */
 
 import { SeededRandom } from '../scheduler.js';
-import { BEGINNINGS, begin } from './beginnings.js';
+import { begin } from './beginnings.js';
 import { Stage } from './stage.js';
 
 /** Blocks that are used: few, so that everything overlaps. */
@@ -70,7 +70,7 @@ export async function walk({ seed, trace }: WalkOptions): Promise<WalkResult> {
   });
   await stage.open();
   const walker = new Walker(stage, random);
-  await begin(random.pick(BEGINNINGS), stage, random);
+  await begin(stage, random);
   await walker.go(random.pick([60, 150, 300, 600]));
   if (stage.problems.length === 0) await stage.calm();
   const { operations, losses } = stage.history;
