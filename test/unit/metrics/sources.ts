@@ -32,7 +32,16 @@ export const status = {
   promised: 4,
   usedBytes: 77,
   last: { epoch: 4, sequence: 9 },
-  sync: { target: 'x', kind: 'full', blocksTotal: 8, blocksDone: 2, bytesCopied: 8192, blocksPerSecond: 3, bytesPerSecond: 4096, startedAtMs: 0 },
+  sync: {
+    target: 'x',
+    kind: 'full',
+    blocksTotal: 8,
+    blocksDone: 2,
+    bytesCopied: 8192,
+    blocksPerSecond: 3,
+    bytesPerSecond: 4096,
+    startedAtMs: 0,
+  },
 } as unknown as DeploymentStatus;
 
 export function metricSources(patch: Partial<MetricSources> = {}): MetricSources {
