@@ -7,7 +7,8 @@ import { MUTATIONS } from './mutations.js';
 
 /** `npm test` has built it. */
 const compiled = join(packageRoot(), 'dist');
-const NONE = { walk: 0, simulation: 0 };
+/** A change of the protocol makes other walks of the seeds: then the next one that notices is looked for. */
+const LIMITS = { walk: 200, simulation: 0 };
 /** One for each way in which a mistake shows: an invariant, copies that differ, a read, a member that is not counted. */
 const CHEAP = [
   'an activation keeps members that did not confirm',
@@ -32,10 +33,8 @@ describe('deliberate mistakes', () => {
     expect(rules.filter((rule) => rule === undefined || !covered.has(rule))).toEqual([]);
   });
 
-  it.each(CHEAP)('%s: noticed by the seed that has noticed it before (all: npm run sim:mutations)', async (name) => {
+  it.each(CHEAP)('%s: is noticed (all: npm run sim:mutations)', async (name) => {
     const mutation = MUTATIONS.find((candidate) => candidate.name === name)!;
-    const known = knownSeeds(compiled)[name];
-    expect(known).toBeDefined();
-    expect(await findMutation({ compiled, mutation, known, limits: NONE })).toMatchObject({ seed: known!.seed });
+    expect(await findMutation({ compiled, mutation, known: knownSeeds(compiled)[name], limits: LIMITS })).toBeDefined();
   });
 });
