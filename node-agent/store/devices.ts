@@ -121,6 +121,11 @@ export class Device {
     await this.#looking;
   }
 
+  /** Resolves when the file system has answered what it was asked. */
+  async idle(): Promise<void> {
+    await this.#looking?.catch(unlessDiskError);
+  }
+
   #note(space: DiskSpace): void {
     this.#space = space;
     this.#free = space.freeBytes - this.#unlandedBytes;
@@ -340,9 +345,12 @@ export class Devices {
     return { totalBytes, freeBytes, availableBytes, reservedBytes: systems.size * this.#reserveBytes };
   }
 
-  close(): void {
+  /** Resolves when nobody looks any more. */
+  async close(): Promise<void> {
     this.#closed = true;
     for (const timer of this.#timers.values()) timer.cancel();
+    await this.#listing;
+    await Promise.all([...this.#looks.values(), ...this.all().map((device) => device.idle())]);
   }
 }
 

@@ -98,7 +98,7 @@ export async function* inspect(
         }
       }
     } finally {
-      devices.close();
+      await devices.close();
     }
   } finally {
     lock.release();

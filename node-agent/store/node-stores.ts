@@ -369,7 +369,7 @@ export class NodeStores {
         await known.store?.close();
       }),
     );
-    this.#environment.devices.close();
+    await this.#environment.devices.close();
     await this.#environment.pool.close();
     this.#lock.release();
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
