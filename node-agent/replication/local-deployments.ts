@@ -143,7 +143,8 @@ export class LocalDeployments {
     } catch (error) {
       // Erased since it was listed.
       if (error instanceof NotStoredError) return;
-      if (error instanceof StoreCorruptError) this.#damaged.add(deployment);
+      // What can't be read at present may be intact: a copy that is taken for damaged is erased.
+      if (error instanceof StoreCorruptError && !error.unread) this.#damaged.add(deployment);
       else this.#damaged.delete(deployment);
       this.#options.logger.error({ volume, deployment, err: error, delayMs }, 'deployment cannot be opened');
       this.#options.attention(volume, 'store-failed');

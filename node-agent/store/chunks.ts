@@ -8,7 +8,7 @@
 
 import { crc32 } from 'node:zlib';
 import { type Disk, DiskError, type DiskFile } from '../../core/ports.js';
-import type { Damage } from './errors.js';
+import { type Damage, unreadBy } from './errors.js';
 import { readU64, type StoreIdentity, writeU64 } from './format.js';
 
 const MAGIC = 0x49534f53; // "SOSI"
@@ -134,7 +134,9 @@ export async function readChunks<T>(
     }
   } catch (error) {
     // What the reader does with the rows may meet a disk that is full: nothing is wrong with this file then.
-    if (error instanceof DiskError && error.path === path) return damage(error.message);
+    if (error instanceof DiskError && error.path === path) {
+      return { ...damage(error.message), ...unreadBy(error) };
+    }
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 /** What the block store reports beside DiskError and BadBlockError (core/ports.ts). */
 
+import type { DiskError } from '../../core/ports.js';
 import type { DeploymentId } from '../../core/types.js';
 
 /** A place where bytes that had been durable are not what was written. */
@@ -9,6 +10,13 @@ export interface Damage {
   /** Byte offset of the damaged structure. */
   readonly offset: number;
   readonly what: string;
+  /** It could not be read, or is on a device that is not there: nobody knows whether it is damaged. */
+  readonly unread?: true;
+}
+
+/** A file that is gone is damage. Any other error of the disk says nothing of what is in the file. */
+export function unreadBy({ code }: DiskError): Pick<Damage, 'unread'> {
+  return code === 'not-found' ? {} : { unread: true };
 }
 
 /**
@@ -24,6 +32,11 @@ export class StoreCorruptError extends Error {
     this.name = 'StoreCorruptError';
     this.deployment = deployment;
     this.damages = damages;
+  }
+
+  /** Something could not be read: it may be intact, and readable at another time. */
+  get unread(): boolean {
+    return this.damages.some((damage) => damage.unread === true);
   }
 }
 

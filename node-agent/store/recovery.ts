@@ -179,7 +179,8 @@ class Recovery {
     for (const [number, id] of superblock.devices) {
       const device = devices.all().find((candidate) => candidate.number === number);
       if (device?.id !== id) {
-        this.#fail({ path: `${DATA_ROOT}/dev${number}`, offset: 0, what: `device ${id} is not there: is it mounted?` });
+        const what = `device ${id} is not there: is it mounted?`;
+        this.#fail({ path: `${DATA_ROOT}/dev${number}`, offset: 0, what, unread: true });
       }
       log.room.allow(device);
     }
@@ -224,7 +225,7 @@ class Recovery {
     const first = await this.#readFile(path, number, bytes);
     if (!('what' in first)) return first;
     const second = await this.#readFile(copy, number, bytes);
-    if ('what' in second) this.#fail(first);
+    if ('what' in second) this.#fail(second.unread === true ? second : first);
     this.#indexDamages.push(first);
     return { ...second, checkpointDue: true };
   }

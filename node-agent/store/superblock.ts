@@ -18,7 +18,7 @@ import {
   type Sequence,
   type VolumeId,
 } from '../../core/types.js';
-import type { Damage } from './errors.js';
+import { type Damage, unreadBy } from './errors.js';
 import { readU64, writeU64 } from './format.js';
 
 const MAGIC = 0x53534f53; // "SOSS"
@@ -158,7 +158,7 @@ export class SuperblockFile {
       COPIES.map(async (copy): Promise<CopyReport> => {
         const path = `${directory}/super.${copy}`;
         const found = await readCopy(disk, path);
-        return typeof found === 'string' ? { path, problem: found } : { path, number: found.number };
+        return 'what' in found ? { path, problem: found.what } : { path, number: found.number };
       }),
     );
   }
@@ -173,7 +173,7 @@ export class SuperblockFile {
     for (const copy of COPIES) {
       const path = `${directory}/super.${copy}`;
       const found = await readCopy(disk, path);
-      if (typeof found === 'string') damages.push({ path, offset: 0, what: found });
+      if ('what' in found) damages.push({ path, offset: 0, ...found });
       else if (newest === undefined || found.number > newest.number) newest = found;
     }
     if (newest === undefined) return damages;
@@ -199,17 +199,20 @@ export class SuperblockFile {
   }
 }
 
-async function readCopy(disk: Disk, path: string): Promise<ReturnType<typeof decodeSuperblock>> {
+type Decoded = Exclude<ReturnType<typeof decodeSuperblock>, string>;
+
+async function readCopy(disk: Disk, path: string): Promise<Decoded | Pick<Damage, 'what' | 'unread'>> {
   try {
     const file = await disk.openAsync(path, { create: false });
     try {
       const copy = Buffer.alloc(Math.min(file.size(), MAX_BYTES));
-      return decodeSuperblock(copy.subarray(0, await file.readAsync(copy, 0)));
+      const found = decodeSuperblock(copy.subarray(0, await file.readAsync(copy, 0)));
+      return typeof found === 'string' ? { what: found } : found;
     } finally {
       await file.close();
     }
   } catch (error) {
-    if (error instanceof DiskError) return error.message;
+    if (error instanceof DiskError) return { what: error.message, ...unreadBy(error) };
     throw error;
   }
 }

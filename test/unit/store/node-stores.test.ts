@@ -49,6 +49,28 @@ describe('the stores of a node', () => {
     await expect(stores.open(DEPLOYMENT)).rejects.toThrow(StoreClosedError);
   });
 
+  it.each([
+    ['io', true],
+    ['not-found', false],
+  ] as const)('tell a checkpoint that is damaged from one that cannot be read: %s', async (code, unread) => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const settings = { segmentBytes: 16_384, checkpointBytes: 100_000 };
+    const first = await openStores(sim.mount(), { settings });
+    const store = await first.create(newDeployment);
+    for (let i = 0; i < 100; i++) {
+      await writeWhenRoom(store, data(i, 1, 4096));
+      await store.flush();
+    }
+    await first.close();
+    expect(sim.files().some((name) => name.includes('/checkpoint.'))).toBe(true);
+    const disk = sim.mount();
+    const openAsync = disk.openAsync.bind(disk);
+    disk.openAsync = (path, options) =>
+      path.includes('/checkpoint.') ? Promise.reject(new DiskError(code, path, 'as told')) : openAsync(path, options);
+    const stores = await openStores(disk);
+    await expect(stores.open(DEPLOYMENT)).rejects.toMatchObject({ name: 'StoreCorruptError', unread });
+  });
+
   it('belong to one process', async () => {
     const sim = new SimDisk({ random: seeded(1) });
     const stores = await openStores(sim.mount());

@@ -1,7 +1,7 @@
 /** Nodes in one process: real sockets, TLS, stores and protocol; etcd is a map with a compare-and-swap. */
 
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readdir, writeFile } from 'node:fs/promises';
+import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Answer } from '../../../core/candidate.js';
@@ -129,7 +129,8 @@ describe('the host', () => {
     await consumer.frontend.close();
     await cluster.stop(b.id);
     const data = join(cluster.directory(b.id), 'data', 'dev1');
-    for (const name of await readdir(data)) await writeFile(join(data, name), Buffer.alloc(8192, 0xa5), { flag: 'r+' });
+    const segments = (await readdir(data)).filter((name) => name.endsWith('.blob'));
+    for (const name of segments) await writeFile(join(data, name), Buffer.alloc(8192, 0xa5), { flag: 'r+' });
 
     const back = await cluster.start(b.id);
     await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
@@ -137,6 +138,23 @@ describe('the host', () => {
     await back.host.removeDeployment(placed.deployment);
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
     await back.host.createDeployment(volume, placed.deployment);
+    await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
+  });
+
+  it('does not call a deployment damaged whose device is not mounted', async () => {
+    const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
+    const placed = (await cluster.provision([a, b])).placements[1]!;
+    await cluster.stop(b.id);
+    const device = join(cluster.directory(b.id), 'data', 'dev1');
+    await rename(device, `${device}-away`);
+
+    const back = await cluster.start(b.id);
+    await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
+    await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
+    await cluster.stop(b.id);
+    await rm(device, { recursive: true });
+    await rename(`${device}-away`, device);
+    await cluster.start(b.id);
     await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
   });
 
