@@ -29,7 +29,7 @@ interface Copies {
   readonly present: readonly (Placement & { readonly behind: number })[];
   /** Not in sync, their node answers and has no such copy. */
   readonly blank: readonly Placement[];
-  /** Not in sync, and never to be again. */
+  /** Not in sync, and never to be again; none while they may be of use yet. */
   readonly damaged: readonly Placement[];
   /** Not in sync, away. */
   readonly missing: readonly (Placement & { readonly sinceMs: number })[];
@@ -88,12 +88,15 @@ function sortCopies(input: PlanInput, volume: Volume, membership: Membership, pr
   const blank: Placement[] = [];
   const damaged: Placement[] = [];
   const missing: (Placement & { sinceMs: number })[] = [];
+  // Somebody may still get out of them what the primary can't read.
+  const expendable = primary.serving && primary.badBlocks === 0;
   for (const placed of volume.placements) {
     const answer = input.answers.get(placed.deployment) ?? 'unreachable';
     if (membership.inSync.includes(placed.deployment)) inSync.push(placed);
     else if (answer === 'absent') blank.push(placed);
-    else if (answer === 'damaged') damaged.push(placed);
-    else if (answer === 'unreachable') {
+    else if (answer === 'damaged') {
+      if (expendable) damaged.push(placed);
+    } else if (answer === 'unreachable') {
       missing.push({ ...placed, sinceMs: input.memory.missingSince[placed.deployment] ?? input.nowMs });
     } else present.push({ ...placed, behind: Math.max(0, primary.last.sequence - answer.last.sequence) });
   }
@@ -189,9 +192,16 @@ function planShortage(
     return planBesideRunning(input, membership, primary, copies, state);
   }
 
-  // Its node may be the only one with room for another.
+  // Its node may be the only one with room for another. One at a time: the next one goes when the last one's place is
+  // taken, or can't be. What damages all of them, or takes them for damaged, may be a mistake of the program.
   const damaged = copies.damaged[0];
-  if (damaged !== undefined) {
+  const another: Act = {
+    act: 'rebuild',
+    reason: `the volume wants ${copies.want - 1} replicas`,
+    ...acting(membership),
+  };
+  const placeable = (input.failures[actKey(another)]?.count ?? 0) < HOPELESS_AFTER;
+  if (damaged !== undefined && (volume.placements.length >= copies.want || !placeable)) {
     const reason = 'it is damaged and cannot be opened';
     return propose(
       input,

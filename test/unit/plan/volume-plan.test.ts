@@ -355,6 +355,42 @@ describe('planVolume: shortage', () => {
     expect(result.step).toMatchObject({ act: 'remove-copy', deployment: b.deployment });
   });
 
+  it('removes one of several damaged copies, and the next one when its place is taken, or nowhere to be had', () => {
+    const scene = (placements: Placement[], failures: PlanInput['failures'] = {}) =>
+      plan({
+        ...degraded,
+        volume: { replicas: 2, placements },
+        answers: [
+          [a, serving()],
+          [b, 'damaged'],
+          [c, 'damaged'],
+        ],
+        input: { failures },
+      }).step;
+    expect(scene([a, b, c])).toMatchObject({ act: 'remove-copy', deployment: b.deployment });
+    expect(scene([a, c])).toMatchObject({ act: 'rebuild' });
+    const inVain = { rebuild: { count: 3, notBeforeMs: 0 } };
+    expect(scene([a, c], inVain)).toMatchObject({ act: 'remove-copy', deployment: c.deployment });
+  });
+
+  it.each([
+    ['has blocks that it cannot read', { badBlocks: 1 }],
+    ['is held up', { serving: false }],
+  ])('keeps a damaged copy while the primary %s', (_, patch) => {
+    for (const inSync of [[a.deployment], [a.deployment, c.deployment]]) {
+      const result = plan({
+        membership: { inSync },
+        volume: { placements: [a, b, c] },
+        answers: [
+          [a, serving(patch)],
+          [b, 'damaged'],
+          [c, status(c)],
+        ],
+      });
+      expect(result.step.act).toBe(inSync.length === 1 ? 'sync' : 'wait');
+    }
+  });
+
   it.each([
     ['in sync as far as the record tells', { inSync: [a.deployment, b.deployment] }],
     ['the primary', { inSync: [b.deployment], primary: { ...b, incarnation: incarnation(1) } }],
