@@ -127,8 +127,12 @@ class Recovery {
   #replayed = 0;
   readonly #unsynced: UnsyncedTail;
   readonly #spill: IndexSpill | undefined;
-  /** Snapshot. */
   #newest: Snapshot | undefined;
+  /**
+   * The last segment that the pages refer to. Behind a checkpoint that was made in pieces it may be one that has still
+   * to be read: until then the pages are ahead of the log, and stay as they are.
+   */
+  #farthest = 0;
   #cutBytes = 0;
   #lost = false;
 
@@ -146,6 +150,7 @@ class Recovery {
     const loaded = await this.#loadCheckpoint(files);
     const { state, snapshots } = loaded;
     this.#newest = snapshots.at(-1);
+    for (const { number, blocks } of loaded.segments) if (blocks > 0) this.#farthest = Math.max(this.#farthest, number);
     log.lastBatch = state.batch;
     const behind = [...files.values()].filter(({ segment }) => segment.number >= state.start.segment);
     const stale = [...files.values()]
@@ -381,7 +386,7 @@ class Recovery {
           this.#damages.push({ path: segment.path, offset: found.header.offset, what });
         }
         this.#apply(found, segment);
-        await this.#spill?.relieve(this.#newest);
+        if (segment.number >= this.#farthest) await this.#spill?.relieve(this.#newest);
       }
       return 'batches are missing';
     } finally {

@@ -5,7 +5,18 @@ import type { DeploymentId, VolumeId } from '../../../core/types.js';
 import { MIN_SPILL_BYTES } from '../../../node-agent/store/index-spill.js';
 import { SimDisk } from '../../sim/sim-disk.js';
 import { auditIndex } from './audit.js';
-import { block, content, data, newDeployment, openStores, seeded, testChecksums, VOLUME, writeTo } from './support.js';
+import {
+  block,
+  content,
+  DEPLOYMENT,
+  data,
+  newDeployment,
+  openStores,
+  seeded,
+  testChecksums,
+  VOLUME,
+  writeTo,
+} from './support.js';
 
 const DEPLOYMENTS = 6;
 const BATCHES = 90;
@@ -95,4 +106,39 @@ it('a crash in the middle of it changes nothing', { timeout: 120_000 }, async ()
     await stores.close();
     await auditIndex(disk.mount());
   }
+});
+
+it('pages that are ahead of the log that is read again stay as they are until it has come as far', {
+  timeout: 120_000,
+}, async () => {
+  // Of a disk that is nearly full, which makes a checkpoint in pieces; the log is kept until the last one.
+  const sim = new SimDisk({ random: seeded(1), capacityBytes: 1e9 });
+  const settings = { ...SETTINGS, segmentBytes: 64 * 1024 };
+  const options = { settings, reserveBytes: 6e8 };
+  const store = await (await openStores(sim.mount(), options)).create({ ...newDeployment });
+  const rounds = 30;
+  for (let batch = 0; batch < BATCHES; batch++) {
+    writeTo(store, ...Array.from({ length: BATCH_BLOCKS }, (_, n) => data(blockOf(batch % rounds, n), batch, 20)));
+  }
+  await store.flush();
+  const crashed = new Promise<void>((resolve) => {
+    sim.onOperation = (operation, path) => {
+      // The second piece is the durable one.
+      if (operation !== 'unlink' || !path.includes('checkpoint.')) return;
+      sim.onOperation = () => {};
+      sim.crash({ power: false });
+      resolve();
+    };
+  });
+  store.snapshot(DEPLOYMENT).catch(() => {});
+  await crashed;
+
+  const stores = await openStores(sim.mount(), { ...options, indexCacheBytes: INDEX_BYTES / 4 });
+  const again = await stores.open(DEPLOYMENT);
+  for (let n = 0; n < BATCH_BLOCKS; n++) {
+    const { batch } = await again.readBlocks([block(blockOf(7, n))]);
+    expect(batch.payload).toEqual(content(blockOf(7, n), 7 + BATCHES - rounds, 20));
+  }
+  await stores.close();
+  await auditIndex(sim.mount());
 });
