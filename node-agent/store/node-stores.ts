@@ -98,7 +98,7 @@ export class NodeStores {
   #queue: Promise<unknown> = Promise.resolve();
   #nextInode = 1;
   #closed = false;
-  /** Deployment directories without a readable superblock; nothing of them is touched. */
+  /** Deployment directories without a readable superblock, or out of date; nothing of them is touched. */
   readonly damages: Damage[] = [];
 
   private constructor(options: NodeStoresOptions, environment: StoreEnvironment, lock: DiskLock) {
@@ -190,10 +190,22 @@ export class NodeStores {
 
   async #register(directory: string): Promise<void> {
     const read = await SuperblockFile.read(this.#environment.disk, directory);
-    if ('superblock' in read) {
-      const { superblock } = read;
-      this.#known.set(superblock.deployment, { directory, superblock, suspect: false });
-    } else this.damages.push(...read);
+    if (!('superblock' in read)) {
+      this.damages.push(...read);
+      return;
+    }
+    const { superblock } = read;
+    const found: Known = { directory, superblock, suspect: false };
+    const known = this.#known.get(superblock.deployment);
+    if (known !== undefined) {
+      // The older one was not readable for a while, to an older program perhaps, and was made anew. It knows nothing
+      // of what was promised and acknowledged since.
+      const [older, newer] = known.superblock.inode < superblock.inode ? [known, found] : [found, known];
+      const what = `the deployment was made anew in ${newer.directory}: this is out of date`;
+      this.damages.push({ path: older.directory, offset: 0, what });
+      if (newer === known) return;
+    }
+    this.#known.set(superblock.deployment, found);
   }
 
   /** Every deployment on the disk, open or not. */

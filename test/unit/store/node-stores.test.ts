@@ -15,6 +15,7 @@ import {
   openStores,
   seeded,
   sequence,
+  writeTo,
   writeWhenRoom,
 } from './support.js';
 
@@ -69,6 +70,33 @@ describe('the stores of a node', () => {
       path.includes('/checkpoint.') ? Promise.reject(new DiskError(code, path, 'as told')) : openAsync(path, options);
     const stores = await openStores(disk);
     await expect(stores.open(DEPLOYMENT)).rejects.toMatchObject({ name: 'StoreCorruptError', unread });
+  });
+
+  it.each([
+    ['in order', (names: string[]) => names],
+    ['the other way round', (names: string[]) => names.reverse()],
+  ])('know the one that was made anew of two with the same id, listed %s', async (_, listed) => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const first = await openStores(sim.mount());
+    writeTo(await first.create(newDeployment), data(1, 1));
+    await first.close();
+    const flip = (): void => {
+      for (const name of sim.files()) if (/\/db1\/1\/super\.\d$/.test(name)) sim.damage(name, 9, (byte) => byte ^ 1);
+    };
+    flip();
+    const second = await openStores(sim.mount());
+    expect(second.damages).toHaveLength(3);
+    const anew = await second.create(newDeployment);
+    await anew.update({ promised: epoch(7) });
+    await second.close();
+    flip();
+    const disk = sim.mount();
+    const listAsync = disk.listAsync.bind(disk);
+    disk.listAsync = async (path) => listed([...(await listAsync(path))]);
+    const stores = await openStores(disk);
+    expect(stores.deployments()).toMatchObject([{ deployment: DEPLOYMENT, promised: 7 }]);
+    expect(stores.damages).toMatchObject([{ path: expect.stringMatching(/\/1$/) }]);
+    expect((await stores.open(DEPLOYMENT)).last.sequence).toBe(0);
   });
 
   it('belong to one process', async () => {
