@@ -637,15 +637,25 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#patch = {};
     try {
       if (!this.failed && ('unclean' in patch || 'syncBase' in patch)) await this.#flushes.request();
-      const scrub = this.#scrubber.position;
-      const superblock = { ...this.#superblock, ...patch, scrub, durableBatch: this.#log.durableBatch };
-      await this.#superblockFile.write(superblock);
-      this.#superblock = superblock;
-      this.#state = stateOf(superblock);
+    } catch (error) {
+      // What the patch says of the log is not so; and there is no other round that would tell of the failure.
+      if (this.#suspect) await this.#recordPatch({ unclean: true }).catch(() => {});
+      throw error;
+    }
+    try {
+      await this.#recordPatch(patch);
     } catch (error) {
       this.#fail(error);
       throw error;
     }
+  }
+
+  async #recordPatch(patch: Partial<Superblock>): Promise<void> {
+    const scrub = this.#scrubber.position;
+    const superblock = { ...this.#superblock, ...patch, scrub, durableBatch: this.#log.durableBatch };
+    await this.#superblockFile.write(superblock);
+    this.#superblock = superblock;
+    this.#state = stateOf(superblock);
   }
 
   /**

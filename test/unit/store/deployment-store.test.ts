@@ -367,6 +367,16 @@ describe('faults', () => {
     expect((await restart(first, { power: false })).store.state.unclean).toBe(true);
   });
 
+  it('and so it does if a change of the superblock was waiting for that sync', async () => {
+    const first = await bench();
+    write(first.store, data(1, 1));
+    first.sim.failSync = (path) => path.endsWith('.blob');
+    await expect(first.store.update({ syncBase: null, unclean: false })).rejects.toThrow(DiskError);
+    first.sim.failSync = () => false;
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect((await restart(first, { power: false })).store.state.unclean).toBe(true);
+  });
+
   it('what a failed sync left in the page cache is written again by the next opening, and outlives the power', async () => {
     const first = await bench();
     write(first.store, data(1, 1));
