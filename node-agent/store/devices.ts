@@ -25,13 +25,14 @@ const ID_BYTES = 36;
 const MAX_DIRECTORIES = 1024;
 
 /**
- * `payload` may not touch the reserve; a record without payload (TRIM, zeroes, positions) may take half of it,
- * as it frees space; the cleaner's copies three quarters; checkpoints and superblocks may take the rest.
+ * `payload` may not touch the reserve; the cleaner's copies may take half of it; a record without payload (TRIM, zeroes,
+ * positions) three quarters, as it frees space and must work while copies wait for the checkpoint that pays for them;
+ * checkpoints and superblocks may take the rest.
  */
 export type SpaceUse = 'payload' | 'record' | 'copy';
 
 /** The part of the reserve that stays free for others. */
-const KEPT: Readonly<Record<SpaceUse, number>> = { payload: 1, record: 1 / 2, copy: 1 / 4 };
+const KEPT: Readonly<Record<SpaceUse, number>> = { payload: 1, copy: 1 / 2, record: 1 / 4 };
 
 export interface Capacity {
   readonly totalBytes: number;
