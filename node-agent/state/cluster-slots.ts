@@ -5,6 +5,7 @@
  * their leases. An agent that etcd takes for dead keeps its slot until it gives it back: for so long there may be more.
  */
 
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DomainError } from '../../core/errors.js';
 import type { Clock } from '../../core/ports.js';
@@ -33,12 +34,13 @@ export class ClusterSlots {
   }
 
   /**
-   * Waits for a slot under the name `id`, one at a time of each name; etcd is waited for as well. The slot is held until
-   * it is given back by calling what this resolves to, which never rejects. Rejects with the signal's reason.
+   * Waits for a slot under the name `id`, which is for people; etcd is waited for as well. The slot is held until it is
+   * given back by calling what this resolves to, which never rejects. Rejects with the signal's reason.
    */
   async take(id: string, signal: AbortSignal): Promise<() => Promise<void>> {
     const { etcd, clock, prefix, onTrouble } = this.#options;
-    const key = `${prefix}${id}`;
+    // A primary that was deposed while it waited may wait beside the next one, for the same target.
+    const key = `${prefix}${id}/${randomUUID()}`;
     const slot = new LeasedKey({
       etcd,
       clock,

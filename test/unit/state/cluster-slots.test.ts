@@ -59,8 +59,9 @@ it('are given to as many as there are, in the order of asking, and to the next w
   // As if its agent had died: its lease is gone.
   const raw = new Etcd3({ hosts: etcd.endpoint });
   try {
-    const key = await raw.kv.range({ key: Buffer.from(`${namespace}/syncs/b`) });
-    await raw.leaseClient.leaseRevoke({ ID: key.kvs[0]!.lease });
+    const key = Buffer.from(`${namespace}/syncs/b/`);
+    const { kvs } = await raw.kv.range({ key, range_end: Buffer.from(`${namespace}/syncs/b0`) });
+    await raw.leaseClient.leaseRevoke({ ID: kvs[0]!.lease });
   } finally {
     raw.close();
   }
@@ -69,11 +70,28 @@ it('are given to as many as there are, in the order of asking, and to the next w
   expect(got).toEqual(['a', 'b', 'd', 'e']);
 }, 30_000);
 
+it('are given to each of two who ask under the same name', async () => {
+  const [one, two] = states.map((state) => state.syncSlots(1));
+  const never = new AbortController().signal;
+  const held = await one!.take('held', never);
+  const first = one!.take('same', never);
+  await expect.poll(() => keys(), { timeout: 5_000 }).toEqual(['held', 'same']);
+  const gaveUp = new AbortController();
+  const second = two!.take('same', gaveUp.signal);
+  await expect.poll(() => keys(), { timeout: 5_000 }).toEqual(['held', 'same', 'same']);
+  gaveUp.abort(new Error('given up'));
+  await expect(second).rejects.toThrow('given up');
+  await held();
+  await (await first)();
+  expect(await keys()).toEqual([]);
+}, 30_000);
+
 /** Names of those who hold a slot or wait for one. */
 async function keys(): Promise<string[]> {
   const raw = new Etcd3({ hosts: etcd.endpoint });
   try {
-    return (await raw.namespace(`${namespace}/syncs/`).getAll().keys()).sort();
+    const all = await raw.namespace(`${namespace}/syncs/`).getAll().keys();
+    return all.map((key) => key.split('/')[0]!).sort();
   } finally {
     raw.close();
   }
