@@ -282,6 +282,7 @@ class Recovery {
       blocks: superblock.blocks,
       checkpoint,
       snapshot,
+      references: new Map(loaded.segments.map(({ number, blocks, bytes }) => [number, { blocks, bytes }])),
       pause,
     });
     this.#indexDamages.push(...repaired.damages);

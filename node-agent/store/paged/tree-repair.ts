@@ -28,6 +28,8 @@ export interface TreeRepair {
   readonly checkpoint: number;
   /** The newest snapshot's checkpoint: pages up to it are not free, and may be no part of this tree. */
   readonly snapshot: number | undefined;
+  /** What the checkpoint says the whole tree refers to. */
+  readonly references: References;
   readonly pause: () => Promise<void>;
 }
 
@@ -45,8 +47,11 @@ export interface RepairedTree {
   readonly references: References;
 }
 
-/** By segment. */
-type References = ReadonlyMap<number, { readonly blocks: number; readonly bytes: number }>;
+/** Payloads, by segment. */
+export type References = ReadonlyMap<number, { readonly blocks: number; readonly bytes: number }>;
+
+type Counts = Map<number, { readonly blocks: number; readonly bytes: number }>;
+const NOTHING = { blocks: 0, bytes: 0 };
 
 /** Reads all pages. Rejects with the disk's errors. */
 export async function repairTree(options: TreeRepair): Promise<RepairedTree> {
@@ -75,7 +80,7 @@ class Repair {
   readonly #seen = new Set<number>();
   readonly #gaps: BlockRange[] = [];
   readonly #replaced: number[] = [];
-  readonly #references = new Map<number, { blocks: number; bytes: number }>();
+  readonly #references: Counts = new Map();
   /** Leaves that only damaged pages knew of, ascending; undefined: it is not known which they are. */
   #orphans: readonly Leaf[] | undefined;
   /** All that a damaged inner page had is among them. */
@@ -129,7 +134,7 @@ class Repair {
     }
     await this.#turn();
     if (page.level === 0) {
-      for (const [segment, { blocks, bytes }] of referencesOf(page)) this.#refer(segment, blocks, bytes);
+      addTo(this.#references, referencesOf(page));
       return true;
     }
     let intact = true;
@@ -145,16 +150,11 @@ class Repair {
     if (++this.#pages % TURN_PAGES === 0) await this.#options.pause();
   }
 
-  #refer(segment: number, blocks: number, bytes: number): void {
-    const known = this.#references.get(segment) ?? { blocks: 0, bytes: 0 };
-    this.#references.set(segment, { blocks: known.blocks + blocks, bytes: known.bytes + bytes });
-  }
-
   /**
    * Without snapshots, a slot in use has a page of this tree: so leaves that no intact page names are those of the
    * damaged ones. If every such slot has an intact page, nothing but the damaged inner pages is missing. Leaves that
-   * are not where a damaged page could have had them are old ones, which a write that was lost should have replaced:
-   * then none of them is trusted.
+   * are not where a damaged page could have had them, or refer to other payloads than the checkpoint has counted, are
+   * old ones, which a write that was lost should have replaced: then none of them is trusted.
    */
   async #findOrphans(): Promise<void> {
     const { file, snapshot } = this.#options;
@@ -170,11 +170,26 @@ class Repair {
       else this.#replaced.push(slot);
     }
     orphans.sort((a, b) => a.first - b.first);
-    if (orphans.every((leaf, i) => this.#fits(leaf, orphans[i + 1]))) this.#orphans = orphans;
+    if (orphans.every((leaf, i) => this.#fits(leaf, orphans[i + 1])) && this.#isCounted(orphans))
+      this.#orphans = orphans;
     else this.#replaced.push(...orphans.map(({ pointer }) => pointer.slot));
-    for (const { references } of this.#orphans ?? []) {
-      for (const [segment, { blocks, bytes }] of references) this.#refer(segment, blocks, bytes);
+    for (const { references } of this.#orphans ?? []) addTo(this.#references, references);
+  }
+
+  /** Whether the tree with these leaves refers to what the checkpoint has counted, or to less if leaves are missing. */
+  #isCounted(orphans: readonly Leaf[]): boolean {
+    const found: Counts = new Map();
+    addTo(found, this.#references);
+    for (const { references } of orphans) addTo(found, references);
+    const whole = this.#allFound && this.#damages.length === this.#unknown.length;
+    const counted = this.#options.references;
+    for (const segment of new Set([...found.keys(), ...counted.keys()])) {
+      const { blocks, bytes } = found.get(segment) ?? NOTHING;
+      const expected = counted.get(segment) ?? NOTHING;
+      if (blocks > expected.blocks || bytes > expected.bytes) return false;
+      if (whole && (blocks < expected.blocks || bytes < expected.bytes)) return false;
     }
+    return true;
   }
 
   #fits({ first, end }: Leaf, next: Leaf | undefined): boolean {
@@ -251,13 +266,19 @@ function leafOf(slot: number, page: Page): Leaf {
 }
 
 function referencesOf(page: Page): References {
-  const references = new Map<number, { blocks: number; bytes: number }>();
+  const references: Counts = new Map();
   for (let row = 0; row < page.rows; row++) {
     const shape = page.value(LEAF.shape, row);
-    if (!isData(shape)) continue;
-    const segment = page.value(LEAF.segment, row);
-    const known = references.get(segment) ?? { blocks: 0, bytes: 0 };
-    references.set(segment, { blocks: known.blocks + 1, bytes: known.bytes + storedLengthOf(shape) });
+    if (isData(shape)) add(references, page.value(LEAF.segment, row), 1, storedLengthOf(shape));
   }
   return references;
+}
+
+function addTo(counts: Counts, references: References): void {
+  for (const [segment, { blocks, bytes }] of references) add(counts, segment, blocks, bytes);
+}
+
+function add(counts: Counts, segment: number, blocks: number, bytes: number): void {
+  const known = counts.get(segment) ?? NOTHING;
+  counts.set(segment, { blocks: known.blocks + blocks, bytes: known.bytes + bytes });
 }

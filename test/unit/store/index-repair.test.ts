@@ -220,6 +220,42 @@ describe('a damaged page', { timeout: 120_000 }, () => {
     }
   });
 
+  it('that is an inner one, and a leaf below it that the disk never wrote: what was there before is not trusted', async () => {
+    const pages = `${DIRECTORY}/pages`;
+    const sim = new SimDisk({ random: seeded(1) });
+    const random = seeded(5);
+    const contents: Contents = new Array(BLOCKS).fill('');
+    /** The file behind each checkpoint. */
+    const older: Uint8Array[] = [];
+    for (let version = 1; version <= 8; version++) {
+      const stores = await openStores(sim.mount(), { settings: SETTINGS });
+      const store = await stores.open(DEPLOYMENT).catch(() => stores.create({ ...newDeployment, blocks: BLOCKS }));
+      for (let n = 0; n < 50; n++) {
+        const number = Math.floor(random.next() * BLOCKS);
+        writeTo(store, data(number, version, 200));
+        contents[number] = content(number, version, 200).toString();
+      }
+      await stores.close();
+      older.push(sim.contents(pages));
+    }
+    const bench: Bench = { sim, contents, pages: await pagesOf(sim) };
+    let misplaced = 0;
+    for (const [i, leaf] of bench.pages.entries()) {
+      if (leaf.level > 0) continue;
+      const parent = bench.pages.slice(0, i).findLast(({ level }) => level === 1)!;
+      const [from, end] = [leaf.slot * PAGE_BYTES, (leaf.slot + 1) * PAGE_BYTES];
+      const present = Buffer.from(older.at(-1)!.slice(from, end));
+      const before = older.map((file) => Buffer.from(file.slice(from, end))).findLast((page) => !page.equals(present));
+      if (before === undefined || before.length === 0) continue;
+      const one = copy(bench);
+      for (const [at, byte] of before.entries()) one.sim.damage(pages, from + at, () => byte);
+      damage(one.sim, parent);
+      await repaired(one);
+      misplaced++;
+    }
+    expect(misplaced).toBeGreaterThan(10);
+  });
+
   it('that a snapshot shares costs blocks of both, and no more', async () => {
     const bench = await build(true, true);
     for (const page of bench.pages) {
