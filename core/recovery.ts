@@ -108,7 +108,12 @@ function rebuild(
   const clean = complete.filter(({ status }) => !status.unclean);
   const pool = [clean, complete, members].find((candidates) => candidates.length > 0)!;
   const chosen = pool.reduce((best, copy) => (isBetter(copy, best, history, seen) ? copy : best));
-  const risks = [...missing(input, seen, placements), ...flaws(chosen)];
+  // By the newest record that is known, what was acknowledged is in none of the copies that are there.
+  const membersGone =
+    seen !== undefined &&
+    seen.epoch >= promised &&
+    !complete.some(({ status }) => seen.inSync.includes(status.deployment));
+  const risks = [...missing(input, seen, placements, membersGone), ...flaws(chosen)];
   const inSync = (clean.includes(chosen) ? clean : complete.includes(chosen) ? complete : [chosen]).map(
     ({ status }) => status.deployment,
   );
@@ -178,11 +183,15 @@ function isBetter(
   return a.status.deployment === seen?.primary.deployment || a.status.deployment < b.status.deployment;
 }
 
-/** A copy is gone for good if its node answers and has nothing of it: it was erased, by a tombstone. */
+/**
+ * A copy is gone for good if its node answers and has nothing of it: it was erased, by a tombstone. With `membersGone`
+ * that is no answer for those that were in sync: nobody erases these, so their disks may not be mounted, or readable.
+ */
 function missing(
   { copies, closed, silent }: RecoveryInput,
   seen: Membership | undefined,
   placements: readonly Placement[],
+  membersGone: boolean,
 ): RecoveryRisk[] {
   const answered = new Set(copies.map(({ status }) => status.deployment));
   const nodeOf = new Map(placements.map(({ deployment, node }) => [deployment, node]));
@@ -196,8 +205,9 @@ function missing(
     if (answered.has(deployment)) continue;
     const node = nodeOf.get(deployment);
     const isClosed = closed.some((copy) => copy.deployment === deployment);
-    if (node !== undefined && !silent.includes(node) && !isClosed) continue;
-    const kind = seen?.inSync.includes(deployment) ? 'member-missing' : 'copy-missing';
+    const member = seen?.inSync.includes(deployment) === true;
+    if (node !== undefined && !silent.includes(node) && !isClosed && !(member && membersGone)) continue;
+    const kind = member ? 'member-missing' : 'copy-missing';
     risks.push({ kind, deployment, ...(node !== undefined && { node }) });
   }
   const explained = new Set(risks.map((risk) => ('node' in risk ? risk.node : undefined)));

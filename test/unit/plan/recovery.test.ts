@@ -99,6 +99,16 @@ describe('a recovery', () => {
     });
   });
 
+  it('does not take a copy for erased that was in sync when nobody else was', () => {
+    const newest = record(9, { inSync: [id('a')], etcdClusterId: 'e0' });
+    const stale = copy('b', { promised: 4, last: [4, 50], cluster: 'e0', history: [entry(2, 0)] });
+    const plan = recover([stale], { record: newest });
+    expect(plan.risks).toEqual([{ kind: 'member-missing', deployment: 'a', node: 'node-a' }]);
+    // A complete copy that was in sync has everything.
+    const both = recover([stale], { record: { ...newest, inSync: [id('a'), id('b')] } });
+    expect(both.risks).toEqual([]);
+  });
+
   it('follows the newest record that a running process has seen, if nothing later was promised', () => {
     const seen = record(7, { inSync: [id('b')], lossVerifier: 3 });
     const plan = recover([copy('a'), copy('b', { record: seen }), copy('c')]);
