@@ -53,8 +53,15 @@ export class Appender {
 
   /** Errors: DiskError 'no-space', which is not final, and others. */
   async makeRoom(entries: number, payloadBytes: number, use = useOf(payloadBytes)): Promise<void> {
+    const { log, checkpointer } = this.#options;
+    const bytes = bytesOf(entries, payloadBytes);
     try {
-      await this.#options.log.room.make(bytesOf(entries, payloadBytes), use);
+      await log.room.make(bytes, use).catch(async (error: unknown) => {
+        // What frees space, as a TRIM does, is refused only if there is no room behind a checkpoint either.
+        if (use !== 'record' || !isNoSpace(error)) throw error;
+        await checkpointer.freeSpace();
+        await log.room.make(bytes, use);
+      });
     } catch (error) {
       this.#failed(error);
     }
@@ -63,7 +70,7 @@ export class Appender {
   /** A full disk is no reason to end; what may free something is begun. */
   #failed(error: unknown): never {
     const { checkpointer, fail } = this.#options;
-    if (error instanceof DiskError && error.code === 'no-space') checkpointer.noSpace();
+    if (isNoSpace(error)) checkpointer.noSpace();
     else fail(error);
     throw error;
   }
@@ -145,6 +152,10 @@ export class Appender {
     checkpointer.appended(header);
     if (use === 'payload') throttle.wrote(header.payloadLength);
   }
+}
+
+function isNoSpace(error: unknown): boolean {
+  return error instanceof DiskError && error.code === 'no-space';
 }
 
 /** Bytes of log that a batch takes at the most: those of a backfill. */

@@ -210,6 +210,12 @@ export class Checkpointer {
     if (this.#running === undefined && (this.reclaimableBytes > 0 || this.#batchesBehind > 0)) this.#start();
   }
 
+  /** What can be freed is, when it resolves. Never rejects. */
+  async freeSpace(): Promise<void> {
+    this.noSpace();
+    await this.#running?.catch(() => {});
+  }
+
   #start(): void {
     const { clock, fail } = this.#options;
     if (this.#stopped || clock.now() < this.#notBefore) return;
