@@ -8,30 +8,23 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { CommandLine } from '../setup/options.js';
 import { appendRun } from '../setup/run-record.js';
 import { type SimulationOptions, type SimulationResult, simulate } from './simulation.js';
 import { Summary } from './summary.js';
 import { formatLine, matches } from './trace.js';
 
-function option<T>(name: string, fallback: T): number | T {
-  const text = word(name);
-  return text === undefined ? fallback : Number(text);
-}
-
-function word(name: string): string | undefined {
-  const i = process.argv.indexOf(`--${name}`);
-  return i < 0 ? undefined : process.argv[i + 1];
-}
+const line = new CommandLine(['seeds', 'from', 'jobs', 'failures', 'json', 'volume', 'block'], ['trace', 'messages']);
 
 /** How to tell of a run; nothing, if it is not wanted. */
 function tracing(): Pick<SimulationOptions, 'trace' | 'traceMessages'> {
-  if (!process.argv.includes('--trace')) return {};
-  const [volume, block] = [option('volume', undefined), option('block', undefined)];
+  if (!line.has('trace')) return {};
+  const [volume, block] = [line.count('volume', undefined), line.count('block', undefined)];
   const filter = { ...(volume !== undefined && { volume }), ...(block !== undefined && { block }) };
   return {
-    traceMessages: process.argv.includes('--messages'),
-    trace: (line) => {
-      if (matches(line, filter)) console.log(formatLine(line));
+    traceMessages: line.has('messages'),
+    trace: (told) => {
+      if (matches(told, filter)) console.log(formatLine(told));
     },
   };
 }
@@ -44,11 +37,11 @@ function work(port: NonNullable<typeof parentPort>): void {
 }
 
 async function main(): Promise<void> {
-  const from = option('from', 1);
-  const seeds = option('seeds', 100);
-  const failures = option('failures', 5);
+  const from = line.count('from', 1);
+  const seeds = line.count('seeds', 100, 1);
+  const failures = line.count('failures', 5, 1);
   const traced = tracing();
-  const jobs = traced.trace === undefined ? Math.min(seeds, option('jobs', availableParallelism())) : 0;
+  const jobs = traced.trace === undefined ? Math.min(seeds, line.count('jobs', availableParallelism(), 1)) : 0;
   const summary = new Summary();
   let next = from;
   const take = (): number | undefined => (next < from + seeds && summary.failed.length < failures ? next++ : undefined);
@@ -60,7 +53,7 @@ async function main(): Promise<void> {
   }
   const seconds = (performance.now() - startedAt) / 1000;
   summary.print(next - from, from, seconds);
-  const json = word('json');
+  const json = line.word('json');
   if (json !== undefined) record(json, summary, { from, seeds: next - from, seconds });
   process.exitCode = summary.failed.length > 0 ? 1 : 0;
 }

@@ -6,6 +6,7 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { CommandLine } from '../../setup/options.js';
 import { appendRun } from '../../setup/run-record.js';
 import { type WalkResult, walk } from './walk.js';
 
@@ -13,17 +14,14 @@ interface Done extends WalkResult {
   readonly seed: number;
 }
 
-function option(name: string, fallback: string): string {
-  const i = process.argv.indexOf(`--${name}`);
-  return i < 0 ? fallback : (process.argv[i + 1] ?? fallback);
-}
+const line = new CommandLine(['seeds', 'from', 'failures', 'jobs', 'json'], ['trace']);
 
 async function main(): Promise<void> {
-  const from = Number(option('from', '1'));
-  const seeds = Number(option('seeds', '1000'));
-  const failures = Number(option('failures', '5'));
-  const trace = process.argv.includes('--trace');
-  const jobs = trace ? 1 : Math.min(seeds, Number(option('jobs', String(availableParallelism()))));
+  const from = line.count('from', 1);
+  const seeds = line.count('seeds', 1000, 1);
+  const failures = line.count('failures', 5, 1);
+  const trace = line.has('trace');
+  const jobs = trace ? 1 : Math.min(seeds, line.count('jobs', availableParallelism(), 1));
   const counts: Record<string, number> = {};
   let failed = 0;
   let next = from;
@@ -39,7 +37,7 @@ async function main(): Promise<void> {
   const startedAt = performance.now();
   if (jobs < 2) {
     for (let seed = take(); seed !== undefined; seed = take()) {
-      done({ seed, ...(await walk({ seed, ...(trace && { trace: (line: string) => console.log(line) }) })) });
+      done({ seed, ...(await walk({ seed, ...(trace && { trace: (told: string) => console.log(told) }) })) });
     }
   } else {
     await Promise.all(Array.from({ length: jobs }, () => runWorker(take, done)));
@@ -48,8 +46,8 @@ async function main(): Promise<void> {
   const told = Object.entries(counts).sort(([a], [b]) => (a < b ? -1 : 1));
   console.log(told.map(([what, count]) => `${what} ${count.toLocaleString('en-US')}`).join(', '));
   console.log(`${next - from} seeds from ${from}, ${failed} failed, ${seconds.toFixed(1)} s`);
-  const json = option('json', '');
-  if (json !== '') {
+  const json = line.word('json');
+  if (json !== undefined) {
     const { user, system } = process.cpuUsage();
     appendRun(json, {
       kind: 'walks',
