@@ -256,7 +256,7 @@ export interface DeploymentStore {
    */
   readCached(first: BlockNumber, blocks: number, lend?: Lender): StoredBlocks | undefined;
   /** Like `read` for scattered blocks, at most MAX_BATCH_ENTRIES. */
-  readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks>;
+  readBlocks(blocks: readonly BlockNumber[], lend?: Lender): Promise<StoredBlocks>;
   /**
    * Live stream entries from `from` on, in order, up to `maxBytes` of payload (at least one batch);
    * empty at the end; undefined if the log no longer holds them.

@@ -14,7 +14,7 @@ import { TlsFiles } from './api/tls-files.js';
 import { DeviceManager } from './attach/index.js';
 import { NodeAttachments } from './attachments.js';
 import { readBootId, systemClock, systemRandom } from './clock.js';
-import { loadCodec } from './codec/index.js';
+import { lendersOf, loadCodec } from './codec/index.js';
 import { type Config, formatEndpoint } from './config.js';
 import { startControl } from './control/index.js';
 import { listOperations } from './control/operations.js';
@@ -149,7 +149,7 @@ async function start(
     stores,
     memberships: state.membershipStore,
     checksums: (volume) => codec.checksums(volume),
-    lend: (bytes) => codec.memory.take(bytes, 'stored'),
+    ...lendersOf(codec.memory),
     clock,
     random,
     logger,

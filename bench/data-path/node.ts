@@ -11,7 +11,7 @@ import type { SyncProgress } from '../../core/messages.js';
 import type { MembershipStore, SwapOutcome } from '../../core/ports.js';
 import type { DeploymentId, Generation, Incarnation, NodeId, VolumeId } from '../../core/types.js';
 import { systemClock, systemRandom } from '../../node-agent/clock.js';
-import { type CipherEngine, type Codec, loadCodec } from '../../node-agent/codec/index.js';
+import { type CipherEngine, type Codec, lendersOf, loadCodec } from '../../node-agent/codec/index.js';
 import { formatEndpoint } from '../../node-agent/config.js';
 import { FrontendHost } from '../../node-agent/frontend/host.js';
 import type { TlsIdentity } from '../../node-agent/pki/index.js';
@@ -91,7 +91,7 @@ const methods = {
       stores,
       memberships,
       checksums,
-      lend: (bytes) => codec.memory.take(bytes, 'stored'),
+      ...lendersOf(codec.memory),
       clock: systemClock,
       random: systemRandom,
       logger: pino({ level: 'error' }),

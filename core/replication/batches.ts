@@ -1,7 +1,9 @@
 /** Cutting and making batches (core/record.ts). */
 
+import type { StoredBlocks } from '../ports.js';
 import {
   type Batch,
+  blockAt,
   ENTRY_BYTES,
   type Entry,
   entryCount,
@@ -9,9 +11,10 @@ import {
   MAX_BATCH_ENTRIES,
   MAX_BATCH_PAYLOAD_BYTES,
   readEntry,
+  tableView,
   writeEntry,
 } from '../record.js';
-import type { Generation } from '../types.js';
+import type { BlockNumber, Generation } from '../types.js';
 
 export const EMPTY_BATCH: Batch = { entries: Buffer.alloc(0), payload: Buffer.alloc(0) };
 
@@ -46,6 +49,22 @@ export function* entriesOf(batch: Batch): Generator<EntryWithPayload> {
     yield { entry, payload: batch.payload.subarray(at, at + entry.storedLength) };
     at += entry.storedLength;
   }
+}
+
+/** Of each entry its first block. */
+export function blocksOf(batch: Batch): BlockNumber[] {
+  const table = tableView(batch);
+  return Array.from({ length: entryCount(batch) }, (_, i) => blockAt(table, i * ENTRY_BYTES) as BlockNumber);
+}
+
+/** The entries that `wanted` accepts, with their orders and payloads. All of them are the same batch, not copied. */
+export function onlyWanted({ orders, batch }: StoredBlocks, wanted: (i: number) => boolean): StoredBlocks {
+  const chosen = orders.map((_, i) => wanted(i));
+  if (chosen.every((each) => each)) return { orders, batch };
+  return {
+    orders: orders.filter((_, i) => chosen[i]),
+    batch: makeBatch([...entriesOf(batch)].filter((_, i) => chosen[i])),
+  };
 }
 
 export function makeBatch(parts: readonly EntryWithPayload[]): Batch {

@@ -63,6 +63,8 @@ export interface Context {
   readonly verify: (batch: Batch) => boolean;
   /** Where payloads that are read for a frontend may be put. */
   readonly lend: Lender;
+  /** The same for those of syncs: what frontends can spare. */
+  readonly lendSpare: Lender;
   readonly spec: VolumeSpec | undefined;
   /** The newest membership record seen. */
   readonly record: Membership | undefined;

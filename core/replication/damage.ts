@@ -3,7 +3,7 @@
 import type { BlockIdentity } from '../messages.js';
 import { sameOrder, UNKNOWN_EPOCH } from '../order.js';
 import { BadBlockError, type DeploymentStore, type IndexedBlock, type Lookup, type StoredBlocks } from '../ports.js';
-import { entryCount, KIND_DATA, lostEntry } from '../record.js';
+import { entryCount, KIND_DATA, type Lender, lostEntry } from '../record.js';
 import type { BlockNumber, Order } from '../types.js';
 import { EMPTY_BATCH, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
 import type { Context } from './context.js';
@@ -15,12 +15,16 @@ export interface Intact {
   readonly bad: readonly IndexedBlock[];
 }
 
-/** What is intact of these blocks, as stored; at most MAX_BATCH_ENTRIES. */
-export async function readIntact(store: DeploymentStore, asked: readonly BlockNumber[]): Promise<Intact> {
+/** What is intact of these blocks, as stored; at most MAX_BATCH_ENTRIES. What `lend` gave is the caller's to release. */
+export async function readIntact(
+  store: DeploymentStore,
+  asked: readonly BlockNumber[],
+  lend?: Lender,
+): Promise<Intact> {
   const bad: IndexedBlock[] = [];
   for (let blocks = asked; blocks.length > 0; ) {
     try {
-      return { stored: await store.readBlocks(blocks), bad };
+      return { stored: await store.readBlocks(blocks, lend), bad };
     } catch (error) {
       if (!(error instanceof BadBlockError)) throw error;
       const found = new Set(error.blocks.map((block) => block.block));

@@ -65,6 +65,8 @@ export interface ReplicatedDeploymentOptions {
   readonly etcdClusterId: string;
   /** Where payloads that are read for a frontend may be put; absent: ordinary memory. */
   readonly lend?: Lender;
+  /** The same for those of syncs, which take what is to spare; absent: as `lend`. */
+  readonly lendSpare?: Lender;
 }
 
 /** Deployments whose nodes are remembered beyond the present placements. */
@@ -100,6 +102,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   readonly events: ReplicationEvents;
   readonly verify: (batch: Batch) => boolean;
   readonly lend: Lender;
+  readonly lendSpare: Lender;
   readonly admission: SyncAdmission;
   readonly counters: ReplicationCounters = newCounters();
   spec: VolumeSpec | undefined;
@@ -126,6 +129,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.events = options.events;
     this.verify = options.verify ?? (() => true);
     this.lend = options.lend ?? (() => undefined);
+    this.lendSpare = options.lendSpare ?? this.lend;
     this.admission = options.admission ?? ADMIT_ALL;
     this.#etcdClusterId = options.etcdClusterId;
     this.#etcdGap = new EtcdGap(() => this.clock.now(), this.settings.etcdBehindMs);

@@ -5,7 +5,7 @@
 
 import { type SyncReady, VERSION_WITH_MARKS } from '../messages.js';
 import type { StoredBlocks, SyncedRegion } from '../ports.js';
-import { KIND_ZERO } from '../record.js';
+import { KIND_ZERO, release } from '../record.js';
 import type { BlockNumber, Sequence } from '../types.js';
 import { blocksPerBatch } from './batches.js';
 import { rangesToCopy, type SyncRange } from './sync-regions.js';
@@ -156,13 +156,24 @@ export class SyncCopy {
       store.look(blocks, (lookup) => blocks.filter((block) => (lookup(block)?.order.sequence ?? 0) <= liveAfter)),
     );
     if (wanted.length === 0) return;
-    const stored = await sync.orAborted(sync.read(wanted));
-    const waitMs = primary.pace.take(stored.batch.entries.length + stored.batch.payload.length);
-    if (waitMs > 0) await sync.pause(waitMs);
-    await sync.untilNot(
-      () => !stream.current,
-      () => this.#backfill(stored),
-    );
+    const stored = await sync.read(wanted);
+    let answered: Promise<void>;
+    try {
+      const waitMs = primary.pace.take(stored.batch.entries.length + stored.batch.payload.length);
+      if (waitMs > 0) await sync.pause(waitMs);
+      ({ answered } = await sync.untilNot(
+        () => !stream.current,
+        () => {
+          const answered = this.#backfill(stored);
+          // If the sync ends before anybody awaits it.
+          answered.catch(() => {});
+          return { answered };
+        },
+      ));
+    } finally {
+      release(stored.batch);
+    }
+    await answered;
   }
 
   async #backfill(stored: StoredBlocks): Promise<void> {

@@ -15,6 +15,7 @@ import {
   VERSION_WITH_MENDING,
 } from '../messages.js';
 import type { StoredBlocks, SyncedRegion } from '../ports.js';
+import { release } from '../record.js';
 import type { BlockNumber, DeploymentId, Epoch } from '../types.js';
 import { generationBatch } from './batches.js';
 import { ReplicationError } from './context.js';
@@ -158,7 +159,7 @@ export class SyncSource {
     );
   }
 
-  /** Sends blocks; resolves when the target has written them. */
+  /** Sends blocks, after which they are the connection's; resolves when the target has written them. */
   async backfill(number: number, stored: StoredBlocks): Promise<void> {
     const answer = this.#answer('backfilled', number);
     this.primary.context.send(this.target, { type: 'backfill', ...this.#header(), number, ...stored });
@@ -173,16 +174,36 @@ export class SyncSource {
     await answer;
   }
 
-  /** As stored; what neither a member nor the target can read, as lost. */
+  /** As stored; what neither a member nor the target can read, as lost. The caller releases the batch, but not after an error. */
   async read(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
+    const reading = this.#readHealing(blocks);
+    try {
+      return await this.orAborted(reading);
+    } catch (error) {
+      reading.then(
+        ({ batch }) => release(batch),
+        () => {},
+      );
+      throw error;
+    }
+  }
+
+  async #readHealing(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
     const { context, healing } = this.primary;
-    let found = await readIntact(context.store, blocks);
-    for (let attempt = 0; found.bad.length > 0 && attempt < context.settings.healAttempts; attempt++) {
+    const { store, lendSpare, settings } = context;
+    let found = await readIntact(store, blocks, lendSpare);
+    for (let attempt = 0; found.bad.length > 0 && attempt < settings.healAttempts; attempt++) {
+      release(found.stored.batch);
       const healed = await healing.heal(found.bad, this.stream);
-      found = await readIntact(context.store, blocks);
+      found = await readIntact(store, blocks, lendSpare);
       if (!healed) break;
     }
-    return found.bad.length > 0 ? this.#giveUp(found) : found.stored;
+    if (found.bad.length === 0) return found.stored;
+    try {
+      return this.#giveUp(found);
+    } finally {
+      release(found.stored.batch);
+    }
   }
 
   #giveUp(found: Intact): StoredBlocks {

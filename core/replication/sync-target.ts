@@ -14,9 +14,19 @@ import {
 } from '../messages.js';
 import { commonEnd, compareOrders, isDead } from '../order.js';
 import type { IndexedBlock, Lookup } from '../ports.js';
-import { type Entry, KIND_DATA, KIND_LOST } from '../record.js';
+import {
+  blockAt,
+  ENTRY_BYTES,
+  type Entry,
+  KIND_DATA,
+  KIND_LOST,
+  readEntry,
+  release,
+  retain,
+  tableView,
+} from '../record.js';
 import type { BlockNumber, DeploymentId, HistoryEntry, Incarnation, Order } from '../types.js';
-import { EMPTY_BATCH, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
+import { blocksOf, EMPTY_BATCH, onlyWanted } from './batches.js';
 import type { Context } from './context.js';
 import { sameChecksum } from './damage.js';
 import type { Member } from './member.js';
@@ -121,7 +131,8 @@ export class SyncTarget {
           this.#member.refuse(from, message, 'bad-checksum');
           return;
         }
-        sync.written = Promise.all([sync.written, this.#backfill(sync, message)]);
+        retain(message.batch);
+        sync.written = Promise.all([sync.written, this.#backfill(sync, message).finally(() => release(message.batch))]);
         this.#context.background(sync.written);
         return;
       case 'sync-mark':
@@ -155,10 +166,9 @@ export class SyncTarget {
 
   async #backfill(sync: Sync, message: Backfill): Promise<void> {
     const { store } = this.#context;
-    const blocks = [...entriesOf(message.batch)].map(({ entry }) => entry.block as BlockNumber);
     try {
       await withRoom(store, message.batch, () =>
-        store.look(blocks, (lookup) => {
+        store.look(blocksOf(message.batch), (lookup) => {
           if (this.#goesOn(sync)) this.#write(message, lookup);
         }),
       );
@@ -179,19 +189,16 @@ export class SyncTarget {
   #write(message: Backfill, lookup: Lookup): void {
     const { store } = this.#context;
     const { history } = store.state;
-    const parts: EntryWithPayload[] = [];
-    const orders: Order[] = [];
-    let i = 0;
-    for (const part of entriesOf(message.batch)) {
-      const order = message.orders[i++];
-      if (order === undefined) break;
-      const present = lookup(part.entry.block as BlockNumber);
-      if (present !== undefined && !isReplacedBy(present, part.entry, order, history)) continue;
-      if (present === undefined && order.sequence === 0) continue;
-      parts.push(part);
-      orders.push(order);
-    }
-    if (parts.length > 0) store.backfill({ orders, batch: makeBatch(parts) });
+    const { orders, batch } = message;
+    const table = tableView(batch);
+    const wanted = onlyWanted({ orders, batch }, (i) => {
+      const order = orders[i]!;
+      const present = lookup(blockAt(table, i * ENTRY_BYTES) as BlockNumber);
+      return present === undefined
+        ? order.sequence > 0
+        : isReplacedBy(present, () => readEntry(batch.entries, i), order, history);
+    });
+    if (wanted.orders.length > 0) store.backfill(wanted);
   }
 
   /** What was written before the mark, live writes included, is made durable before the mark is [6b]. */
@@ -242,9 +249,16 @@ export class SyncTarget {
   }
 }
 
-function isReplacedBy(present: IndexedBlock, entry: Entry, order: Order, history: readonly HistoryEntry[]): boolean {
+/** `read` makes the entry, for the rare case in which more than its order counts. */
+function isReplacedBy(
+  present: IndexedBlock,
+  read: () => Entry,
+  order: Order,
+  history: readonly HistoryEntry[],
+): boolean {
   if (isDead(present.order, history)) return true;
   const difference = compareOrders(present.order, order);
-  const mends = present.kind === KIND_LOST && entry.kind === KIND_DATA && sameChecksum(present, entry);
-  return difference < 0 || (difference === 0 && mends);
+  if (difference !== 0 || present.kind !== KIND_LOST) return difference < 0;
+  const entry = read();
+  return entry.kind === KIND_DATA && sameChecksum(present, entry);
 }

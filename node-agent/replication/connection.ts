@@ -1,11 +1,12 @@
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../core/ports.js';
+import type { Lender } from '../../core/record.js';
 import type { TransportSettings } from './settings.js';
 import { FRAME, type Frame, FrameParser, WireError } from './wire.js';
 import { type EncodedFrame, HeadWriter } from './wire-fields.js';
 
 export interface ConnectionHandlers {
-  /** A frame that is not a ping. What it throws closes the connection. */
+  /** A frame that is not a ping; what is leased is valid until the call ends. What it throws closes the connection. */
   frame(frame: Frame): void;
   /** Once, after which nothing follows. */
   closed(reason: string): void;
@@ -54,6 +55,11 @@ export class Connection {
     this.#handlers = handlers;
   }
 
+  /** Where the payloads of backfills that arrive may be put. */
+  set lend(lend: Lender) {
+    this.#parser.lend = lend;
+  }
+
   /** Never blocks and never throws: after a failure, `closed` is called in another turn. */
   send(frame: EncodedFrame): void {
     if (this.#closed) return;
@@ -97,16 +103,22 @@ export class Connection {
   readonly #receive = (chunk: Buffer): void => {
     this.#lastHeard = this.#clock.now();
     try {
-      for (const frame of this.#parser.push(chunk)) {
-        if (this.#closed) return;
-        if (frame.type === FRAME.ping) this.send(PONG);
-        else if (frame.type !== FRAME.pong) this.#handlers.frame(frame);
-      }
+      for (const frame of this.#parser.push(chunk)) this.#take(frame);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#end(`protocol error (${error.kind}): ${error.message}`);
     }
   };
+
+  #take(frame: Frame): void {
+    try {
+      if (this.#closed) return;
+      if (frame.type === FRAME.ping) this.send(PONG);
+      else if (frame.type !== FRAME.pong) this.#handlers.frame(frame);
+    } finally {
+      frame.lease?.release();
+    }
+  }
 
   readonly #tick = (): void => {
     const now = this.#clock.now();
@@ -129,6 +141,7 @@ export class Connection {
     this.#closed = true;
     this.#timer.cancel();
     this.#socket.off('data', this.#receive);
+    this.#parser.end();
     // Unread bytes would keep the stream from ending.
     this.#socket.resume();
   }

@@ -60,6 +60,8 @@ export interface ReplicationHostOptions {
   readonly checksums: (volume: VolumeId) => BlockChecksums;
   /** Where payloads that are read for frontends may be put; absent: ordinary memory. */
   readonly lend?: Lender;
+  /** The same for the payloads of syncs, sent and received: what the others can spare. */
+  readonly lendSpare?: Lender;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -136,6 +138,7 @@ export class ReplicationHost {
         request: (_node, method, args) => this.#answer(method, args),
       },
       openSession: this.#openSession,
+      lend: options.lendSpare,
     });
     this.connector = this.#network.sessions;
   }
@@ -343,7 +346,7 @@ export class ReplicationHost {
     store: DeploymentStore,
     attention: (reason: AttentionReason) => void,
   ): HostedDeployment {
-    const { self, checksums, lend, memberships, random, etcdClusterId, logger } = this.#options;
+    const { self, checksums, lend, lendSpare, memberships, random, etcdClusterId, logger } = this.#options;
     return new HostedDeployment({
       self,
       volume,
@@ -351,6 +354,7 @@ export class ReplicationHost {
       store,
       checksums: checksums(volume),
       lend,
+      lendSpare,
       links: this.#links(volume, deployment),
       memberships,
       clock: this.#clock,

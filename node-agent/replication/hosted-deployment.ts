@@ -20,6 +20,8 @@ export interface HostedOptions {
   readonly checksums: BlockChecksums;
   /** Where payloads that are read for frontends may be put. */
   readonly lend: Lender | undefined;
+  /** The same for those of syncs. */
+  readonly lendSpare: Lender | undefined;
   readonly links: PeerLinks;
   readonly memberships: MembershipStore;
   readonly clock: Clock;
@@ -58,6 +60,7 @@ export class HostedDeployment {
       admission: options.admission,
       verify: (batch) => checksums.firstBad(batch) === -1,
       ...(options.lend !== undefined && { lend: options.lend }),
+      ...(options.lendSpare !== undefined && { lendSpare: options.lendSpare }),
       events: {
         attention: options.attention,
         log: (level, message, fields) => log[level](fields, message),

@@ -1,6 +1,7 @@
 import { createSecureContext, type SecureContext } from 'node:tls';
 import type { PeerEnvelope } from '../../core/messages.js';
 import type { Clock, Random } from '../../core/ports.js';
+import type { Lender } from '../../core/record.js';
 import type { NodeId } from '../../core/types.js';
 import type { Endpoint } from '../config.js';
 import type { Logger } from '../log.js';
@@ -34,6 +35,8 @@ export interface NetworkOptions {
   readonly logger: Logger;
   readonly events: NetworkEvents;
   readonly openSession: OpenTarget;
+  /** Where the payloads of syncs that arrive may be put; absent: ordinary memory. */
+  readonly lend?: Lender | undefined;
 }
 
 /** Everything that this node says to others, and hears from them, on the replication port. */
@@ -118,7 +121,7 @@ export class ReplicationNetwork {
   #peer(node: NodeId): Peer {
     let peer = this.#peers.get(node);
     if (peer === undefined) {
-      const { clock, random, settings, logger, events, address } = this.#options;
+      const { clock, random, settings, logger, events, address, lend } = this.#options;
       peer = new Peer({
         node,
         dial: () => this.#dialOptions(),
@@ -126,6 +129,7 @@ export class ReplicationNetwork {
         random,
         settings,
         address: () => address(node),
+        lend,
         events: {
           up: () => {
             logger.info({ peer: node }, 'peer is up');

@@ -208,7 +208,8 @@ export class HeadReader {
     if (stored !== this.#frame.payload.length) {
       throw this.#malformed(`payload of ${this.#frame.payload.length} bytes where the entries say ${stored}`);
     }
-    return { entries, payload: this.#frame.payload };
+    const { payload, lease } = this.#frame;
+    return lease === undefined ? { entries, payload } : { entries, payload, lease };
   }
 
   /** Nothing may be left. */

@@ -7,7 +7,7 @@
 
 import { crc32 } from 'node:zlib';
 import { MAX_MEND_BLOCKS } from '../../core/messages.js';
-import { MAX_BATCH_ENTRIES, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
+import { type Lease, type Lender, MAX_BATCH_ENTRIES, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
 import { MAX_SYNC_REGIONS } from '../../core/replication/sync-regions.js';
 
 export const PROTOCOL_VERSION = 3;
@@ -147,6 +147,8 @@ export interface Frame {
   readonly flag: boolean;
   readonly head: Buffer;
   readonly payload: Buffer;
+  /** The payload is in leased memory, which whoever has cut the frame out of the stream releases. */
+  readonly lease?: Lease | undefined;
 }
 
 export const EMPTY = Buffer.alloc(0);
@@ -171,26 +173,46 @@ export function sealFrame(buffer: Buffer, type: number, flag: boolean, payloadLe
 
 /**
  * Cuts a byte stream into frames. What a frame's header says about its size is held against the limits of its
- * type before a buffer is made for it; so an unfinished frame never holds more than the largest one allowed.
+ * type before a buffer is made for it; so an unfinished frame never holds more than the largest one allowed. The
+ * payloads of backfills, a mebibyte each, are put in memory from `lend` where it gives any: a sync would make the
+ * garbage collector run all the time.
  * Errors: WireError, after which the parser must not be used again.
  */
 export class FrameParser {
+  /** Where the payloads of backfills are put. */
+  lend: Lender = () => undefined;
   #rest: Buffer = EMPTY;
-  /** The frame that is being put together from several chunks, header included. */
-  #partial: Buffer | undefined;
-  #filled = 0;
+  #partial: PartialFrame | undefined;
 
-  /** Frames that are complete with `chunk`. The frames' buffers are views that the caller may keep. */
+  /**
+   * Frames that are complete with `chunk`. Their buffers are views that the caller may keep; of the first one, the
+   * payload may be leased: the caller releases it.
+   */
   push(chunk: Buffer): Frame[] {
     const frames: Frame[] = [];
+    try {
+      this.#cut(chunk, frames);
+    } catch (error) {
+      for (const { lease } of frames) lease?.release();
+      throw error;
+    }
+    return frames;
+  }
+
+  /** Nothing more comes. */
+  end(): void {
+    this.#partial?.lease?.release();
+    this.#partial = undefined;
+  }
+
+  #cut(chunk: Buffer, frames: Frame[]): void {
     let bytes = chunk;
     if (this.#partial !== undefined) {
-      const copied = bytes.copy(this.#partial, this.#filled);
-      this.#filled += copied;
-      if (this.#filled < this.#partial.length) return frames;
-      frames.push(this.#open(this.#partial));
+      const partial = this.#partial;
+      bytes = bytes.subarray(fill(partial, bytes, 0));
+      if (partial.filled < partial.head.length + partial.payload.length) return;
       this.#partial = undefined;
-      bytes = bytes.subarray(copied);
+      frames.push(open(partial.head, partial.payload, partial.lease));
     } else if (this.#rest.length > 0) {
       bytes = Buffer.concat([this.#rest, bytes]);
       this.#rest = EMPTY;
@@ -198,30 +220,52 @@ export class FrameParser {
     let at = 0;
     while (bytes.length - at >= HEADER_BYTES) {
       const length = frameLength(bytes, at);
+      const headEnd = HEADER_BYTES + bytes.readUInt32LE(at + 8);
       if (at + length > bytes.length) {
-        this.#partial = Buffer.allocUnsafe(length);
-        this.#filled = bytes.copy(this.#partial, 0, at);
-        return frames;
+        this.#partial = this.#begin(bytes.readUInt8(at + 4), headEnd, length - headEnd);
+        fill(this.#partial, bytes, at);
+        return;
       }
-      frames.push(this.#open(bytes.subarray(at, at + length)));
+      frames.push(open(bytes.subarray(at, at + headEnd), bytes.subarray(at + headEnd, at + length), undefined));
       at += length;
     }
     if (at < bytes.length) this.#rest = bytes.subarray(at);
-    return frames;
   }
 
-  #open(bytes: Buffer): Frame {
-    const headEnd = HEADER_BYTES + bytes.readUInt32LE(8);
-    if (crc32(bytes.subarray(4, headEnd)) !== bytes.readUInt32LE(0)) {
-      throw new WireError('checksum', `frame type ${bytes.readUInt8(4)}: wrong checksum`);
-    }
-    return {
-      type: bytes.readUInt8(4),
-      flag: bytes.readUInt8(5) === 1,
-      head: bytes.subarray(HEADER_BYTES, headEnd),
-      payload: bytes.subarray(headEnd),
-    };
+  #begin(type: number, headEnd: number, payloadBytes: number): PartialFrame {
+    const lease = type === FRAME.backfill && payloadBytes > 0 ? this.lend(payloadBytes) : undefined;
+    const own = Buffer.allocUnsafe(headEnd + (lease === undefined ? payloadBytes : 0));
+    return { head: own.subarray(0, headEnd), payload: lease?.bytes ?? own.subarray(headEnd), lease, filled: 0 };
   }
+}
+
+/** A frame that is being put together from several chunks. */
+interface PartialFrame {
+  /** Header included. */
+  readonly head: Buffer;
+  readonly payload: Buffer;
+  readonly lease: Lease | undefined;
+  /** Bytes that are there, of both. */
+  filled: number;
+}
+
+/** Adds what `bytes` has of it from `from` on; returns how many that is. */
+function fill(partial: PartialFrame, bytes: Buffer, from: number): number {
+  const { head, payload, filled } = partial;
+  let copied = filled < head.length ? bytes.copy(head, filled, from) : 0;
+  if (filled + copied >= head.length) copied += bytes.copy(payload, filled + copied - head.length, from + copied);
+  partial.filled += copied;
+  return copied;
+}
+
+/** `head` with its header. Ends the lease if it throws. */
+function open(head: Buffer, payload: Buffer, lease: Lease | undefined): Frame {
+  const type = head.readUInt8(4);
+  if (crc32(head.subarray(4)) !== head.readUInt32LE(0)) {
+    lease?.release();
+    throw new WireError('checksum', `frame type ${type}: wrong checksum`);
+  }
+  return { type, flag: head.readUInt8(5) === 1, head: head.subarray(HEADER_BYTES), payload, lease };
 }
 
 /** Length of the whole frame whose header is at `at`. */

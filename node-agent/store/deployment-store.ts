@@ -441,8 +441,8 @@ export class LocalDeploymentStore implements DeploymentStore {
     return this.#reader.readCached(blocks, (i) => first + i, lend);
   }
 
-  async readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
-    return this.#ask(() => this.#reader.read(blocks.length, (i) => blocks[i]!));
+  async readBlocks(blocks: readonly BlockNumber[], lend?: Lender): Promise<StoredBlocks> {
+    return this.#ask(() => this.#reader.read(blocks.length, (i) => blocks[i]!, { lend }));
   }
 
   async readLog(from: Sequence, maxBytes: number): Promise<LogBatch[] | undefined> {

@@ -91,7 +91,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'R4',
     name: 'backfill overwrites newer live writes',
-    edits: [replication('sync-target', '!isReplacedBy(present, part.entry, order, history)', 'false')],
+    edits: [
+      replication('sync-target', 'isReplacedBy(present, () => readEntry(batch.entries, i), order, history)', 'true'),
+    ],
   },
   {
     rule: 'R4',
@@ -104,8 +106,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       replication(
         'sync-target',
-        'if (present !== undefined && !isReplacedBy',
-        'if (order.sequence === 0 || present !== undefined && !isReplacedBy',
+        'return present === undefined\n',
+        'return present === undefined || order.sequence === 0\n',
       ),
     ],
   },

@@ -128,8 +128,8 @@ export class SlowStore implements DeploymentStore {
     return first % 2 === 0 ? this.#store.readCached(first, blocks, lend) : undefined;
   }
 
-  readBlocks(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
-    return this.#late(this.#store.readBlocks(blocks));
+  readBlocks(blocks: readonly BlockNumber[], lend?: Lender): Promise<StoredBlocks> {
+    return this.#late(this.#store.readBlocks(blocks, lend));
   }
 
   readLog(from: Sequence, maxBytes: number): Promise<LogBatch[] | undefined> {

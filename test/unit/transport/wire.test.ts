@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Backfill } from '../../../core/messages.js';
 import { MAX_BATCH_PAYLOAD_BYTES } from '../../../core/record.js';
 import type { NodeId } from '../../../core/types.js';
 import { FRAME, type Frame, FrameParser, HEADER_BYTES, WireError } from '../../../node-agent/replication/wire.js';
@@ -41,6 +42,47 @@ describe('messages between deployments', () => {
         const [frame, ...more] = parse(bytes(encodePeerMessage(to as PeerAddress, message)), cut);
         expect(more).toEqual([]);
         expect(decodePeerMessage(frame!, NODE)).toEqual({ ...to, fromNode: NODE, message });
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('have the payloads of backfills in leased memory, each held once, however they are cut', () => {
+    const pieces = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(address, peerMessages.backfill, pieces, fc.boolean(), (to, message, cut, whole) => {
+        const stream = bytes(encodePeerMessage(to as PeerAddress, message));
+        const end = whole ? stream.length : stream.length - 1;
+        let lent = 0;
+        let held = 0;
+        const parser = new FrameParser();
+        parser.lend = (length) => {
+          lent++;
+          held++;
+          const release = (): void => {
+            held--;
+          };
+          return { bytes: Buffer.alloc(length), exclusive: true, retain: () => {}, release };
+        };
+        const frames: Frame[] = [];
+        for (let at = 0, i = 0; at < end; i++) {
+          const size = cut[i % cut.length]!;
+          frames.push(...parser.push(stream.subarray(at, Math.min(end, at + size))));
+          at += size;
+        }
+        parser.end();
+        expect(held).toBe(whole ? lent : 0);
+        expect(frames.length).toBe(whole ? 1 : 0);
+        for (const frame of frames) {
+          const { message: arrived } = decodePeerMessage(frame, NODE);
+          expect({ ...(arrived as Backfill), batch: { ...(arrived as Backfill).batch, lease: undefined } }).toEqual(
+            message,
+          );
+          expect((arrived as Backfill).batch.lease).toBe(frame.lease);
+          frame.lease?.release();
+        }
+        expect(held).toBe(0);
+        if (message.batch.payload.length > 40) expect(lent).toBe(1);
       }),
       { numRuns: 50 },
     );

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Batch } from '../../../../core/record.js';
 import type { BlockNumber, Epoch, Sequence, SessionNumber } from '../../../../core/types.js';
 import { dataBatch, verify } from '../../../sim/blocks.js';
+import { primaryWithTargets, THIRD } from './copies.js';
 import { Lab, OTHER, OTHER_LIFE, OTHER_NODE } from './lab.js';
 
 const session = 1 as SessionNumber;
@@ -127,6 +128,62 @@ describe('a read', () => {
       epoch: (record.epoch + 1) as Epoch,
       primary: { deployment: OTHER, node: OTHER_NODE, incarnation: OTHER_LIFE },
     });
+    expect(lab.leases.held).toBe(0);
+  });
+});
+
+describe('what a sync sends', () => {
+  const syncing = async () => {
+    const bench = await primaryWithTargets();
+    const { lab, write, written, until } = bench;
+    for (const request of [3, 4, 5]) write(request);
+    await until(() => [3, 4, 5].every(written));
+    expect(lab.leases.held).toBe(0);
+    const { links } = lab.deployment;
+    const send = links.send.bind(links);
+    const intact: boolean[] = [];
+    links.send = (to, message) => {
+      if (message.type === 'backfill') intact.push(message.batch.lease !== undefined && verify(message.batch));
+      send(to, message);
+    };
+    return { ...bench, intact };
+  };
+
+  it('is held until it was sent', async () => {
+    const { lab, until, intact } = await syncing();
+    const sync = lab.deployment.startSync(THIRD, () => {});
+    await until(() => lab.swaps.length > 1);
+    await lab.apply();
+    await sync.done;
+    expect(intact).toContain(true);
+    expect(intact).not.toContain(false);
+    expect(lab.leases.held).toBe(0);
+  });
+
+  it('is given back when the sync ends while it is read', async () => {
+    const { lab, until, intact } = await syncing();
+    const { store } = lab;
+    const readBlocks = store.readBlocks.bind(store);
+    let read = false;
+    let goOn = (): void => {};
+    const later = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    store.readBlocks = async (...asked) => {
+      const found = await readBlocks(...asked);
+      read = true;
+      await later;
+      return found;
+    };
+    const sync = lab.deployment.startSync(THIRD, () => {});
+    const ended = expect(sync.done).rejects.toThrow();
+    await until(() => read);
+    expect(lab.leases.held).toBe(1);
+    sync.cancel();
+    await ended;
+    goOn();
+    await lab.pass(10);
+    expect(intact).toEqual([]);
     expect(lab.leases.held).toBe(0);
   });
 });
