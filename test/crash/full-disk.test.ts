@@ -105,6 +105,7 @@ it.each<[SmallDiskType, string, number]>([
   disk = new SmallDisk(join(root, 'disk'), type, (type === 'xfs' ? 304 : 256) * MIB);
   const held = new Map<number, number>();
   const roomBytes = disk.freeBytes;
+  const isLow = (): boolean => disk!.freeBytes < 2 * reserveBytes;
   let stores = await open(reserveBytes);
   let store: DeploymentStore = await stores.create({ ...newDeployment, blocks: BLOCKS });
   for (let round = 1; round <= ROUNDS; round++) {
@@ -126,7 +127,9 @@ it.each<[SmallDiskType, string, number]>([
       const victims = all ? numbers : numbers.slice(0, numbers.length / 2);
       await trim(store, victims);
       for (const number of victims) held.delete(number);
-      if (all) await expect.poll(() => store.usedBytes, { timeout: REST_TIMEOUT_MS }).toBeLessThanOrEqual(REST_BYTES);
+      // Garbage is given back at once as long as the disk is nearly full.
+      if (all)
+        await expect.poll(() => store.usedBytes <= REST_BYTES || !isLow(), { timeout: REST_TIMEOUT_MS }).toBe(true);
       else await sleep(500);
     } else {
       await store.flush();
