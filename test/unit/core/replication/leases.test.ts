@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { Batch } from '../../../../core/record.js';
-import type { BlockNumber, Epoch, Sequence, SessionNumber } from '../../../../core/types.js';
+import type { BlockNumber, Epoch, Generation, Sequence, SessionNumber } from '../../../../core/types.js';
 import { dataBatch, verify } from '../../../sim/blocks.js';
 import { primaryWithTargets, THIRD } from './copies.js';
 import { Lab, OTHER, OTHER_LIFE, OTHER_NODE } from './lab.js';
@@ -185,5 +185,54 @@ describe('what a sync sends', () => {
     await lab.pass(10);
     expect(intact).toEqual([]);
     expect(lab.leases.held).toBe(0);
+  });
+});
+
+describe('what a target receives', () => {
+  it('is held until its log has it', async () => {
+    const lab = await Lab.open();
+    const epoch = 5 as Epoch;
+    const order = { epoch: 2 as Epoch, sequence: 30 as Sequence };
+    const history = [{ epoch: order.epoch, startsAfter: 0 as Sequence }];
+    const other = { deployment: OTHER, node: OTHER_NODE, incarnation: OTHER_LIFE };
+    lab.observe({ ...lab.initial(), inSync: [OTHER], epoch, primary: other, active: true, history });
+    lab.receive({
+      type: 'sync-begin',
+      epoch,
+      history,
+      primaryIncarnation: OTHER_LIFE,
+      etcdClusterId: 'e',
+      sync: 1,
+      streamAfter: { ...order, sequence: 40 as Sequence },
+      generation: 0 as Generation,
+    });
+    await lab.until(() => lab.last('sync-ready') !== undefined);
+
+    // The index has to be read from the disk.
+    const { store } = lab;
+    const look = store.look.bind(store);
+    let goOn = (): void => {};
+    const later = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    store.look = async (...question) => {
+      await later;
+      return look(...question);
+    };
+    const { batch, leave } = lab.leases.lend(dataBatch(9, 3, 1, 16), lab.process);
+    const { incarnation } = store;
+    lab.receive({ type: 'backfill', epoch, incarnation, sync: 1, number: 1, orders: [order], batch });
+    leave();
+    await lab.pass(20);
+    expect(lab.leases.held).toBe(1);
+    goOn();
+    await lab.until(() => lab.last('backfilled') !== undefined);
+    expect(lab.leases.held).toBe(0);
+    let read: Batch | undefined;
+    void store.read(3 as BlockNumber, 1).then((stored) => {
+      read = stored.batch;
+    });
+    await lab.until(() => read !== undefined);
+    expect(read!.payload).toEqual(dataBatch(9, 3, 1, 16).payload);
   });
 });
