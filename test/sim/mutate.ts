@@ -25,6 +25,9 @@ const known = process.argv.includes('--again') ? {} : knownSeeds(compiled);
 const limits = { walk: Number(option('walks', '3000')), simulation: Number(option('seeds', '300')) };
 const only = option('only', '');
 const wanted = MUTATIONS.filter(({ rule, name }) => `${rule} ${name}`.includes(only));
+const sound = { rule: '', name: 'no mistake', edits: [] };
+const flaw = await findMutation({ compiled, mutation: sound, known: undefined, limits: { walk: 1, simulation: 1 } });
+if (flaw !== undefined) throw new Error(`the code without a mistake fails: ${flaw.problem}`);
 const queue = [...wanted];
 const found = new Map<string, Found>();
 

@@ -33,6 +33,13 @@ describe('deliberate mistakes', () => {
     expect(rules.filter((rule) => rule === undefined || !covered.has(rule))).toEqual([]);
   });
 
+  it('are what is noticed: without one, nothing is', async () => {
+    const mutation = { rule: '', name: 'no mistake', edits: [] };
+    expect(
+      await findMutation({ compiled, mutation, known: undefined, limits: { walk: 5, simulation: 1 } }),
+    ).toBeUndefined();
+  });
+
   it.each(CHEAP)('%s: is noticed (all: npm run sim:mutations)', async (name) => {
     const mutation = MUTATIONS.find((candidate) => candidate.name === name)!;
     expect(await findMutation({ compiled, mutation, known: knownSeeds(compiled)[name], limits: LIMITS })).toBeDefined();

@@ -22,6 +22,8 @@ const FAILOVER_ROUNDS = 20;
 /** Steps of a sync before somebody crashes, at most; steps until the swap at its end is under way. */
 const SYNC_STEPS = 40;
 const JOIN_STEPS = 300;
+/** Of reads while a backlog is worked off. */
+const BACKLOG_STEPS = 120;
 
 const NOTHING_ARRIVES = (): number => 0;
 const ALL_ARRIVES = (): number => Number.POSITIVE_INFINITY;
@@ -35,6 +37,8 @@ const SITUATIONS: readonly ((scene: Scene) => Promise<void>)[] = [
   unknownJoin,
   split,
   backlog,
+  fenced,
+  fencedBeforeJoin,
   behind,
   tail,
   shorterCandidate,
@@ -157,14 +161,58 @@ async function split({ stage, primary, random }: Scene): Promise<void> {
 }
 
 /** The volume is attached elsewhere while writes wait for their order. */
-async function backlog({ stage, primary, spared, struck, client }: Scene): Promise<void> {
+async function backlog({ stage, primary, spared, struck, client, random }: Scene): Promise<void> {
   for (const other of [spared, struck]) stage.links.hold(other.name, primary.name);
   for (let block = VOLUME_BLOCKS - 1; block >= 0; block--) client.write(block, 1);
   await stage.settle();
   const next = stage.attach(spared);
   await stage.settle();
-  for (let block = 0; block < VOLUME_BLOCKS / 2; block++) next.read(block, 1);
   stage.heal();
+  for (let step = 0; step < BACKLOG_STEPS; step++) {
+    if (next.alive && next.pending < 2) next.read(random.int(0, VOLUME_BLOCKS - 1), 1);
+    await anyStep(stage, random);
+  }
+}
+
+/** An attachment that has not heard that it is fenced has a write to send again, when another primary takes over. */
+async function fenced({ stage, primary, spared, client }: Scene): Promise<void> {
+  const old = client.node === spared ? client : stage.attach(spared);
+  old.read(0, 1);
+  await until(stage, () => old.pending === 0);
+  old.mute();
+  old.write(0, 1);
+  await readTwice(stage, stage.attach(primary));
+  stage.crash(primary, false, NOTHING_ARRIVES);
+  await failOver(stage);
+}
+
+/** What the second one sees must stay: the first has settled that nothing of an older attachment comes any more. */
+async function readTwice(stage: Stage, client: StepClient): Promise<void> {
+  for (let read = 0; read < 2; read++) {
+    client.read(0, 1);
+    await until(stage, () => client.pending === 0);
+  }
+}
+
+/** The same, and who takes over has joined since. */
+async function fencedBeforeJoin(scene: Scene): Promise<void> {
+  const { stage, primary, spared, struck, client } = scene;
+  const old = client.node === spared ? client : stage.attach(spared);
+  old.read(0, 1);
+  await until(stage, () => old.pending === 0);
+  stage.cutOff(primary, NOTHING_ARRIVES);
+  old.write(0, 1);
+  await until(stage, () => stage.etcd.record?.inSync.length === 1);
+  await readTwice(stage, stage.attach(primary));
+  stage.links.heal();
+  for (const [a, b] of stage.links.connectable()) {
+    if (a.name !== spared.name && b.name !== spared.name) stage.links.connect(a, b);
+  }
+  await stage.settle();
+  stage.look('look');
+  await until(stage, () => stage.etcd.record?.inSync.includes(struck.placement.deployment) === true);
+  stage.crash(primary, false, NOTHING_ARRIVES);
+  await failOver(stage);
 }
 
 /** One member has been sent more than the other. */

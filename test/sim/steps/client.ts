@@ -100,6 +100,11 @@ export class StepClient {
     this.#session?.break(keep);
   }
 
+  /** Nothing reaches it from its server, or its server from it; neither notices. */
+  mute(): void {
+    this.#session?.hold();
+  }
+
   /** Its process is gone. */
   end(): void {
     this.#world.etcd.forget(this.name);
@@ -247,10 +252,15 @@ class Session {
     });
   }
 
+  hold(): void {
+    for (const queue of [this.#toServer, this.#toClient]) this.#world.queues.block(queue);
+  }
+
   break(keep: (queue: string) => number): void {
     if (!this.alive) return;
     this.alive = false;
     const { queues } = this.#world;
+    for (const queue of [this.#toServer, this.#toClient]) queues.unblock(queue);
     queues.cut(this.#toServer, keep(this.#toServer));
     queues.cut(this.#toClient, keep(this.#toClient));
     this.#tellServer();
