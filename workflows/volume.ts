@@ -7,6 +7,7 @@ import {
   executeChild,
   isCancellation,
   log,
+  patched,
   setCurrentDetails,
   setHandler,
   startChild,
@@ -66,6 +67,11 @@ const FORGET_FAILURE_MS = 10 * 60_000;
 /** An act that runs already, started by the run before this one. */
 const ADOPTED_RETRY_MS = 5_000;
 const MAX_DETAIL_CHARACTERS = 2_000;
+/**
+ * Events. A worker that starts goes through the histories of all its volumes within the time of a workflow task each;
+ * Temporal's own suggestion comes at some thousands.
+ */
+const LONG_HISTORY = 500;
 
 /**
  * A volume's mind. It looks at the volume when something may have changed, and now and then; the plan says what
@@ -101,6 +107,8 @@ class VolumeMind {
   async run(): Promise<void> {
     const { attempt, lastFailure } = workflowInfo();
     if (attempt > 1) log.error('the run before this one failed: begun anew', { failure: lastFailure?.message });
+    // Asked once, as its answer may change within a run that older code has begun.
+    const keepsShort = patched('short-histories');
     await condition(() => this.#commands.size > 0, FIRST_COMMAND_MS);
     for (;;) {
       const command = this.#commands.shift();
@@ -108,7 +116,7 @@ class VolumeMind {
         await this.#runCommand(command);
         continue;
       }
-      if (workflowInfo().continueAsNewSuggested && allHandlersFinished()) {
+      if (this.#isLong(keepsShort) && allHandlersFinished()) {
         await continueAsNew<typeof Volume>({
           volume: this.#volume,
           carried: { memory: this.#memory, failures: this.#failures },
@@ -133,6 +141,12 @@ class VolumeMind {
       await this.#runCommand(command);
     }
     await condition(allHandlersFinished);
+  }
+
+  /** Whether the next run should take over; it would have to wait for what goes on beside this one. */
+  #isLong(keepsShort: boolean): boolean {
+    const { continueAsNewSuggested, historyLength } = workflowInfo();
+    return continueAsNewSuggested || (keepsShort && historyLength >= LONG_HISTORY && this.#background === undefined);
   }
 
   #handle(): void {

@@ -60,6 +60,8 @@ export class Writes {
   /** Entries of the system itself that wait for room. */
   readonly #internal: Orderable[] = [];
   #makingRoom = false;
+  /** The last write that asked for room found none. */
+  #isFull = false;
   /** Runs while the queue waits for space. */
   #forSpace: Timer | undefined;
   /** All members have everything up to here, and it was acknowledged. */
@@ -169,19 +171,34 @@ export class Writes {
   /** Whether there is no room for it on a disk that is nearly full; it is being made then, or known that there is none. */
   #lacksRoom(write: Orderable): boolean {
     const { context } = this.#primary;
-    if (hasRoom(context.store, write.batch)) return false;
+    if (hasRoom(context.store, write.batch)) {
+      this.#full(false);
+      return false;
+    }
     if (this.#makingRoom) return true;
     this.#makingRoom = true;
     const made = makeRoom(context.store, write.batch)
       .catch((error: unknown) => {
         if (!isNoSpace(error)) throw error;
         write.full = true;
+        this.#full(true);
       })
       .finally(() => {
         this.#makingRoom = false;
       });
     context.background(made.then(() => this.#primary.progress()));
     return true;
+  }
+
+  /** Tells of the end of the space, and of its return: the application sees no more than an I/O error. */
+  #full(full: boolean): void {
+    if (this.#isFull === full) return;
+    this.#isFull = full;
+    this.#primary.context.events.log(
+      full ? 'error' : 'info',
+      full ? 'no space left for writes' : 'space for writes again',
+      {},
+    );
   }
 
   get draining(): boolean {

@@ -45,9 +45,9 @@ const RECOVER_TIMEOUT_MS = 2 * 60_000;
 
 /**
  * A worker that took a volume's task and vanished holds it up for so long: often it is the node that failed whose
- * volumes wait to be failed over.
+ * volumes wait to be failed over. A worker that has just started goes through many histories within this time.
  */
-const WORKFLOW_TASK_TIMEOUT_MS = 3_000;
+const WORKFLOW_TASK_TIMEOUT_MS = 6_000;
 
 /**
  * A run that failed, because the code of a new version could not go on with it, is begun anew by Temporal with what

@@ -29,6 +29,8 @@ const SETTINGS = {
   SCRUB_INTERVAL: '10s',
   SCRUB_BYTES_PER_SECOND: String(64 * MIB),
 };
+/** Disks of nodes are far smaller; this machine's own is never filled. */
+const MAX_FILLED_BYTES = 8 * 1024 * MIB;
 const MAX_LEFT_BYTES = 32 * MIB;
 const POLL_MS = 250;
 const EXIT_TIMEOUT_MS = 10_000;
@@ -185,7 +187,8 @@ export class Arena {
     const path = join(directory, 'filler');
     this.#fillers.add(path);
     for (let leave = leaveBytes; ; leave += MIB) {
-      const { bavail, bsize } = statfsSync(directory);
+      const { bavail, blocks, bsize } = statfsSync(directory);
+      if (blocks * bsize > MAX_FILLED_BYTES) throw new Error(`${directory} is not on a small disk of its own`);
       const filled = await run('fallocate', ['--length', String(bavail * bsize - leave), path]).catch(
         (error: Error) => error,
       );
