@@ -27,7 +27,7 @@ export const VOLUME = '00000000-0000-4000-8000-000000000001' as VolumeId;
 export const ETCD_CLUSTER = 'steps';
 export const VOLUME_BLOCKS = 8;
 /** Of the disk's own time: everything that was asked of it is done by then. */
-const DISK_MS = 12;
+const DISK_MS = 30;
 const OPEN_MS = 10_000;
 
 export interface StepWorld {

@@ -44,6 +44,8 @@ const SETTINGS: Partial<ReplicationSettings> = {
 export const TIME_STEP_MS = 20;
 /** Rounds of everything in its order in which all has to be whole again. */
 const CALM_ROUNDS = 400;
+/** Rounds of the disks' work from which nothing came: what was asked of them needs no more. */
+const IDLE_ROUNDS = 3;
 const ALL_BLOCKS = Array.from({ length: VOLUME_BLOCKS }, (_, block) => block as BlockNumber);
 
 export interface StageOptions {
@@ -234,10 +236,11 @@ export class Stage implements StepWorld {
 
   /** Everything that is under way arrives, in turns, and disks do their work, until nothing is left. */
   async settle(): Promise<void> {
-    for (;;) {
-      const ready = this.queues.ready();
-      if (ready.length === 0) return;
-      for (const queue of ready) if (this.queues.length(queue) > 0) await this.take(queue);
+    for (let idle = 0; idle < IDLE_ROUNDS; idle++) {
+      for (const queue of this.queues.ready()) {
+        idle = 0;
+        if (this.queues.length(queue) > 0) await this.take(queue);
+      }
       for (const node of this.nodes) if (node.up) await this.disk(node);
     }
   }
