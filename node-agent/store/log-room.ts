@@ -72,8 +72,8 @@ export class LogRoom {
   async #make(bytes: number, use: SpaceUse): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS && this.find(bytes, use) === undefined; attempt++) {
       await this.#options.devices.refresh();
-      // The file of a segment is made with the first batch that is written to it.
-      if (this.#log.active?.written === 0 && this.#log.active.size > 0) await this.#log.written();
+      // The file of a segment is made with the first batch that is written to it; others may begin one meanwhile.
+      while (this.#log.active?.written === 0 && this.#log.active.size > 0) await this.#log.written();
       if (this.find(bytes, use) !== undefined) return;
       const { active } = this.#log;
       if (active !== undefined && this.#fits(active, bytes) && (await this.#reserve(active, bytes, use))) continue;
