@@ -14,7 +14,12 @@ describe('registerSearchAttributes', () => {
   it('makes them known to a server that has none, and may be repeated', async () => {
     const env = await startTestTemporal({ withoutSearchAttributes: true });
     const namespace = env.namespace ?? 'default';
-    const controller = new TemporalVolumeController({ address: env.address, namespace, identity: 'test' });
+    const controller = new TemporalVolumeController({
+      address: env.address,
+      namespace,
+      identity: 'test',
+      acceptTimeoutMs: 25_000,
+    });
     try {
       await controller.registerSearchAttributes();
       await controller.registerSearchAttributes();

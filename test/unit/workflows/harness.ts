@@ -15,6 +15,9 @@ import { volumeWorkflowId } from '../../../workflows/names.js';
 import { startTestTemporal, type TestTemporalOptions } from '../../setup/temporal.js';
 import { FakeCluster } from './fake-cluster.js';
 
+/** Other tests run beside these: nothing here counts as away, or as failed, because the machine is busy. */
+const PATIENCE_MS = 25_000;
+
 const logger = pino({ level: process.env.LOG_LEVEL ?? 'silent' });
 
 export class Harness {
@@ -46,6 +49,7 @@ export class Harness {
       address: env.address,
       namespace: env.namespace ?? 'default',
       identity: 'agent',
+      acceptTimeoutMs: PATIENCE_MS,
       describe: (id) => cluster.volumes.value(id),
     });
     this.#workflows = workflows;
@@ -97,7 +101,11 @@ export class Harness {
 }
 
 /** Resolves when it holds. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, timeoutMs = 15_000): Promise<void> {
+export async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  timeoutMs = PATIENCE_MS,
+): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (!(await holds())) {
     if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);

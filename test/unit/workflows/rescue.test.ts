@@ -43,7 +43,12 @@ beforeAll(async () => {
   installTemporalRuntime(logger);
   [env, present, older] = await Promise.all([startTestTemporal(), bundleWorkflows(), bundleWorkflows(OLDER)]);
   const namespace = env.namespace ?? 'default';
-  controller = new TemporalVolumeController({ address: env.address, namespace, identity: 'test' });
+  controller = new TemporalVolumeController({
+    address: env.address,
+    namespace,
+    identity: 'test',
+    acceptTimeoutMs: 25_000,
+  });
 });
 
 afterEach(async () => {
