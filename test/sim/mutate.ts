@@ -1,5 +1,5 @@
 /**
- * `npm run sim:mutations [-- --only TEXT --walks N --seeds N --jobs J --again --json FILE]`: for each deliberate mistake
+ * `npm run sim:mutations [-- --only TEXT,… --walks N --seeds N --jobs J --again --json FILE]`: for each deliberate mistake
  * the seed that finds it, of random walks (`npm run sim:walks`) first, of the simulator (`npm run sim`) then. Seeds that
  * were found earlier are in mutation-seeds.json: they are tried first, and with `--again` they are forgotten. Exit code 1
  * if a mistake is not found, or does not apply to the code any more.
@@ -23,8 +23,8 @@ function option(name: string, fallback: string): string {
 const startedAt = performance.now();
 const known = process.argv.includes('--again') ? {} : knownSeeds(compiled);
 const limits = { walk: Number(option('walks', '3000')), simulation: Number(option('seeds', '300')) };
-const only = option('only', '');
-const wanted = MUTATIONS.filter(({ rule, name }) => `${rule} ${name}`.includes(only));
+const only = option('only', '').split(',');
+const wanted = MUTATIONS.filter(({ rule, name }) => only.some((text) => `${rule} ${name}`.includes(text)));
 const sound = { rule: '', name: 'no mistake', edits: [] };
 const flaw = await findMutation({ compiled, mutation: sound, known: undefined, limits: { walk: 1, simulation: 1 } });
 if (flaw !== undefined) throw new Error(`the code without a mistake fails: ${flaw.problem}`);
