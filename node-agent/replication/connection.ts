@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Clock, Timer } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
+import { Outbox } from './outbox.js';
 import type { TransportSettings } from './settings.js';
 import { FRAME, type Frame, FrameParser, WireError } from './wire.js';
 import { type EncodedFrame, HeadWriter } from './wire-fields.js';
@@ -16,8 +17,8 @@ const PING = new HeadWriter(0).seal(FRAME.ping);
 const PONG = new HeadWriter(0).seal(FRAME.pong);
 
 /**
- * Frames over a byte stream, kept alive by pings. Frames sent in one turn of the event loop leave in one write.
- * The handlers can be exchanged while the connection is being introduced.
+ * Frames over a byte stream, kept alive by pings. The handlers can be exchanged while the connection is being
+ * introduced.
  */
 export class Connection {
   /** Of the protocol, as both ends agreed on it; 0 before the introduction. */
@@ -26,15 +27,16 @@ export class Connection {
   readonly #clock: Clock;
   readonly #settings: TransportSettings;
   readonly #parser = new FrameParser();
+  readonly #outbox: Outbox;
   #handlers: ConnectionHandlers;
   #closed = false;
-  #corked = false;
   #timer: Timer;
   #lastHeard: number;
   #lastTick: number;
 
   constructor(socket: Duplex, clock: Clock, settings: TransportSettings, handlers: ConnectionHandlers) {
     this.#socket = socket;
+    this.#outbox = new Outbox(socket);
     this.#clock = clock;
     this.#settings = settings;
     this.#handlers = handlers;
@@ -63,21 +65,9 @@ export class Connection {
   /** Never blocks and never throws: after a failure, `closed` is called in another turn. */
   send(frame: EncodedFrame): void {
     if (this.#closed) return;
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#socket.cork();
-      queueMicrotask(this.#uncork);
-    }
-    this.#socket.write(frame.head);
-    const { payload, lease } = frame;
-    if (lease !== undefined) {
-      lease.retain();
-      this.#socket.write(payload, () => lease.release());
-    } else if (payload.length > 0) {
-      this.#socket.write(payload);
-    }
-    if (this.#socket.writableLength > this.#settings.maxQueueBytes) {
-      queueMicrotask(() => this.#end(`${this.#socket.writableLength} bytes wait to be sent`));
+    this.#outbox.add(frame);
+    if (this.#outbox.bytes > this.#settings.maxQueueBytes) {
+      queueMicrotask(() => this.#end(`${this.#outbox.bytes} bytes wait to be sent`));
     }
   }
 
@@ -85,20 +75,18 @@ export class Connection {
   finish(): void {
     if (this.#closed) return;
     this.#release();
-    this.#socket.end();
+    this.#outbox.end();
     const timer = this.#clock.after(this.#settings.dialTimeoutMs, () => this.#socket.destroy());
-    this.#socket.once('close', () => timer.cancel());
+    this.#socket.once('close', () => {
+      timer.cancel();
+      this.#outbox.clear();
+    });
   }
 
   /** Closes at once. `closed` is called before this returns. */
   destroy(reason: string): void {
     this.#end(reason);
   }
-
-  readonly #uncork = (): void => {
-    this.#corked = false;
-    this.#socket.uncork();
-  };
 
   readonly #receive = (chunk: Buffer): void => {
     this.#lastHeard = this.#clock.now();
@@ -149,6 +137,7 @@ export class Connection {
   #end(reason: string): void {
     if (this.#closed) return;
     this.#release();
+    this.#outbox.clear();
     this.#socket.destroy();
     this.#handlers.closed(reason);
   }
