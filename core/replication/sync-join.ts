@@ -60,11 +60,7 @@ export async function addTarget(sync: SyncSource): Promise<void> {
     }
     // A target that is slow to flush is waited for while writes go on; its next flush has less to do.
     await finished;
-    await sync.orAborted(
-      new Promise<void>((resolve) => {
-        clock.after(settings.tickMs, resolve);
-      }),
-    );
+    await sync.pause(settings.tickMs);
   }
   throw new ReplicationError('target-lost', 'what was in flight did not drain');
 }
@@ -92,10 +88,6 @@ async function drained(sync: SyncSource, until: number): Promise<boolean> {
     primary.progress();
     if (done && stream.current && stream.acked === store.last.sequence) return true;
     if (clock.now() > until || !stream.current) return false;
-    await sync.orAborted(
-      new Promise<void>((resolve) => {
-        clock.after(1, resolve);
-      }),
-    );
+    await sync.pause(1);
   }
 }

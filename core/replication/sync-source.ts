@@ -14,10 +14,11 @@ import {
   type SyncReady,
   VERSION_WITH_MENDING,
 } from '../messages.js';
-import type { StoredBlocks, SyncedRegion } from '../ports.js';
+import type { StoredBlocks, SyncedRegion, Timer } from '../ports.js';
 import { release } from '../record.js';
 import type { BlockNumber, DeploymentId, Epoch } from '../types.js';
 import { generationBatch } from './batches.js';
+import { Cancellation } from './cancellation.js';
 import { ReplicationError } from './context.js';
 import { type Intact, readIntact, withLost } from './damage.js';
 import { PeerStream } from './peer-stream.js';
@@ -46,9 +47,7 @@ export class SyncSource {
   readonly done: Promise<SyncProgress>;
   #progress: SyncProgress;
   readonly #meter = new SyncMeter();
-  error: unknown;
-  #abort: (error: unknown) => void = () => {};
-  readonly #aborted: Promise<never>;
+  readonly #cancellation = new Cancellation();
   #waiting: Waiting[] = [];
   /** What the target has of regions, from earlier syncs. */
   #kept: readonly SyncedRegion[] = [];
@@ -70,10 +69,6 @@ export class SyncSource {
     this.epoch = primary.epoch;
     this.#report = report;
     this.stream = new PeerStream(primary, target, true);
-    this.#aborted = new Promise((_, reject) => {
-      this.#abort = reject;
-    });
-    this.#aborted.catch(() => {});
     const startedAtMs = primary.context.clock.now();
     this.#progress = {
       target,
@@ -95,11 +90,15 @@ export class SyncSource {
     return { ...this.#progress, ...this.#meter.measure(this.primary.context.clock.now(), blocksDone, bytesCopied) };
   }
 
+  /** Why it has ended before its end; undefined while it goes on. */
+  get error(): unknown {
+    return this.#cancellation.error;
+  }
+
   abort(error: unknown): void {
     if (this.error !== undefined) return;
-    this.error = error;
     this.#waiting = [];
-    this.#abort(error);
+    this.#cancellation.cancel(error);
   }
 
   async #run(): Promise<SyncProgress> {
@@ -151,12 +150,17 @@ export class SyncSource {
     );
   }
 
-  pause(ms: number): Promise<void> {
-    return this.orAborted(
-      new Promise((resolve) => {
-        this.primary.context.clock.after(ms, resolve);
-      }),
-    );
+  /** Leaves no timer behind when the sync ends meanwhile. */
+  async pause(ms: number): Promise<void> {
+    let timer: Timer | undefined;
+    const over = new Promise<void>((resolve) => {
+      timer = this.primary.context.clock.after(ms, resolve);
+    });
+    try {
+      await this.orAborted(over);
+    } finally {
+      timer?.cancel();
+    }
   }
 
   /** Sends blocks, after which they are the connection's; resolves when the target has written them. */
@@ -252,8 +256,7 @@ export class SyncSource {
   }
 
   orAborted<T>(promise: Promise<T>): Promise<T> {
-    promise.catch(() => {});
-    return Promise.race([promise, this.#aborted]);
+    return this.#cancellation.wait(promise);
   }
 
   /**
