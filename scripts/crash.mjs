@@ -1,9 +1,4 @@
-/**
- * `npm run crash -- [--kills N] [--states N] [--seed S] [--damages N] [--json DIR]`: the store's crash tests for longer
- * than CI has time for. N processes that write are killed, N states of a disk that crashed are recovered, N times
- * something in the files of a store is damaged; each goes on from the seed. With `--json`, what was run is appended to
- * files in that directory (docs/reliability).
- */
+/** `npm run crash`: the store's crash tests for longer than CI has time for. */
 
 import { spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';
@@ -16,6 +11,12 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 /** With fewer states, what the test wants to have met – cleaning, full disks – does not come up. */
 const MIN_STATES = 10_000;
 const DEFAULTS = { kills: '200', states: '200000', damages: '20000', seed: '1' };
+
+const USAGE = `Usage: npm run crash -- [--kills N] [--states N] [--damages N] [--seed S] [--json DIR]
+Kills N processes that write (${DEFAULTS.kills}), recovers N states of a disk that crashed (${DEFAULTS.states}), and damages something in the files
+of a store N times (${DEFAULTS.damages}), each from the seed on (${DEFAULTS.seed}); 0 leaves that out. What was run is appended to files in the
+directory (docs/reliability).
+`;
 
 function count(name, text) {
   const number = Number(text);
@@ -39,7 +40,12 @@ function runTest(file, env) {
 
 await runMain(async () => {
   const names = [...Object.keys(DEFAULTS), 'json'];
-  const { values } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: 'string' }])) });
+  const words = Object.fromEntries(names.map((name) => [name, { type: 'string' }]));
+  const { values } = parseArgs({ options: { ...words, help: { type: 'boolean' } } });
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return;
+  }
   const [kills, states, damages, seed] = Object.keys(DEFAULTS).map((name) =>
     count(name, values[name] ?? DEFAULTS[name]),
   );

@@ -17,7 +17,8 @@ const path = join(fileURLToPath(new URL('..', import.meta.url)), 'dist', module 
 
 await runMain(async () => {
   await setup();
-  const missing = await ensurePackages(groups);
+  // Who only wants to know how needs nothing of it.
+  const missing = args.includes('--help') ? undefined : await ensurePackages(groups);
   if (missing !== undefined) process.stderr.write(`${missing}\n`);
   process.argv = [process.argv[0], path, ...args];
   await import(pathToFileURL(path).href);

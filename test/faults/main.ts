@@ -1,19 +1,22 @@
-/**
- * `npm run faults -- [--minutes N | --rounds N] [--from S] [--only NAME] [--json FILE]`: one schedule of
- * faults after the other on real processes, each from a seed, with everything in use. Prints a line for each round and
- * a summary; ends with 1 if a round failed. Such a round's logs and history are kept.
- */
+/** `npm run faults`: one schedule of faults after the other on real processes, each from a seed, with everything in use. */
 
 import { cpSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { type CommandLine, type CommandShape, runCommand, UsageError } from '../setup/options.js';
 import { appendRun } from '../setup/run-record.js';
 import { provideScratch } from '../setup/scratch.js';
 import { Arena } from './arena.js';
 import { names, type RoundResult, runRound } from './round.js';
 import { Tally } from './tally.js';
 
-const USAGE = 'Usage: npm run faults -- [--minutes N | --rounds N] [--from S] [--only NAME] [--json FILE]\n';
+const SHAPE: CommandShape = {
+  usage: `Usage: npm run faults -- [--minutes N] [--rounds N] [--from S] [--only NAME] [--json FILE]
+Breaks real agents by one schedule of faults after the other, for 10 minutes or for so many rounds, from seed 1 or S on;
+as many rounds as there are schedules have each of them once. Prints a line for each round and a summary, which --json
+appends to the file; ends with 1 if a round failed, whose logs and history are kept below /var/tmp. The schedules:
+  ${names().join('\n  ')}`,
+  words: ['minutes', 'rounds', 'from', 'only', 'json'],
+};
 const DEFAULT_MINUTES = 10;
 /** Not below what is removed at the end. */
 const KEEP_ROOT = '/var/tmp';
@@ -34,22 +37,15 @@ function keep(arena: Arena, result: RoundResult): string {
   return directory;
 }
 
-async function main(): Promise<number> {
-  const text = { type: 'string' } as const;
-  const { values } = parseArgs({ options: { minutes: text, rounds: text, from: text, only: text, json: text } });
-  const rounds = values.rounds === undefined ? Number.POSITIVE_INFINITY : Number(values.rounds);
-  const minutes = Number(values.minutes ?? (values.rounds === undefined ? DEFAULT_MINUTES : Number.POSITIVE_INFINITY));
-  const from = Number(values.from ?? 1);
-  if (!(rounds > 0) || !(minutes > 0) || !Number.isSafeInteger(from) || from < 0) {
-    process.stderr.write(USAGE);
-    return 2;
-  }
-  if (values.only !== undefined && !names().includes(values.only)) {
-    process.stderr.write(`There is no "${values.only}"; there are\n  ${names().join('\n  ')}\n`);
-    return 2;
-  }
+async function run(line: CommandLine): Promise<number> {
+  const forever = Number.POSITIVE_INFINITY;
+  const rounds = line.count('rounds', forever, 1);
+  const minutes = line.amount('minutes', rounds === forever ? DEFAULT_MINUTES : forever);
+  const from = line.count('from', 1);
+  const only = line.word('only');
+  if (only !== undefined && !names().includes(only)) throw new UsageError(`There is no "${only}".`);
   provideScratch();
-  const say = (line: string): void => void process.stdout.write(`${line}\n`);
+  const say = (text: string): void => void process.stdout.write(`${text}\n`);
   let stopped = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
@@ -63,12 +59,12 @@ async function main(): Promise<number> {
   try {
     for (let seed = from; seed < from + rounds && performance.now() < until && !stopped; seed++) {
       arena ??= await Arena.start();
-      const result = await runRound(arena, seed, values.only);
+      const result = await runRound(arena, seed, only);
       tally.add(result);
       say(Tally.line(result));
       if (result.problems.length === 0) continue;
       say(result.problems.map((problem) => `    ${problem}`).join('\n'));
-      say(`    again: ${command(result, values.only)}; logs and history: ${keep(arena, result)}`);
+      say(`    again: ${command(result, only)}; logs and history: ${keep(arena, result)}`);
       await arena.destroy();
       arena = undefined;
     }
@@ -76,11 +72,12 @@ async function main(): Promise<number> {
     await arena?.destroy();
   }
   say(tally.summary());
-  if (values.json !== undefined) {
-    const only = values.only === undefined ? '' : ` --only ${values.only}`;
-    appendRun(values.json, tally.run(`npm run faults -- --rounds ${tally.rounds} --from ${from}${only}`));
+  const json = line.word('json');
+  if (json !== undefined) {
+    const schedule = only === undefined ? '' : ` --only ${only}`;
+    appendRun(json, tally.run(`npm run faults -- --rounds ${tally.rounds} --from ${from}${schedule}`));
   }
   return tally.failures === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+await runCommand(SHAPE, run);

@@ -38,11 +38,14 @@ export function parseFindings(name: string, text: string): Finding[] {
   return parseLines(name, text, findingSchema);
 }
 
-function cells(values: readonly (string | number)[]): string {
+type Cell = string | number;
+type Row = readonly Cell[];
+
+function cells(values: Row): string {
   return `| ${values.map((value) => (typeof value === 'number' ? number(value) : value.replaceAll('|', '\\|'))).join(' | ')} |`;
 }
 
-function table(columns: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
+function table(columns: readonly string[], rows: readonly Row[]): string[] {
   return [cells(columns), `|${'---|'.repeat(columns.length)}`, ...rows.map(cells)];
 }
 
@@ -64,34 +67,58 @@ function sum(runs: readonly RunRecord[], of: (run: RunRecord) => number): number
   return runs.reduce((total, run) => total + of(run), 0);
 }
 
-function counts(runs: readonly RunRecord[]): string {
-  const names = [...new Set(runs.flatMap((run) => Object.keys(run.counts)))];
+function countNames(runs: readonly RunRecord[]): string[] {
+  return [...new Set(runs.flatMap((run) => Object.keys(run.counts)))];
+}
+
+function counts(runs: readonly RunRecord[], names = countNames(runs)): string {
   return names.map((name) => `${number(sum(runs, (run) => run.counts[name] ?? 0))} ${words(name)}`).join(', ');
 }
 
-/** Time on processors where it was measured, else on the wall. */
+function failures(runs: readonly RunRecord[]): number {
+  return sum(runs, (run) => run.failures);
+}
+
+/** On the wall, and, of those runs for which it was measured, of processors. */
 function time(runs: readonly RunRecord[]): string {
-  const cpu = sum(runs, (run) => run.cpuSeconds ?? 0);
+  const measured = runs.filter(({ cpuSeconds }) => cpuSeconds !== undefined);
   const wall = duration(sum(runs, (run) => run.seconds));
-  return cpu === 0 ? wall : `${wall}, ${duration(cpu)} of processors`;
+  if (measured.length === 0) return wall;
+  const part = measured.length < runs.length ? ` in ${measured.length} of the runs` : '';
+  return `${wall}, ${duration(sum(measured, (run) => run.cpuSeconds ?? 0))} of processors${part}`;
 }
 
 type Merge = NonNullable<NonNullable<RunRecord['table']>['merge']>;
 
-/** The rows of all tables with the title, one for each first cell. */
-function merged(title: string, merge: Merge, runs: readonly RunRecord[]): (string | number)[][] {
-  const rows = new Map<string | number, number[]>();
+/** The rows of all tables with the title, one for each first cell. `runs`: the oldest first. */
+function merged(title: string, merge: Merge, runs: readonly RunRecord[]): Row[] {
+  const rows = new Map<Cell, Cell[]>();
   for (const { table: part } of runs) {
     if (part?.title !== title) continue;
     for (const [name, ...cells] of part.rows) {
-      const numbers = cells.map(Number);
       const before = rows.get(name!);
-      const both = (value: number, i: number): number =>
-        merge[i] === 'sum' ? value + before![i]! : Math.max(value, before![i]!);
-      rows.set(name!, before === undefined ? numbers : numbers.map(both));
+      rows.set(name!, before === undefined ? cells : cells.map((cell, i) => both(merge[i]!, before[i]!, cell)));
     }
   }
-  return [...rows].map(([name, numbers]) => [name, ...numbers]);
+  return [...rows].map(([name, cells]) => [name, ...cells]);
+}
+
+function both(how: Merge[number], before: Cell, after: Cell): Cell {
+  if (how === 'newest') return after;
+  return how === 'sum' ? Number(before) + Number(after) : Math.max(Number(before), Number(after));
+}
+
+/** How much was run on each state of the code, if there are several; the oldest first. */
+function byCommit(runs: readonly RunRecord[]): string[] {
+  const commits = [...new Set(runs.map(({ commit }) => commit))];
+  if (commits.length < 2) return [];
+  const [headline] = countNames(runs);
+  const rows = commits.map((commit): Row => {
+    const of = runs.filter((run) => run.commit === commit);
+    const first = of[0]!.at.slice(0, 16).replace('T', ' ');
+    return [commit, first, of.length, counts(of, headline === undefined ? [] : [headline]), time(of), failures(of)];
+  });
+  return ['', ...table(['commit', 'first run, UTC', 'runs', 'what', 'time', 'failures'], rows)];
 }
 
 function section(kind: RunRecord['kind'], runs: readonly RunRecord[]): string[] {
@@ -109,7 +136,8 @@ function section(kind: RunRecord['kind'], runs: readonly RunRecord[]): string[] 
     '',
     `\`${command}\`. ${what}`,
     '',
-    `In all: ${counts(runs)}; ${number(sum(runs, ({ failures }) => failures))} failures; ${time(runs)}; on ${commits.join(', ')}.`,
+    `In all: ${counts(runs)}; ${number(failures(runs))} failures; ${time(runs)}; on ${commits.join(', ')}.`,
+    ...byCommit(runs),
     ...tables,
     '',
   ];
@@ -132,7 +160,7 @@ export function report(runs: readonly RunRecord[], findings: readonly Finding[])
         of(kind).length,
         time(of(kind)),
         counts(of(kind)),
-        sum(of(kind), ({ failures }) => failures),
+        failures(of(kind)),
       ]),
     ),
     '',

@@ -50,8 +50,8 @@ export const runRecordSchema = z.strictObject({
       title: z.string(),
       columns: z.array(z.string()),
       rows: z.array(z.array(cell)),
-      /** How rows with the same first cell become one: for each further column, all of which are numbers. */
-      merge: z.array(z.enum(['sum', 'max'])).optional(),
+      /** How rows with the same first cell become one, for each further column; `sum` and `max` are of numbers. */
+      merge: z.array(z.enum(['sum', 'max', 'newest'])).optional(),
     })
     .refine(({ columns, rows }) => rows.every((row) => row.length === columns.length), 'rows as long as columns')
     .refine(({ columns, merge }) => merge === undefined || merge.length === columns.length - 1, 'a way for each column')
@@ -70,6 +70,16 @@ function commitId(): string {
   } catch {
     return 'unknown';
   }
+}
+
+/** Measures from now on: on the wall, and what all threads of this process together have used of processors. */
+export function stopwatch(): () => Required<Pick<Run, 'seconds' | 'cpuSeconds'>> {
+  const startedAt = performance.now();
+  const before = process.cpuUsage();
+  return () => {
+    const { user, system } = process.cpuUsage(before);
+    return { seconds: (performance.now() - startedAt) / 1000, cpuSeconds: (user + system) / 1e6 };
+  };
 }
 
 /** Appends the run to the file, which is made if it is not there. Errors: those of the file, and of zod. */

@@ -1,14 +1,24 @@
 /** One mistake in a copy of the compiled code, and the search for a seed that notices it. */
 
-import { spawn } from 'node:child_process';
+import { fork } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Mutation } from './mutations.js';
 
-const METHODS = ['walk', 'simulation'] as const;
-type Method = (typeof METHODS)[number];
+export const METHODS = ['walk', 'simulation'] as const;
+export type Method = (typeof METHODS)[number];
+
+/** What seek.ts answers. */
+export interface Sought {
+  /** The seed that noticed, and how it showed; absent: none did. */
+  readonly found?: { readonly seed: number; readonly problem: string };
+  /** Seeds that ended in an error that no check has thrown: they say nothing of the mistake. */
+  readonly broken: number;
+  /** The first of these errors. */
+  readonly error?: string;
+}
 
 export interface Found {
   readonly by: Method;
@@ -17,9 +27,11 @@ export interface Found {
   readonly problem: string;
 }
 
+/** As `Sought`, of all methods together. */
+export type NotFound = Omit<Sought, 'found'>;
+
 type Known = Pick<Found, 'by' | 'seed'>;
 
-const SCRIPTS: Record<Method, string> = { walk: 'test/sim/steps/main.js', simulation: 'test/sim/main.js' };
 const PROBLEM_CHARACTERS = 100;
 
 /** Beside the compiled tree. */
@@ -41,15 +53,18 @@ export function rememberSeeds(compiled: string, found: ReadonlyMap<string, Found
 
 export interface Search {
   readonly compiled: string;
-  readonly mutation: Mutation;
+  readonly mutation: Pick<Mutation, 'name' | 'edits'>;
   /** Tried first. */
   readonly known: Known | undefined;
   /** Seeds, from 1 on, for each method. */
   readonly limits: Readonly<Record<Method, number>>;
 }
 
-/** The first seed that notices it; undefined if none does. Error: the mutation does not apply. */
-export async function findMutation({ compiled, mutation, known, limits }: Search): Promise<Found | undefined> {
+/**
+ * The first seed one of whose checks notices it. Error: the mutation does not apply, or the code cannot be run with it.
+ * What is temporary is below TMPDIR (test/setup/scratch.ts).
+ */
+export async function findMutation({ compiled, mutation, known, limits }: Search): Promise<Found | NotFound> {
   const tree = await mkdtemp(join(tmpdir(), 'mutation-'));
   try {
     for (const folder of ['core', 'node-agent', 'test/sim', 'test/setup']) {
@@ -58,19 +73,30 @@ export async function findMutation({ compiled, mutation, known, limits }: Search
     await writeFile(join(tree, 'package.json'), '{"type":"module"}');
     await symlink(join(compiled, '..', 'node_modules'), join(tree, 'node_modules'));
     await apply(tree, mutation);
-    const again = known === undefined ? undefined : await search(tree, known.by, known.seed, 1);
-    if (again !== undefined) return again;
-    for (const method of METHODS) {
-      const found = limits[method] > 0 ? await search(tree, method, 1, limits[method]) : undefined;
-      if (found !== undefined) return found;
+    const ranges = METHODS.map((by) => ({ by, from: 1, seeds: limits[by] }));
+    if (known !== undefined) ranges.unshift({ by: known.by, from: known.seed, seeds: 1 });
+    let broken = 0;
+    let error: string | undefined;
+    for (const { by, from, seeds } of ranges) {
+      if (seeds === 0) continue;
+      const sought = await seek(tree, by, from, seeds);
+      if (sought.found !== undefined) {
+        return { by, seed: sought.found.seed, problem: beginningOf(sought.found.problem) };
+      }
+      broken += sought.broken;
+      error ??= sought.error;
     }
-    return undefined;
+    return { broken, ...(error !== undefined && { error: beginningOf(error) }) };
   } finally {
     await rm(tree, { recursive: true, force: true });
   }
 }
 
-async function apply(tree: string, { name, edits }: Mutation): Promise<void> {
+function beginningOf(text: string): string {
+  return text.split('\n')[0]!.slice(0, PROBLEM_CHARACTERS);
+}
+
+async function apply(tree: string, { name, edits }: Search['mutation']): Promise<void> {
   for (const { file, find, replace } of edits) {
     const path = join(tree, file);
     const source = await readFile(path, 'utf8');
@@ -82,26 +108,24 @@ async function apply(tree: string, { name, edits }: Mutation): Promise<void> {
   }
 }
 
-async function search(tree: string, by: Method, from: number, seeds: number): Promise<Found | undefined> {
-  const args = ['--from', String(from), '--seeds', String(seeds), '--failures', '1', '--jobs', '1'];
-  const output = await run(join(tree, SCRIPTS[by]), args);
-  const failed = /^seed (\d+) FAILED[^\n]*\n {2}([^\n]*)/m.exec(output);
-  if (failed !== null) return { by, seed: Number(failed[1]), problem: failed[2]!.slice(0, PROBLEM_CHARACTERS) };
-  if (/ seeds from /.test(output)) return undefined;
-  // It may show as a crash of the whole simulation as well.
-  return { by, seed: from, problem: (output.trim().split('\n').at(-1) ?? '').slice(0, PROBLEM_CHARACTERS) };
-}
-
-function run(script: string, args: string[]): Promise<string> {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    child.stdout.on('data', (chunk) => {
-      output += chunk;
+function seek(tree: string, by: Method, from: number, seeds: number): Promise<Sought> {
+  return new Promise((resolve, reject) => {
+    const child = fork(join(tree, 'test/sim/seek.js'), [by, String(from), String(seeds)], {
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
-    child.stderr.on('data', (chunk) => {
-      output += chunk;
+    let said = '';
+    child.stderr?.on('data', (chunk) => {
+      said = (said + chunk).slice(-2_000);
     });
-    child.on('close', () => resolve(output));
+    let sought: Sought | undefined;
+    child.on('message', (message) => {
+      sought = message as Sought;
+    });
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      if (sought !== undefined) resolve(sought);
+      else reject(new Error(`it ended with ${signal ?? code}: ${said.trim().split('\n').at(-1)}`));
+    });
   });
 }

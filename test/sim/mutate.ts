@@ -1,69 +1,93 @@
-/**
- * `npm run sim:mutations [-- --only TEXT,… --walks N --seeds N --jobs J --again --json FILE]`: for each deliberate mistake
- * the seed that finds it, of random walks (`npm run sim:walks`) first, of the simulator (`npm run sim`) then. Seeds that
- * were found earlier are in mutation-seeds.json: they are tried first, and with `--again` they are forgotten. Exit code 1
- * if a mistake is not found, or does not apply to the code any more.
- */
+/** `npm run sim:mutations`: for each deliberate mistake (mutations.ts) the seed that notices it. */
 
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { appendRun } from '../setup/run-record.js';
+import { type CommandLine, type CommandShape, runCommand, UsageError } from '../setup/options.js';
+import { appendRun, stopwatch } from '../setup/run-record.js';
+import { provideScratch } from '../setup/scratch.js';
 import { type Found, findMutation, knownSeeds, rememberSeeds } from './mutant.js';
-import { MUTATIONS } from './mutations.js';
+import { MUTATIONS, type Mutation } from './mutations.js';
+
+const SHAPE: CommandShape = {
+  usage: `Usage: npm run sim:mutations -- [--only TEXT,…] [--walks N] [--seeds N] [--jobs J] [--again] [--json FILE]
+Puts one mistake at a time into a copy of the compiled code, those whose rule and name have one of the texts, and looks
+for the seed that notices: of 3000 random walks (npm run sim:walks), then of 300 simulated clusters (npm run sim).
+Seeds that noticed earlier are in test/sim/mutation-seeds.json; they are tried first, with --again not at all. --json
+appends the table to the file. Ends with 1 if a mistake is not noticed, does not apply to the code any more, or is
+noticed though it is said to do no harm.`,
+  words: ['only', 'walks', 'seeds', 'jobs', 'json'],
+  flags: ['again'],
+};
 
 /** The compiled tree that this file is in. */
 const compiled = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-function option(name: string, fallback: string): string {
-  const i = process.argv.indexOf(`--${name}`);
-  return i < 0 ? fallback : (process.argv[i + 1] ?? fallback);
-}
+async function run(line: CommandLine): Promise<number> {
+  const limits = { walk: line.count('walks', 3_000), simulation: line.count('seeds', 300) };
+  const only = (line.word('only') ?? '').split(',');
+  const wanted = MUTATIONS.filter(({ rule, name }) => only.some((text) => `${rule} ${name}`.includes(text)));
+  if (wanted.length === 0) throw new UsageError(`--only ${only}: there is no such mistake`);
+  const known = line.has('again') ? {} : knownSeeds(compiled);
+  const measure = stopwatch();
+  provideScratch();
+  const sound = { name: 'no mistake', edits: [] };
+  const flaw = await findMutation({ compiled, mutation: sound, known: undefined, limits: { walk: 5, simulation: 1 } });
+  if ('problem' in flaw) throw new Error(`the code without a mistake fails: ${flaw.problem}`);
+  if (flaw.error !== undefined) throw new Error(`the code without a mistake fails: ${flaw.error}`);
 
-const startedAt = performance.now();
-const known = process.argv.includes('--again') ? {} : knownSeeds(compiled);
-const limits = { walk: Number(option('walks', '3000')), simulation: Number(option('seeds', '300')) };
-const only = option('only', '').split(',');
-const wanted = MUTATIONS.filter(({ rule, name }) => only.some((text) => `${rule} ${name}`.includes(text)));
-const sound = { rule: '', name: 'no mistake', edits: [] };
-const flaw = await findMutation({ compiled, mutation: sound, known: undefined, limits: { walk: 1, simulation: 1 } });
-if (flaw !== undefined) throw new Error(`the code without a mistake fails: ${flaw.problem}`);
-const queue = [...wanted];
-const found = new Map<string, Found>();
-
-async function work(): Promise<void> {
-  for (let mutation = queue.shift(); mutation !== undefined; mutation = queue.shift()) {
-    const { rule, name } = mutation;
-    const outcome = await findMutation({ compiled, mutation, known: known[name], limits }).catch(String);
-    if (outcome === undefined || typeof outcome === 'string') {
-      console.log(`NOT FOUND: ${rule} ${name}${outcome === undefined ? '' : `: ${outcome}`}`);
-      continue;
+  const queue = [...wanted];
+  const found = new Map<string, Found>();
+  /** What keeps mistakes from being as they should, by name. */
+  const wrong = new Map<string, string>();
+  const judge = async (mutation: Mutation): Promise<void> => {
+    const { rule, name, harmless } = mutation;
+    const title = `${rule} ${name}`;
+    try {
+      const outcome = await findMutation({ compiled, mutation, known: known[name], limits });
+      if ('problem' in outcome) {
+        found.set(name, outcome);
+        if (harmless !== undefined) wrong.set(name, 'it is said to do no harm');
+        console.log(`${outcome.by} ${outcome.seed}: ${title}: ${outcome.problem}`);
+      } else if (harmless !== undefined) {
+        console.log(`not noticed, as it does no harm: ${title}`);
+      } else {
+        const { broken, error } = outcome;
+        wrong.set(name, broken === 0 ? 'not noticed' : `not noticed by a check; ${broken} seeds broke: ${error}`);
+      }
+    } catch (error) {
+      wrong.set(name, (error as Error).message);
     }
-    found.set(name, outcome);
-    console.log(`${outcome.by} ${outcome.seed}: ${rule} ${name}: ${outcome.problem}`);
+    if (wrong.has(name)) console.log(`WRONG: ${title}: ${wrong.get(name)}`);
+  };
+  const work = async (): Promise<void> => {
+    for (let mutation = queue.shift(); mutation !== undefined; mutation = queue.shift()) await judge(mutation);
+  };
+  await Promise.all(Array.from({ length: line.count('jobs', availableParallelism(), 1) }, work));
+
+  console.log(`${wanted.length} mistakes, ${found.size} noticed, ${wrong.size} not as they should be`);
+  rememberSeeds(compiled, found);
+  const json = line.word('json');
+  if (json !== undefined) {
+    const row = ({ rule, name, harmless }: Mutation): (string | number)[] => {
+      const { by, seed, problem } = found.get(name) ?? { by: 'nothing', seed: '–', problem: undefined };
+      return [name, rule, by, seed, wrong.get(name) ?? problem ?? `no harm: ${harmless}`];
+    };
+    appendRun(json, {
+      kind: 'mutations',
+      command: `npm run sim:mutations -- ${line.again}`.trimEnd(),
+      seconds: measure().seconds,
+      counts: { mistakesTried: wanted.length, noticed: found.size },
+      failures: wrong.size,
+      table: {
+        title: 'Mistakes',
+        columns: ['mistake', 'rule', 'noticed by', 'seed', 'as'],
+        rows: wanted.map(row),
+        merge: ['newest', 'newest', 'newest', 'newest'],
+      },
+    });
   }
+  return wrong.size > 0 ? 1 : 0;
 }
 
-await Promise.all(Array.from({ length: Number(option('jobs', String(availableParallelism()))) }, work));
-const missed = wanted.filter(({ name }) => !found.has(name));
-console.log(`${wanted.length} mistakes, ${missed.length} not found`);
-rememberSeeds(compiled, found);
-const json = option('json', '');
-if (json !== '') {
-  appendRun(json, {
-    kind: 'mutations',
-    command: `npm run sim:mutations -- ${process.argv.slice(2).join(' ')}`,
-    seconds: (performance.now() - startedAt) / 1000,
-    counts: { mistakes: wanted.length, found: found.size },
-    failures: missed.length,
-    table: {
-      title: 'Deliberate mistakes',
-      columns: ['rule', 'mistake', 'found by', 'seed', 'as'],
-      rows: wanted.map(({ rule, name }) => {
-        const { by, seed, problem } = found.get(name) ?? { by: 'nothing', seed: 0, problem: '' };
-        return [rule, name, by, seed, problem];
-      }),
-    },
-  });
-}
-process.exitCode = missed.length > 0 ? 1 : 0;
+await runCommand(SHAPE, run);

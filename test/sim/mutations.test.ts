@@ -34,14 +34,23 @@ describe('deliberate mistakes', () => {
   });
 
   it('are what is noticed: without one, nothing is', async () => {
-    const mutation = { rule: '', name: 'no mistake', edits: [] };
-    expect(
-      await findMutation({ compiled, mutation, known: undefined, limits: { walk: 5, simulation: 1 } }),
-    ).toBeUndefined();
+    const mutation = { name: 'no mistake', edits: [] };
+    const limits = { walk: 5, simulation: 1 };
+    expect(await findMutation({ compiled, mutation, known: undefined, limits })).toEqual({ broken: 0 });
   });
 
   it.each(CHEAP)('%s: is noticed (all: npm run sim:mutations)', async (name) => {
     const mutation = MUTATIONS.find((candidate) => candidate.name === name)!;
-    expect(await findMutation({ compiled, mutation, known: knownSeeds(compiled)[name], limits: LIMITS })).toBeDefined();
+    const found = await findMutation({ compiled, mutation, known: knownSeeds(compiled)[name], limits: LIMITS });
+    expect(found).toMatchObject({ problem: expect.any(String) });
+  });
+
+  it('that only break the code are not noticed by anything', async () => {
+    const edits = [
+      { file: 'core/replication/primary.js', find: 'get established() {', replace: 'get established() { null.x;' },
+    ];
+    const limits = { walk: 3, simulation: 1 };
+    const found = await findMutation({ compiled, mutation: { name: 'a crash', edits }, known: undefined, limits });
+    expect(found).toEqual({ broken: 4, error: expect.stringContaining('TypeError') });
   });
 });

@@ -1,7 +1,7 @@
 /**
  * Deliberate mistakes: each rule of the protocol (docs/model/findings.md) switched off in the compiled code, and others
  * that a tired engineer could make. `find` occurs exactly once in the file, so that a mutation cannot silently stop
- * applying.
+ * applying. One that is said to do no harm is looked for all the same: what notices it refutes the argument.
  *
  * Where a rule has a second line of defence, the mutation takes both away: each alone changes nothing that anybody
  * could see.
@@ -19,6 +19,8 @@ export interface Mutation {
   readonly rule: string;
   readonly name: string;
   readonly edits: readonly Edit[];
+  /** Why nothing comes of it; absent: it must be noticed. */
+  readonly harmless?: string;
 }
 
 const edit = (file: string, find: string, replace: string): Edit => ({ file, find, replace });
@@ -173,6 +175,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'R6c',
     name: 'marks outlive the sync that made them',
+    harmless:
+      'what a mark claims stays true once the sync is complete, as no copy in sync shortens its log [17]: the next base is not below it under any history, and a mark that says no more than the base is dropped (`keptRegions`)',
     edits: [
       replication(
         'sync-target',

@@ -1,12 +1,8 @@
 /**
- * `npm run sim:scopes -- [--stride N] [--jobs J]`: small scopes, exhaustively: three copies, two writes, and every pair
- * of a crash, a partition and a promotion, each at every event from the first write to the moment at which both are
- * acknowledged and a little beyond. With a stride, every N-th of these scopes.
+ * Small scopes, exhaustively: three copies, two writes, and every pair of a crash, a partition and a promotion, each at
+ * every event from the first write to the moment at which both are acknowledged and a little beyond.
  */
 
-import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import type { Scope } from './scope.js';
 import { type SimulationResult, simulate } from './simulation.js';
 
@@ -43,57 +39,4 @@ export function* allScopes(window: readonly number[]): Generator<Scope> {
 export async function undisturbed(): Promise<number[]> {
   const results = await Promise.all(NODES.map((attached) => runScope({ attached })));
   return results.map(({ counts }) => counts['scope events']!);
-}
-
-function option(name: string, fallback: number): number {
-  const i = process.argv.indexOf(`--${name}`);
-  return i < 0 ? fallback : Number(process.argv[i + 1]);
-}
-
-async function main(): Promise<void> {
-  const stride = option('stride', 1);
-  const window = await undisturbed();
-  const scopes = allScopes(window);
-  let [number, run, failed] = [0, 0, 0];
-  const take = (): Scope | undefined => {
-    for (let next = scopes.next(); !next.done; next = scopes.next()) if (number++ % stride === 0) return next.value;
-    return undefined;
-  };
-  const startedAt = performance.now();
-  const worker = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const thread = new Worker(fileURLToPath(import.meta.url));
-      const give = (): void => {
-        const scope = take();
-        if (scope === undefined) void thread.terminate().then(() => resolve());
-        else thread.postMessage(scope);
-      };
-      thread.on('message', ({ scope, problems }: { scope: Scope; problems: readonly string[] }) => {
-        run++;
-        if (problems.length > 0) {
-          failed++;
-          console.log(`FAILED ${JSON.stringify(scope)}:\n  ${problems.slice(0, 3).join('\n  ')}`);
-        }
-        give();
-      });
-      thread.once('error', reject);
-      give();
-    });
-  await Promise.all(Array.from({ length: option('jobs', availableParallelism()) }, worker));
-  const seconds = (performance.now() - startedAt) / 1000;
-  console.log(
-    `${run} of ${number} scopes over ${window.join(' and ')} events, ${failed} failed, ${seconds.toFixed(1)} s`,
-  );
-  process.exitCode = failed > 0 ? 1 : 0;
-}
-
-function work(port: NonNullable<typeof parentPort>): void {
-  port.on('message', (scope: Scope) => {
-    void runScope(scope).then(({ problems }) => port.postMessage({ scope, problems }));
-  });
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  if (isMainThread) await main();
-  else if (parentPort !== null) work(parentPort);
 }

@@ -11,6 +11,7 @@ import type { DeploymentId, NodeId } from '../../core/types.js';
 import { checkPrimaries, compareCopies, shutDown } from './checks.js';
 import { SimEtcd } from './etcd.js';
 import { Faults } from './faults.js';
+import { isLanguageError } from './language-error.js';
 import { Leases } from './leases.js';
 import { Network } from './network.js';
 import { SimNode } from './node.js';
@@ -36,6 +37,8 @@ export interface SimulationOptions {
 export interface SimulationResult {
   readonly seed: number;
   readonly problems: readonly string[];
+  /** The first of them that was an error of the language itself: no check has found it. */
+  readonly languageError?: string;
   readonly virtualMs: number;
   /** Of all volumes, at the beginning. */
   readonly copies: number;
@@ -69,6 +72,7 @@ class Simulation implements World {
   readonly #options: SimulationOptions;
   readonly #faults: Faults;
   readonly #problems: string[] = [];
+  #languageError: string | undefined;
   readonly #counts: Record<string, number> = {};
   /** Nothing is written any more once all is healed, so that nothing is repaired by being overwritten. */
   readonly #healsQuietly: boolean;
@@ -155,8 +159,13 @@ class Simulation implements World {
 
   failed(node: NodeId, error: unknown): void {
     const failure = error instanceof Error ? error : new Error(String(error));
-    if (EXCUSED.has(failure.name)) this.count('store failures', 1);
-    else this.#problems.push(`${node} at ${this.scheduler.now.toFixed(1)}: ${failure.stack ?? failure.message}`);
+    if (EXCUSED.has(failure.name)) {
+      this.count('store failures', 1);
+      return;
+    }
+    const problem = `${node} at ${this.scheduler.now.toFixed(1)}: ${failure.stack ?? failure.message}`;
+    this.#problems.push(problem);
+    if (isLanguageError(failure)) this.#languageError ??= problem;
   }
 
   node(id: NodeId): SimNode {
@@ -191,6 +200,7 @@ class Simulation implements World {
     return {
       seed: this.#options.seed,
       problems: this.problems,
+      ...(this.#languageError !== undefined && { languageError: this.#languageError }),
       virtualMs: scheduler.now,
       copies,
       counts: {

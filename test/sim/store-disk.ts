@@ -45,6 +45,11 @@ export class StoreDisk {
     this.#disk.setFull(full);
   }
 
+  /** False if there is no payload that may be damaged. */
+  rot(random: SeededRandom): boolean {
+    return this.#disk.rot(random);
+  }
+
   failNextSync(fail: boolean): void {
     this.#disk.failNextSync(fail);
   }

@@ -1,35 +1,27 @@
-/**
- * `npm run soak -- --hours N [--minutes N] [--seed S] [--json FILE]`: a cluster under fio with verification, ext4 and xfs in use,
- * while agents are killed and frozen and servers stopped, for as long as was asked. Prints a line for each round and
- * a summary; ends with 1 and keeps the data directory if anything was lost.
- */
+/** `npm run soak`: a cluster in use and in trouble, for as long as was asked. */
 
-import { parseArgs } from 'node:util';
 import { noDeviceReason } from '../../cluster/volumes.js';
+import { type CommandLine, type CommandShape, runCommand } from '../setup/options.js';
 import { appendRun } from '../setup/run-record.js';
 import { TestCluster } from '../setup/test-cluster.js';
 import { Soak } from './soak.js';
 
-const USAGE = 'Usage: npm run soak -- [--hours N] [--minutes N] [--seed S] [--json FILE]\n';
+const SHAPE: CommandShape = {
+  usage: `Usage: npm run soak -- [--hours N] [--minutes N] [--seed S] [--json FILE]
+Has a cluster under fio with verification, ext4 and xfs in use, while agents are killed and frozen and servers stopped:
+for 10 minutes. Prints a line for each round and a summary, which --json appends to the file; ends with 1 and keeps the
+data directory if anything was lost.`,
+  words: ['hours', 'minutes', 'seed', 'json'],
+};
 const DEFAULT_MINUTES = 10;
 
-function numberOf(text: string | undefined): number {
-  return text === undefined ? 0 : Number(text);
-}
-
-async function main(): Promise<number> {
-  const text = { type: 'string' } as const;
-  const { values } = parseArgs({ options: { hours: text, minutes: text, seed: text, json: text } });
-  const minutes = numberOf(values.hours) * 60 + numberOf(values.minutes) || DEFAULT_MINUTES;
-  const seed = values.seed === undefined ? Date.now() % 2 ** 31 : Number(values.seed);
-  if (!Number.isFinite(minutes) || minutes < 0 || !Number.isInteger(seed)) {
-    process.stderr.write(USAGE);
-    return 2;
-  }
+async function run(line: CommandLine): Promise<number> {
+  const minutes = line.amount('hours', 0) * 60 + line.amount('minutes', 0) || DEFAULT_MINUTES;
+  const seed = line.count('seed', Date.now() % 2 ** 31);
   const reason = noDeviceReason();
   if (reason !== undefined) process.stdout.write(`Without filesystems: ${reason}.\n`);
   const test = await TestCluster.start();
-  const say = (line: string): void => void process.stdout.write(`${line}\n`);
+  const say = (text: string): void => void process.stdout.write(`${text}\n`);
   const soak = new Soak({ test, seed, filesystems: reason === undefined, say });
   let stopped = false;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -48,8 +40,8 @@ async function main(): Promise<number> {
     soak.problems.push((error as Error).stack ?? String(error));
   }
   say(soak.summary());
-  if (values.json !== undefined)
-    appendRun(values.json, soak.run(`npm run soak -- --minutes ${minutes} --seed ${seed}`));
+  const json = line.word('json');
+  if (json !== undefined) appendRun(json, soak.run(`npm run soak -- --minutes ${minutes} --seed ${seed}`));
   if (soak.problems.length === 0) {
     await test.destroy();
     return 0;
@@ -60,4 +52,4 @@ async function main(): Promise<number> {
   return 1;
 }
 
-process.exitCode = await main();
+await runCommand(SHAPE, run);

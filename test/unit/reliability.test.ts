@@ -28,6 +28,8 @@ describe('docs/reliability.md', () => {
     // Whatever the order in the file.
     const text = report([later, run], []);
     expect(text).toContain('4 rounds, 2,468 fio runs; 1 failures; 3 min; on abc1234, def5678');
+    expect(text).toContain('| abc1234 | 2026-01-02 03:04 | 1 | 2 rounds | 2 min | 0 |');
+    expect(text).toContain('| def5678 | 2026-01-03 00:00 | 1 | 2 rounds | 2 min | 1 |');
     expect(text).toContain('| newest | 5 |');
     expect(text).not.toContain('a\\|b');
     expect(report([run], [])).toContain('| a\\|b | 2 |');
@@ -50,6 +52,27 @@ describe('docs/reliability.md', () => {
     expect(text).toContain('| cut | 5 | 5 |');
     expect(text).toContain('| only 2 | 1 | 1 |');
     expect(text).toContain('| only 3 | 1 | 1 |');
+  });
+
+  it('takes of several tables the newest word on each row', () => {
+    const part = (at: string, rows: [string, string][]): RunRecord => ({
+      ...run,
+      at,
+      table: { title: 'Mistakes', columns: ['mistake', 'noticed by'], rows, merge: ['newest'] },
+    });
+    const older = part('2026-01-02T00:00:00.000Z', [
+      ['R7', 'nothing'],
+      ['R8', 'walk'],
+    ]);
+    const newer = part('2026-01-03T00:00:00.000Z', [['R7', 'simulation']]);
+    const text = report([newer, older], []);
+    expect(text).toContain('| R7 | simulation |\n| R8 | walk |');
+    expect(text).not.toContain('| nothing |');
+  });
+
+  it('says of how many runs the time on processors is known', () => {
+    expect(report([{ ...run, cpuSeconds: 150 }, run], [])).toContain('3 min, 3 min of processors in 1 of the runs;');
+    expect(report([{ ...run, cpuSeconds: 20 }], [])).toContain('2 min, 20 s of processors;');
   });
 
   it('lists what was found, open or mended', () => {

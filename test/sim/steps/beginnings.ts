@@ -24,6 +24,9 @@ const SYNC_STEPS = 40;
 const JOIN_STEPS = 300;
 /** Of reads while a backlog is worked off. */
 const BACKLOG_STEPS = 120;
+/** Until the target of a sync remembers something; and writes that may be under way by then. */
+const MARK_STEPS = 400;
+const MAX_PENDING = 6;
 
 const NOTHING_ARRIVES = (): number => 0;
 const ALL_ARRIVES = (): number => Number.POSITIVE_INFINITY;
@@ -33,9 +36,12 @@ const SITUATIONS: readonly ((scene: Scene) => Promise<void>)[] = [
   undecided,
   returned,
   crashInSync,
+  crashBehindMark,
   crashInJoin,
   unknownJoin,
+  blackoutBehindJoin,
   split,
+  forgotten,
   backlog,
   fenced,
   fencedBeforeJoin,
@@ -110,6 +116,39 @@ async function crashInSync(scene: Scene): Promise<void> {
   await crashOfOne(scene);
 }
 
+/**
+ * The same when the target remembers how far the sync has come. What only these two have of the stream, or only the
+ * source, is dead when another copy takes over; and a block that the source cannot read is late.
+ */
+async function crashBehindMark(scene: Scene): Promise<void> {
+  const { stage, primary, spared, struck, client, random } = scene;
+  await returned(scene);
+  if (random.chance(0.3)) await rotOf(scene);
+  if (random.chance(0.7)) stage.links.hold(primary.name, spared.name);
+  const write = (): void => {
+    if (client.pending < MAX_PENDING) client.write(random.int(0, 3), 1);
+  };
+  if (random.chance(0.5)) write();
+  stage.look('look');
+  const marked = (): boolean => (struck.store?.state.syncRegions.length ?? 0) > 0;
+  for (let step = 0; step < MARK_STEPS && !marked(); step++) {
+    if (random.chance(0.1)) write();
+    if (random.chance(0.02)) stage.links.hold(struck.name, primary.name);
+    await anyStep(stage, random);
+  }
+  await crashOfOne(scene);
+}
+
+/** What the primary has just flushed goes bad on its disk. */
+async function rotOf({ stage, primary, client, random }: Scene): Promise<void> {
+  client.flush();
+  await until(stage, () => client.pending === 0);
+  // Only behind it does the log say that it was flushed.
+  client.write(0, 1);
+  await until(stage, () => client.pending === 0);
+  primary.rot(random);
+}
+
 /** The same while the swap that adds the target is under way. */
 async function crashInJoin(scene: Scene): Promise<void> {
   await returned(scene);
@@ -144,6 +183,19 @@ async function join({ stage, primary, random }: Scene): Promise<void> {
   for (let step = 0; step < JOIN_STEPS && !swapping(); step++) await anyStep(stage, random);
 }
 
+/** A copy has joined, and all lose power before anybody flushes again: who is chosen then has what was flushed before. */
+async function blackoutBehindJoin(scene: Scene): Promise<void> {
+  const { stage, struck, client } = scene;
+  await returned(scene);
+  client.flush();
+  await until(stage, () => client.pending === 0);
+  client.write(0, 1);
+  await until(stage, () => client.pending === 0);
+  stage.look('look');
+  await until(stage, () => stage.etcd.record?.inSync.includes(struck.placement.deployment) === true);
+  for (const node of stage.nodes) stage.crash(node, true, NOTHING_ARRIVES);
+}
+
 async function crashOfOne({ stage, primary, struck, client, random }: Scene): Promise<void> {
   if (random.chance(0.7)) client.write(0, 1);
   if (random.chance(0.3)) client.flush();
@@ -158,6 +210,21 @@ async function split({ stage, primary, random }: Scene): Promise<void> {
   stage.mute(primary);
   stage.look('suspect');
   for (let round = random.int(0, FAILOVER_ROUNDS); round >= 0; round--) await turn(stage);
+}
+
+/** The same, and who is named has granted one of these leases in an earlier life. */
+async function forgotten({ stage, primary, struck }: Scene): Promise<void> {
+  stage.mute(primary);
+  stage.crash(struck, false, NOTHING_ARRIVES);
+  // That the connection has ended is no news yet either.
+  stage.queues.block(`${struck.name}>${primary.name}`);
+  await stage.start(struck);
+  for (const [a, b] of stage.links.connectable()) {
+    if (a.name !== primary.name && b.name !== primary.name) stage.links.connect(a, b);
+  }
+  stage.look('suspect');
+  await stage.settle();
+  for (let round = 0; round < FAILOVER_ROUNDS; round++) await turn(stage);
 }
 
 /** The volume is attached elsewhere while writes wait for their order. */

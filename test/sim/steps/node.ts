@@ -41,8 +41,8 @@ export interface StepWorld {
   readonly settings: Partial<ReplicationSettings>;
   readonly nodes: readonly StepNode[];
   trace(who: string, what: string, fields?: Readonly<Record<string, unknown>>): void;
-  /** Something that no fault explains. */
-  problem(what: string): void;
+  /** Something that no fault explains; and the error as which it came, if it did. */
+  problem(what: string, error?: unknown): void;
 }
 
 export class StepNode implements LinkEnd {
@@ -171,7 +171,7 @@ export class StepNode implements LinkEnd {
   #judge(error: unknown): void {
     const failure = error instanceof Error ? error : new Error(String(error));
     if (this.#mayFail && (failure.name === 'DiskError' || failure.name === 'StoreFailedError')) return;
-    this.#world.problem(`${this.name}: ${failure.stack ?? failure.message}`);
+    this.#world.problem(`${this.name}: ${failure.stack ?? failure.message}`, failure);
   }
 
   /** Like the host: the store is opened anew within the same process. */
@@ -209,6 +209,11 @@ export class StepNode implements LinkEnd {
       .catch(() => {});
     await this.workDisk();
     if (indexed?.kind === KIND_DATA) deployment?.heal([indexed]);
+  }
+
+  /** A stored payload goes bad, if there is one. */
+  rot(random: SeededRandom): void {
+    if (this.#disk.rot(random)) this.#world.trace(this.name, 'bits rot');
   }
 
   failNextSync(): void {

@@ -1,12 +1,14 @@
 /**
- * `npm run sim:orders -- [--only TEXT] [--limit N] [--jobs J] [--json FILE]`: every order of the messages of two writes
- * with faults in every order with them (scope.ts); the executions of each set of faults, up to the limit.
+ * `npm run sim:orders`: every order of the messages of two writes with faults in every order with them (scope.ts); the
+ * executions of each set of faults, up to a limit.
  */
 
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { appendRun } from '../../setup/run-record.js';
+import { isMainThread } from 'node:worker_threads';
+import { type CommandLine, type CommandShape, runCommand, UsageError } from '../../setup/options.js';
+import { appendRun, stopwatch } from '../../setup/run-record.js';
+import { Turns } from '../turns.js';
+import { answerTasks, onThreads } from '../workers.js';
 import { explore, type OrdersResult } from './orders.js';
 import { type Fault, Scope } from './scope.js';
 
@@ -15,6 +17,14 @@ interface Task {
   readonly faults: readonly Fault[];
   readonly limit: number;
 }
+
+const SHAPE: CommandShape = {
+  usage: `Usage: npm run sim:orders -- [--only TEXT] [--limit N] [--from K] [--minutes M] [--jobs J] [--json FILE]
+Runs two writes in every order of their messages, with every set of up to three faults, small sets first: each set up
+to --limit orders (all), from the K-th set on (0), those whose title has the text, until the time is over. A set that
+is under way then is run to its end; so it is after Ctrl-C. Says where to go on. --json appends the table to the file.`,
+  words: ['only', 'limit', 'from', 'minutes', 'jobs', 'json'],
+};
 
 const NODES = ['a', 'b'] as const;
 const CRASHES = NODES.flatMap((node): Fault[] => [`kill ${node}`, `power ${node}`, `power ${node}, all lost`]);
@@ -30,22 +40,18 @@ function faultSets(): Fault[][] {
   return sets;
 }
 
-function option(name: string, fallback: string): string {
-  const i = process.argv.indexOf(`--${name}`);
-  return i < 0 ? fallback : (process.argv[i + 1] ?? fallback);
-}
-
 const title = ({ attached, faults }: Task): string =>
   `used on ${attached}: ${faults.length === 0 ? 'no fault' : faults.join(' + ')}`;
 
-async function main(): Promise<void> {
-  const limit = Number(option('limit', String(Number.MAX_SAFE_INTEGER)));
-  const all = NODES.flatMap((attached) => faultSets().map((faults): Task => ({ attached, faults, limit })));
-  const tasks = all.filter((task) => title(task).includes(option('only', '')));
+async function run(line: CommandLine): Promise<number> {
+  const limit = line.count('limit', Number.MAX_SAFE_INTEGER, 1);
+  const only = line.word('only') ?? '';
+  const all = faultSets().flatMap((faults) => NODES.map((attached): Task => ({ attached, faults, limit })));
+  const tasks = all.filter((task) => title(task).includes(only));
+  if (tasks.length === 0) throw new UsageError(`--only ${only}: there is no such set of faults`);
   const rows: [string, number, string][] = [];
   let [executions, steps, complete, failures] = [0, 0, 0, 0];
-  const startedAt = performance.now();
-  const done = (task: Task, result: OrdersResult): void => {
+  const done = (result: OrdersResult, task: Task): void => {
     executions += result.executions;
     steps += result.steps;
     failures += result.failures.length;
@@ -56,52 +62,33 @@ async function main(): Promise<void> {
       console.log(`  FAILED: ${problems.slice(0, 3).join('\n  ')}\n  ${choices.join(', ')}`);
     }
   };
-  const queue = [...tasks];
-  const jobs = Math.min(tasks.length, Number(option('jobs', String(availableParallelism()))));
-  await Promise.all(Array.from({ length: jobs }, () => runWorker(() => queue.shift(), done)));
-  const seconds = (performance.now() - startedAt) / 1000;
+  const turns = new Turns(tasks, line.count('from', 0), line.amount('minutes', undefined));
+  const measure = stopwatch();
+  const threads = line.count('jobs', availableParallelism(), 1);
+  await onThreads({ module: import.meta.url, threads, take: turns.take, done });
+  const time = measure();
   console.log(
-    `${tasks.length} sets of faults, ${complete} of them completely: ${executions} orders, ${steps} steps, ${failures} failed, ${seconds.toFixed(1)} s`,
+    `${rows.length} sets of faults, ${complete} of them completely: ${executions} orders, ${steps} steps, ${failures} failed, ${time.seconds.toFixed(1)} s`,
   );
-  const json = option('json', '');
-  if (json !== '') {
+  if (turns.rest !== undefined) console.log(`not all of them: --from ${turns.rest} goes on`);
+  const json = line.word('json');
+  if (json !== undefined) {
     appendRun(json, {
       kind: 'interleavings',
-      command: `npm run sim:orders -- ${process.argv.slice(2).join(' ')}`,
-      seconds,
-      counts: { orders: executions, steps, faultSets: tasks.length, completeSets: complete },
+      command: `npm run sim:orders -- ${line.again}`.trimEnd(),
+      ...time,
+      counts: { orders: executions, steps, faultSets: rows.length, completeSets: complete },
       failures,
-      table: { title: 'Orders of messages', columns: ['scope', 'orders run', 'of'], rows: rows.sort() },
+      table: {
+        title: 'Orders of messages',
+        columns: ['scope', 'orders run', 'of'],
+        rows: rows.sort(),
+        merge: ['newest', 'newest'],
+      },
     });
   }
-  process.exitCode = failures > 0 ? 1 : 0;
+  return failures > 0 ? 1 : 0;
 }
 
-function runWorker(take: () => Task | undefined, done: (task: Task, result: OrdersResult) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(fileURLToPath(import.meta.url));
-    const give = (): void => {
-      const task = take();
-      if (task === undefined) void worker.terminate().then(() => resolve());
-      else worker.postMessage(task);
-    };
-    worker.on('message', ({ task, result }: { task: Task; result: OrdersResult }) => {
-      done(task, result);
-      give();
-    });
-    worker.once('error', reject);
-    give();
-  });
-}
-
-function work(port: NonNullable<typeof parentPort>): void {
-  port.on('message', (task: Task) => {
-    const { attached, faults, limit } = task;
-    void explore({ open: () => Scope.open(attached, faults), limit }).then((result) =>
-      port.postMessage({ task, result }),
-    );
-  });
-}
-
-if (isMainThread) await main();
-else if (parentPort !== null) work(parentPort);
+if (isMainThread) await runCommand(SHAPE, run);
+else answerTasks(({ attached, faults, limit }: Task) => explore({ open: () => Scope.open(attached, faults), limit }));

@@ -11,6 +11,7 @@ import { KIND_ZERO } from '../../../core/record.js';
 import type { ReplicationSettings, VolumeSpec } from '../../../core/replication/replicated-deployment.js';
 import type { BlockNumber } from '../../../core/types.js';
 import { History } from '../history.js';
+import { isLanguageError } from '../language-error.js';
 import { Scheduler, SeededRandom } from '../scheduler.js';
 import { StepClient } from './client.js';
 import { type Mood, StepController } from './controller.js';
@@ -68,6 +69,8 @@ export class Stage implements StepWorld {
   readonly history: History;
   readonly clients: StepClient[] = [];
   readonly problems: string[] = [];
+  /** The first problem that was an error of the language itself. */
+  languageError: string | undefined;
   steps = 0;
   readonly #trace: ((line: string) => void) | undefined;
 
@@ -91,9 +94,10 @@ export class Stage implements StepWorld {
     );
   }
 
-  problem(what: string): void {
+  problem(what: string, error?: unknown): void {
     this.trace('problem', what);
     this.problems.push(what);
+    if (isLanguageError(error)) this.languageError ??= what;
   }
 
   /** The newest attachment. */

@@ -47,6 +47,8 @@ export interface WalkOptions {
 
 export interface WalkResult {
   readonly problems: readonly string[];
+  /** The first of them that was an error of the language itself: no check has found it. */
+  readonly languageError?: string;
   /** What happened how often. */
   readonly counts: Readonly<Record<string, number>>;
 }
@@ -59,6 +61,8 @@ export async function walk({ seed, trace }: WalkOptions): Promise<WalkResult> {
     settings: {
       maxInFlightWrites: random.pick([2, 4_096]),
       catchUpBytes: random.pick([16, 4 << 20]),
+      // One message, or all that there is, before the first one is confirmed.
+      maxUnconfirmedBytes: random.pick([1, 4 << 20]),
       deadBlocksPerMessage: random.pick([1, 4_096]),
       drainTimeoutMs: random.pick([60, 2_000]),
       leaseMs: random.pick([60, 200, 200]),
@@ -73,9 +77,11 @@ export async function walk({ seed, trace }: WalkOptions): Promise<WalkResult> {
   await begin(stage, random);
   await walker.go(random.pick([60, 150, 300, 600]));
   if (stage.problems.length === 0) await stage.calm();
-  const { operations, losses } = stage.history;
+  const { history, problems, languageError } = stage;
+  const { operations, losses } = history;
   return {
-    problems: stage.problems,
+    problems,
+    ...(languageError !== undefined && { languageError }),
     counts: {
       ...walker.counts,
       steps: stage.steps,
