@@ -5,6 +5,7 @@ import type { PeerMessage } from '../messages.js';
 import type { Clock, DeploymentStore, MembershipStore, PeerLinks, Random } from '../ports.js';
 import type { Batch, Lender } from '../record.js';
 import type { DeploymentId, NodeId, VolumeId } from '../types.js';
+import type { NodeLoad } from './node-load.js';
 import type { ReplicationSettings } from './settings.js';
 import type { SyncAdmission } from './sync-admission.js';
 
@@ -57,6 +58,8 @@ export interface Context {
   readonly settings: ReplicationSettings;
   readonly events: ReplicationEvents;
   readonly counters: ReplicationCounters;
+  /** What users of this node notice of its syncs. */
+  readonly nodeLoad: NodeLoad;
   /** Which syncs this node takes in. */
   readonly admission: SyncAdmission;
   /** Whether all payloads of a batch match their checksums. */

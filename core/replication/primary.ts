@@ -81,7 +81,7 @@ export class Primary implements StreamOwner {
     this.healing = new Healing(this);
     this.sessions = new Sessions(this);
     this.syncs = new SyncSources(this);
-    this.pace = new SyncPace(() => context.clock.now(), context.settings);
+    this.pace = new SyncPace(() => context.clock.now(), context.settings, context.nodeLoad);
     this.#opening = new Opening(this, oldLeasesEnd);
   }
 

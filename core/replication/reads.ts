@@ -80,6 +80,7 @@ export class Reads {
     for (const { sequence } of stored?.orders ?? []) if (sequence > newest) newest = sequence;
     const show = (): void => {
       this.#count--;
+      context.nodeLoad.requests++;
       if (stored === undefined) {
         done('io-error', EMPTY_BATCH);
         return;

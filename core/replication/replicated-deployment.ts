@@ -38,6 +38,7 @@ import {
 import { behindOf, EtcdGap, type Known } from './etcd-gap.js';
 import { Member } from './member.js';
 import { Mending } from './mending.js';
+import { NodeLoad } from './node-load.js';
 import { Primary, type PrimaryHost, type PrimaryLoad } from './primary.js';
 import { reject } from './sessions.js';
 import type { ReplicationSettings } from './settings.js';
@@ -61,6 +62,8 @@ export interface ReplicatedDeploymentOptions {
   readonly verify?: (batch: Batch) => boolean;
   /** Which syncs this node takes in; absent: all. */
   readonly admission?: SyncAdmission;
+  /** Shared by all deployments of a node; absent: one of its own, whose event loop is never late. */
+  readonly nodeLoad?: NodeLoad;
   /** Of the etcd that this process talks to. */
   readonly etcdClusterId: string;
   /** Where payloads that are read for a frontend may be put; absent: ordinary memory. */
@@ -104,6 +107,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   readonly lend: Lender;
   readonly lendSpare: Lender;
   readonly admission: SyncAdmission;
+  readonly nodeLoad: NodeLoad;
   readonly counters: ReplicationCounters = newCounters();
   spec: VolumeSpec | undefined;
   record: Membership | undefined;
@@ -131,6 +135,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.lend = options.lend ?? (() => undefined);
     this.lendSpare = options.lendSpare ?? this.lend;
     this.admission = options.admission ?? ADMIT_ALL;
+    this.nodeLoad = options.nodeLoad ?? new NodeLoad(() => options.clock.now());
     this.#etcdClusterId = options.etcdClusterId;
     this.#etcdGap = new EtcdGap(() => this.clock.now(), this.settings.etcdBehindMs);
     this.#mending = new Mending(this);
@@ -409,6 +414,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
       etcdClusterId: store.state.etcdClusterId,
       usedBytes: store.usedBytes,
       badBlocks: store.badBlocks,
+      scrub: store.scrubProgress,
       ...(etcdBehind !== undefined && { etcdBehind }),
       ...(this.#primary?.status() ?? { role: 'member', serving: false }),
     };

@@ -51,8 +51,12 @@ export interface ReplicationSettings {
   readonly syncMarkMs: number;
   /** Block numbers with dead orders in one message. */
   readonly deadBlocksPerMessage: number;
-  /** The syncs of one volume copy no faster, bytes per second; 0: no limit. Slower writes make them slower, not below the floor. */
+  /** The syncs of one volume copy no faster, bytes per second; 0: no limit. */
   readonly syncBytesPerSecond: number;
+  /**
+   * However much users notice of it, the syncs of one volume may copy so many bytes per second: a GiB in a quarter of
+   * an hour, so that every sync ends.
+   */
   readonly syncFloorBytesPerSecond: number;
   /** A sync's messages must be answered within. */
   readonly syncTimeoutMs: number;
@@ -106,7 +110,7 @@ export const DEFAULT_SETTINGS: ReplicationSettings = {
   syncMarkMs: 5_000,
   deadBlocksPerMessage: 4_096,
   syncBytesPerSecond: 0,
-  syncFloorBytesPerSecond: 4 << 20,
+  syncFloorBytesPerSecond: 1 << 20,
   syncTimeoutMs: 15_000,
   maxTargetLagBytes: 64 << 20,
   drainTimeoutMs: 2_000,

@@ -13,6 +13,8 @@ import type { SyncSource } from './sync-source.js';
 
 /** Blocks that are looked for at once, in pieces. */
 const PIECES_PER_SEARCH = 16;
+/** Blocks of one message at the least: shorter ones cost more than they hold up. */
+const MIN_PER_PIECE = 16;
 /** Blocks that are counted in one turn. */
 const COUNT_CHUNK = 65_536;
 
@@ -28,7 +30,8 @@ export class SyncCopy {
   readonly #ranges: readonly SyncRange[];
   /** The live stream to the target begins behind this: blocks that changed later come with it. */
   readonly #streamAfter: Sequence;
-  readonly #perPiece: number;
+  /** Of one message, at the most. */
+  readonly #maxPerPiece: number;
   #sent = 0;
   #marking = false;
   #markedAt: number;
@@ -39,8 +42,15 @@ export class SyncCopy {
     this.#ready = ready;
     this.#ranges = rangesToCopy(regions, ready.base.sequence, store.state.blocks);
     this.#streamAfter = streamAfter;
-    this.#perPiece = Math.min(blocksPerBatch(store.state.blockSize), settings.backfillBlocks);
+    this.#maxPerPiece = Math.min(blocksPerBatch(store.state.blockSize), settings.backfillBlocks);
     this.#markedAt = clock.now();
+  }
+
+  /** Blocks of one message at the present pace. */
+  get #perPiece(): number {
+    const { context, pace } = this.#sync.primary;
+    const paced = Math.floor(pace.pieceBytes / context.store.state.blockSize);
+    return Math.min(this.#maxPerPiece, Math.max(MIN_PER_PIECE, paced));
   }
 
   /** `zeroesFirst`: what gives the target space goes before what takes some. */
@@ -82,7 +92,7 @@ export class SyncCopy {
 
   async *#newer(): AsyncGenerator<Piece, void> {
     const { store } = this.#sync.primary.context;
-    const limit = PIECES_PER_SEARCH * this.#perPiece;
+    const limit = PIECES_PER_SEARCH * this.#maxPerPiece;
     for (const { from: start, below, after } of this.#ranges) {
       for (let from = start; from < below; ) {
         const found = await this.#sync.orAborted(store.newerThan(after, from, limit));
@@ -109,10 +119,10 @@ export class SyncCopy {
   }
 
   *#pieces(blocks: readonly BlockNumber[], end: BlockNumber): Generator<Piece> {
-    for (let at = 0; at < blocks.length; at += this.#perPiece) {
+    for (let at = 0; at < blocks.length; ) {
       const piece = blocks.slice(at, at + this.#perPiece);
-      const last = at + this.#perPiece >= blocks.length;
-      yield { blocks: piece, below: last ? end : nextOf(piece) };
+      at += piece.length;
+      yield { blocks: piece, below: at < blocks.length ? nextOf(piece) : end };
     }
   }
 

@@ -165,7 +165,8 @@ export class SyncTarget {
   }
 
   async #backfill(sync: Sync, message: Backfill): Promise<void> {
-    const { store } = this.#context;
+    const { store, nodeLoad } = this.#context;
+    nodeLoad.copied();
     try {
       await withRoom(store, message.batch, () =>
         store.look(blocksOf(message.batch), (lookup) => {

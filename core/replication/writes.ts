@@ -382,6 +382,7 @@ export class Writes {
 
   #acknowledge(flight: Flight): void {
     const { record, context } = this.#primary;
+    context.nodeLoad.requests += flight.done.length;
     if (!record.readOnly) context.counters.writesAcknowledged += flight.done.length;
     for (const done of flight.done) done(record.readOnly ? 'read-only' : 'ok');
   }

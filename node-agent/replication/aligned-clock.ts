@@ -17,10 +17,13 @@ interface Slot {
  */
 export class AlignedClock implements Clock {
   readonly #clock: Clock;
+  readonly #late: (ms: number) => void;
   readonly #slots = new Map<number, Slot>();
 
-  constructor(clock: Clock) {
+  /** `late` is told, at the end of each of those turns' timers, how long after its time that is. */
+  constructor(clock: Clock, late: (ms: number) => void = () => {}) {
     this.#clock = clock;
+    this.#late = late;
   }
 
   now(): number {
@@ -59,6 +62,7 @@ export class AlignedClock implements Clock {
   #end(due: number): void {
     const slot = this.#slots.get(due);
     this.#slots.delete(due);
+    this.#late(Math.max(0, this.#clock.now() - due));
     for (const run of slot?.runs ?? []) run();
   }
 }

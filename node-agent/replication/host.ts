@@ -19,6 +19,7 @@ import type {
 import type { Lender } from '../../core/record.js';
 import type { NodeSurvey } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/context.js';
+import { NodeLoad } from '../../core/replication/node-load.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
 import { BoundedAdmission, type SyncAdmission } from '../../core/replication/sync-admission.js';
 import {
@@ -91,6 +92,7 @@ export class ReplicationHost {
   readonly #settings: ReplicationSettings;
   readonly #syncs: SyncTurns;
   readonly #admission: SyncAdmission;
+  readonly #nodeLoad: NodeLoad;
   /** The deployments' own. */
   readonly #clock: Clock;
   readonly #network: ReplicationNetwork;
@@ -110,7 +112,8 @@ export class ReplicationHost {
       random: () => options.random.next(),
     });
     this.#admission = new BoundedAdmission(options.clock, maxSyncs);
-    this.#clock = new AlignedClock(options.clock);
+    this.#nodeLoad = new NodeLoad(() => options.clock.now());
+    this.#clock = new AlignedClock(options.clock, (ms) => this.#nodeLoad.late(ms));
     this.#local = new LocalDeployments({
       self: options.self,
       stores: options.stores,
@@ -361,6 +364,7 @@ export class ReplicationHost {
       random,
       settings: this.#settings,
       admission: this.#admission,
+      nodeLoad: this.#nodeLoad,
       etcdClusterId,
       logger,
       attention,

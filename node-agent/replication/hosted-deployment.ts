@@ -3,6 +3,7 @@ import type { DeploymentStatus, FrontendMessage, OpenSession, PeerEnvelope } fro
 import type { Clock, DeploymentStore, MembershipStore, PeerLinks, Random, SessionLink } from '../../core/ports.js';
 import { type Batch, batchProblem, type Lender } from '../../core/record.js';
 import type { AttentionReason } from '../../core/replication/context.js';
+import type { NodeLoad } from '../../core/replication/node-load.js';
 import { ReplicatedDeployment } from '../../core/replication/replicated-deployment.js';
 import type { ReplicationSettings } from '../../core/replication/settings.js';
 import type { SyncAdmission } from '../../core/replication/sync-admission.js';
@@ -31,6 +32,8 @@ export interface HostedOptions {
   readonly etcdClusterId: string;
   readonly logger: Logger;
   readonly admission: SyncAdmission;
+  /** Of this node, which all its deployments share. */
+  readonly nodeLoad: NodeLoad;
   readonly attention: (reason: AttentionReason) => void;
 }
 
@@ -58,6 +61,7 @@ export class HostedDeployment {
       settings: options.settings,
       etcdClusterId: options.etcdClusterId,
       admission: options.admission,
+      nodeLoad: options.nodeLoad,
       verify: (batch) => checksums.firstBad(batch) === -1,
       ...(options.lend !== undefined && { lend: options.lend }),
       ...(options.lendSpare !== undefined && { lendSpare: options.lendSpare }),

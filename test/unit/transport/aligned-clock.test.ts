@@ -29,8 +29,14 @@ function bench(start = 0) {
     }
     now = end;
   };
+  /** The event loop has other things to do for so long. */
+  const stall = (ms: number): void => {
+    now += ms;
+  };
+  const lateness: number[] = [];
   const note = (name: string) => () => log.push(`${name}@${now}`);
-  return { aligned: new AlignedClock(clock), log, note, pass, timers, turns: () => turns };
+  const aligned = new AlignedClock(clock, (ms) => lateness.push(ms));
+  return { aligned, lateness, log, note, pass, stall, timers, turns: () => turns };
 }
 
 describe('an aligned clock', () => {
@@ -67,6 +73,18 @@ describe('an aligned clock', () => {
     expect(log).toEqual(['a@100']);
     aligned.after(100, note('c')).cancel();
     expect(timers.size).toBe(0);
+  });
+
+  it('tells how late its turns are, once each', () => {
+    const { aligned, lateness, note, pass, stall } = bench();
+    aligned.after(100, note('a'));
+    aligned.after(100, note('b'));
+    aligned.after(30, note('short'));
+    pass(100);
+    aligned.after(100, note('c'));
+    stall(130);
+    pass(10);
+    expect(lateness).toEqual([0, 30]);
   });
 
   it('makes a repeated look of many one turn each time', () => {
