@@ -3,7 +3,7 @@
 import { activityInfo, Context } from '@temporalio/activity';
 import { DomainError } from '../core/errors.js';
 import type { SyncProgress } from '../core/messages.js';
-import { secondsLeft } from '../core/replication/sync-meter.js';
+import { percentDone, secondsLeft } from '../core/replication/sync-meter.js';
 import type { DeploymentId, Epoch, Incarnation, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
@@ -14,7 +14,8 @@ const PROGRESS_INTERVAL_MS = 1_000;
 /** What the UI shows of a running sync. */
 export interface SyncHeartbeat {
   readonly kind: 'delta' | 'full';
-  readonly percent: number;
+  /** Absent until it is known how much there is to copy. */
+  readonly percent?: number;
   readonly blocksDone: number;
   readonly blocksTotal: number;
   readonly bytesCopied: number;
@@ -121,10 +122,11 @@ export async function eraseDeployment(
 
 function heartbeat(progress: SyncProgress): SyncHeartbeat & { attempt: number } {
   const { kind, blocksDone, blocksTotal, bytesCopied, bytesPerSecond } = progress;
+  const percent = percentDone(progress);
   const left = secondsLeft(progress);
   return {
     kind,
-    percent: blocksTotal === 0 ? 100 : Math.floor((blocksDone / blocksTotal) * 100),
+    ...(percent !== undefined && { percent }),
     blocksDone,
     blocksTotal,
     bytesCopied,

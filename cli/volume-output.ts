@@ -115,11 +115,11 @@ function exportLines({ exportID = 0, path = '', pseudoPath = '', acls }: ApiNfsE
   return lines;
 }
 
-/** How far a sync is: `1.0 GiB/5.0 GiB [######....] 20% ETA 40s`. */
+/** How far a sync is, of what there is to copy: `1.0 GiB/5.0 GiB [######....] 20% ETA 40s`. */
 export function syncProgress(replica: ApiDeployment, sizeBytes: number): string {
-  const remaining = replica.syncProgress?.bytesRemaining;
+  const { bytesRemaining: remaining, bytesTotal = sizeBytes } = replica.syncProgress ?? {};
   if (remaining === undefined) return 'n/a';
-  const total = Math.max(sizeBytes, remaining);
+  const total = Math.max(bytesTotal, remaining);
   const share = total === 0 ? 1 : (total - remaining) / total;
   const filled = Math.round(share * BAR_CHARS);
   const bar = `${'#'.repeat(filled)}${'.'.repeat(BAR_CHARS - filled)}`;

@@ -31,6 +31,8 @@ export interface ApiNode extends Versioned {
 }
 
 export interface ApiSyncProgress {
+  /** Only ours; absent from StorageOS's own nodes. */
+  readonly bytesTotal?: number;
   readonly bytesRemaining?: number;
   readonly throughputBytes?: number;
   readonly estimatedSecondsRemaining?: number;

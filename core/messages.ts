@@ -455,6 +455,7 @@ export interface SyncProgress {
   readonly target: DeploymentId;
   /** `delta` from a base, or `full` from order 0. */
   readonly kind: 'delta' | 'full';
+  /** 0 until they are counted, which takes seconds in large volumes. */
   readonly blocksTotal: number;
   readonly blocksDone: number;
   readonly bytesCopied: number;

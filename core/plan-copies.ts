@@ -15,6 +15,7 @@ import {
   type VolumePlan,
   wait,
 } from './plan-steps.js';
+import { percentDone } from './replication/sync-meter.js';
 
 interface State {
   readonly condition: Condition;
@@ -286,6 +287,7 @@ function planBesideRunning(
       text,
     );
   }
-  const percent = sync.blocksTotal === 0 ? 100 : Math.floor((sync.blocksDone / sync.blocksTotal) * 100);
-  return wait(input, condition, `${text}; ${doing}, ${percent} %`, settings.runningMs);
+  const percent = percentDone(sync);
+  const far = percent === undefined ? 'what it lacks is being counted' : `${percent} %`;
+  return wait(input, condition, `${text}; ${doing}, ${far}`, settings.runningMs);
 }

@@ -31,10 +31,19 @@ export class SyncMeter {
   }
 }
 
-/** Seconds until all blocks are copied; undefined while nothing is. */
+/** Of the blocks that are to be copied, how many per cent are done, in whole numbers; undefined until they are counted. */
+export function percentDone({
+  blocksTotal,
+  blocksDone,
+}: Pick<SyncProgress, 'blocksTotal' | 'blocksDone'>): number | undefined {
+  return blocksTotal === 0 ? undefined : Math.min(100, Math.floor((blocksDone / blocksTotal) * 100));
+}
+
+/** Seconds until all blocks are copied; undefined while nothing is, or until they are counted. */
 export function secondsLeft(
   progress: Pick<SyncProgress, 'blocksTotal' | 'blocksDone' | 'blocksPerSecond'>,
 ): number | undefined {
+  if (progress.blocksTotal === 0) return undefined;
   const remaining = Math.max(0, progress.blocksTotal - progress.blocksDone);
   if (remaining === 0) return 0;
   return progress.blocksPerSecond > 0 ? Math.ceil(remaining / progress.blocksPerSecond) : undefined;

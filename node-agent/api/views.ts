@@ -100,8 +100,8 @@ export interface VolumeSurroundings {
   readonly membership: Membership | undefined;
   readonly node: (id: NodeId) => NodeRecord | undefined;
   readonly health: (id: NodeId) => NodeHealth;
-  /** Syncs under way, by the deployment that they fill. */
-  readonly syncs: ReadonlyMap<string, SyncProgressView>;
+  /** Syncs under way, by the deployment that they fill; undefined while nothing is known of their progress. */
+  readonly syncs: ReadonlyMap<string, SyncProgressView | undefined>;
 }
 
 export type ReplicaHealth =

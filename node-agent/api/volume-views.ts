@@ -50,7 +50,7 @@ export class VolumeViews {
     const [attachments, memberships] = await Promise.all([state.attachments.lookup(), state.memberships.lookup()]);
     const membershipOf = (id: VolumeId) => memberships.get(id)?.value;
     const asked = volumes.filter(({ value }) => this.#mayBeSyncing(value, membershipOf(value.id)));
-    const syncs = new Map<VolumeId, ReadonlyMap<string, SyncProgressView>>(
+    const syncs = new Map<VolumeId, ReadonlyMap<string, SyncProgressView | undefined>>(
       await Promise.all(
         asked
           .slice(0, MAX_STATUS_QUERIES)
@@ -67,7 +67,7 @@ export class VolumeViews {
     volume: Versioned<Volume>,
     attachment: Attachment | undefined,
     membership: Membership | undefined,
-    syncs: ReadonlyMap<string, SyncProgressView>,
+    syncs: ReadonlyMap<string, SyncProgressView | undefined>,
   ): VolumeView {
     const { state } = this.#dependencies;
     return volumeView(volume, {
@@ -83,7 +83,10 @@ export class VolumeViews {
     return membership?.active === true && volume.placements.length > membership.inSync.length;
   }
 
-  async #syncsOf(membership: Membership | undefined, volume: Volume): Promise<ReadonlyMap<string, SyncProgressView>> {
+  async #syncsOf(
+    membership: Membership | undefined,
+    volume: Volume,
+  ): Promise<ReadonlyMap<string, SyncProgressView | undefined>> {
     const { deploymentStatus, logger } = this.#dependencies;
     if (membership === undefined || !this.#mayBeSyncing(volume, membership)) return new Map();
     const { deployment, node } = membership.primary;

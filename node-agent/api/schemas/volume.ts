@@ -25,11 +25,15 @@ const replica = z
       .meta({ id: 'ReplicaHealth' }),
     syncProgress: z
       .object({
+        bytesTotal: uint64('Bytes that the replica lacked at the beginning.'),
         bytesRemaining: uint64('Bytes that are still to be copied.'),
         throughputBytes: uint64('Bytes per second, on average.'),
         estimatedSecondsRemaining: uint64('0 if no estimate can be made.'),
       })
-      .meta({ id: 'SyncProgress', description: 'Only of a replica that is being filled.' })
+      .meta({
+        id: 'SyncProgress',
+        description: 'Only of a replica that is being filled, as soon as it is known what it lacks.',
+      })
       .optional(),
   })
   .meta({ id: 'ReplicaDeploymentInfo' });

@@ -562,24 +562,29 @@ describe('what a volume shows of its copies', () => {
       outOfSync: [{ deployment: first.id, reason: 'gone', since: '2026-01-01T00:00:00Z' }],
     }));
     expect(await healths()).toEqual(['online', 'recovering', 'provisioned']);
-    const blocksDone = 100_000;
-    api.statuses.set(volume.master.id, {
-      sync: {
-        target: first.id,
-        kind: 'delta',
-        blocksTotal: 110_000,
-        blocksDone,
-        bytesCopied: 1,
-        blocksPerSecond: 250,
-        bytesPerSecond: 1,
-        startedAtMs: 0,
-      },
-    } as DeploymentStatus);
+    const sync = {
+      target: first.id,
+      kind: 'delta',
+      blocksTotal: 0,
+      blocksDone: 0,
+      bytesCopied: 0,
+      blocksPerSecond: 0,
+      bytesPerSecond: 0,
+      startedAtMs: 0,
+    };
+    const syncing = (patch: Partial<typeof sync>) =>
+      api.statuses.set(volume.master.id, { sync: { ...sync, ...patch } } as DeploymentStatus);
+    syncing({});
+    expect(await healths()).toEqual(['online', 'syncing', 'provisioned']);
+    // Nothing is known of what there is to copy; nothing remaining would look like the end.
+    expect((await api.request('GET', path)).body.replicas[0].syncProgress).toBeUndefined();
+    syncing({ blocksTotal: 110_000, blocksDone: 100_000, bytesCopied: 1, blocksPerSecond: 250, bytesPerSecond: 1 });
     expect(await healths()).toEqual(['online', 'syncing', 'provisioned']);
     const [replica] = (await api.request('GET', path)).body.replicas;
     expect(replica).toMatchObject({
       promotable: false,
       syncProgress: {
+        bytesTotal: 110_000 * 4096,
         bytesRemaining: 10_000 * 4096,
         throughputBytes: 250 * 4096,
         estimatedSecondsRemaining: 40,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SyncMeter, secondsLeft } from '../../../../core/replication/sync-meter.js';
+import { percentDone, SyncMeter, secondsLeft } from '../../../../core/replication/sync-meter.js';
 
 describe('the rate of a sync', () => {
   it('is that of the last seconds, not of all the time', () => {
@@ -31,5 +31,14 @@ describe('the rate of a sync', () => {
     expect(secondsLeft({ ...progress, blocksDone: 100, blocksPerSecond: 0 })).toBe(0);
     // More was done than was counted at the beginning.
     expect(secondsLeft({ ...progress, blocksDone: 120 })).toBe(0);
+  });
+
+  it('knows neither share nor time until the blocks are counted', () => {
+    const progress = { blocksTotal: 0, blocksDone: 0, blocksPerSecond: 0 };
+    expect(percentDone(progress)).toBeUndefined();
+    expect(secondsLeft(progress)).toBeUndefined();
+    expect(percentDone({ blocksTotal: 3, blocksDone: 0 })).toBe(0);
+    expect(percentDone({ blocksTotal: 3, blocksDone: 2 })).toBe(66);
+    expect(percentDone({ blocksTotal: 3, blocksDone: 4 })).toBe(100);
   });
 });
