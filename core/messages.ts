@@ -6,7 +6,7 @@
  * their own order as their identity (design/replication.md).
  */
 
-import type { IndexedBlock, SyncedRegion } from './ports.js';
+import type { IndexedBlock, ScrubProgress, SyncedRegion } from './ports.js';
 import type { Batch } from './record.js';
 import type { EtcdBehind } from './replication/etcd-gap.js';
 import type {
@@ -446,6 +446,8 @@ export interface DeploymentStatus {
   readonly usedBytes: number;
   /** Blocks of this copy that are known to be damaged and are not mended yet. */
   readonly badBlocks: number;
+  /** Absent: an older agent, which does not tell. */
+  readonly scrub?: ScrubProgress;
   readonly sync?: SyncProgress;
   /** This copy is ahead of etcd: nobody is promoted, nor the membership changed, until `storageos recover`. */
   readonly etcdBehind?: EtcdBehind;

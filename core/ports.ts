@@ -66,7 +66,10 @@ export interface DiskFile {
    * contents are undefined then.
    */
   readCached(buffer: Uint8Array, position: number): boolean;
-  /** Data and length are durable when it resolves. */
+  /**
+   * Data and length are durable when it resolves. Rejects with DiskError('io'), whatever the reason, want of space too:
+   * what could not be written may be gone from memory, and no later sync would tell of it.
+   */
   sync(): Promise<void>;
   /**
    * Brings the range to the disk ahead of a sync, which then has less to wait for. Nothing is durable by that. Rejects
@@ -113,7 +116,7 @@ export interface Disk {
   /** The directory must be empty. */
   removeDirectory(path: string): void;
   removeDirectoryAsync(path: string): Promise<void>;
-  /** Creations, renames and removals in the directory are durable when it resolves. */
+  /** Creations, renames and removals in the directory are durable when it resolves. Rejects like `DiskFile.sync`. */
   syncDirectory(path: string): Promise<void>;
   /** The file system that holds the directory. */
   space(directory: string): DiskSpace;
@@ -186,6 +189,17 @@ export interface StoredBlocks {
   readonly batch: Batch;
 }
 
+/** How far the reading of all that a copy stores is, which finds what has rotted before it is needed. */
+export interface ScrubProgress {
+  /** Of the present pass: stored bytes that were read, and about how many there are; what is overwritten meanwhile moves both. */
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  /** Passes that have ended in the copy's life. */
+  readonly passes: number;
+  /** Wall time at which the last one ended, milliseconds since 1970; null: none has yet. */
+  readonly endedMs: number | null;
+}
+
 /** The stored copy of these blocks does not match its checksum. */
 export class BadBlockError extends Error {
   readonly blocks: readonly IndexedBlock[];
@@ -213,6 +227,7 @@ export interface DeploymentStore {
   readonly usedBytes: number;
   /** Blocks whose stored bytes are known to be damaged; a count for people, bounded. */
   readonly badBlocks: number;
+  readonly scrubProgress: ScrubProgress;
   /**
    * Milliseconds that a write with payload should wait before its append: more than 0 while space is short and some is
    * being freed. Whoever does not wait harms nothing but meets the end of the space sooner.

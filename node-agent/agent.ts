@@ -139,6 +139,8 @@ async function start(
   });
   stops.push(() => stores.close());
   for (const damage of stores.damages)
+    onDamage: (deployment, damage) =>
+      logger.error({ deployment, ...damage }, 'damage on the disk, of what memory has: it is written anew'),
     logger.error({ ...damage }, 'a copy of a volume cannot be read; it is left as it is');
   const replication = new ReplicationHost({
     self,
@@ -244,7 +246,7 @@ async function start(
   const erasure = new Erasure({
     self,
     logger,
-    holds: (deployment) => stores.deployments().some((held) => held.deployment === deployment),
+    holds: (deployment) => stores.holds(deployment),
     remove: (deployment) => replication.removeDeployment(deployment),
     bury: (deployment) => state.tombstones.remove(deployment),
   });

@@ -1,6 +1,7 @@
 /** What the block store tells: space of the node, and of each copy its cleaner, scrub and checkpoints. */
 
 import type { Registry } from 'prom-client';
+import type { ScrubProgress } from '../../core/ports.js';
 import type { Capacity, DeviceSpace, IndexUse, StoreStatistics } from '../store/index.js';
 import { registerCounter, registerGauge, registerSampled } from './sampled.js';
 import { type OfVolume, VolumeMetrics, type VolumeNames } from './volumes.js';
@@ -17,7 +18,7 @@ export interface StoreSources extends VolumeNames {
   readonly statistics: () => readonly (OfVolume & { readonly statistics: StoreStatistics })[];
 }
 
-type Read = (statistics: StoreStatistics) => number;
+type Read = (statistics: StoreStatistics) => number | undefined;
 
 const GAUGES: Readonly<Record<string, readonly [help: string, read: Read]>> = {
   utilisation_actual_bytes: ['size of the blocks of this copy that hold data, before compression', (s) => s.dataBytes],
@@ -26,13 +27,18 @@ const GAUGES: Readonly<Record<string, readonly [help: string, read: Read]>> = {
   store_reclaimable_bytes: ['bytes of this copy that the next checkpoint gives back', (s) => s.deadBytes],
   store_unsynced_bytes: ['bytes of this copy that were written and not synced yet', (s) => s.unsyncedBytes],
   bad_blocks: ['blocks of this copy that are known to be damaged', (s) => s.badBlocks],
-  scrub_progress_ratio: ['part of the present pass that the scrub has read', (s) => s.scrub.part],
+  scrub_progress_ratio: ['part of the present pass that the scrub has read', (s) => partOf(s.scrub)],
+  scrub_last_pass_timestamp_seconds: ['when the last pass of the scrub ended, since 1970', (s) => endedAt(s.scrub)],
 };
 
 const COUNTERS: Readonly<Record<string, readonly [help: string, read: Read]>> = {
   scrub_passes_total: ['times that the scrub has read all of this copy', (s) => s.scrub.passes],
-  scrub_read_bytes_total: ['bytes that the scrub has read', (s) => s.scrub.readBytes],
-  scrub_bad_blocks_total: ['damaged blocks that the scrub has met', (s) => s.scrub.badBlocks],
+  scrub_read_bytes_total: ['bytes that the scrub has read', (s) => s.scrubbed.readBytes],
+  scrub_bad_blocks_total: ['damaged blocks that the scrub has met', (s) => s.scrubbed.badBlocks],
+  scrub_damages_total: [
+    'damages of log and checkpoint that the scrub has found and had replaced',
+    (s) => s.scrubbed.damages,
+  ],
   cleaner_segments_total: ['segments that the cleaner has emptied', (s) => s.cleaned.segments],
   cleaner_copied_bytes_total: ['bytes that the cleaner has copied', (s) => s.cleaned.copiedBytes],
   checkpoints_total: ['checkpoints of the index', (s) => s.checkpoints.checkpoints],
@@ -40,6 +46,14 @@ const COUNTERS: Readonly<Record<string, readonly [help: string, read: Read]>> = 
   checkpoint_seconds_total: ['time that they took, summed', (s) => s.checkpoints.seconds],
   checkpoint_reclaimed_bytes_total: ['bytes of segments that they gave back', (s) => s.checkpoints.reclaimedBytes],
 };
+
+function partOf({ doneBytes, totalBytes }: ScrubProgress): number {
+  return totalBytes === 0 ? 0 : doneBytes / totalBytes;
+}
+
+function endedAt({ endedMs }: ScrubProgress): number | undefined {
+  return endedMs === null ? undefined : endedMs / 1000;
+}
 
 /** Counts are since the copy was opened. */
 export function registerStoreMetrics(registry: Registry, sources: StoreSources): void {

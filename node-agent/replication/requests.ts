@@ -37,6 +37,8 @@ const syncProgress = z.object({
   startedAtMs: z.number(),
 });
 
+const scrubProgress = z.object({ doneBytes: count, totalBytes: count, passes: count, endedMs: count.nullable() });
+
 /** Absent and undefined are told apart by the contract's type, not by JSON. */
 const deploymentStatus = z
   .object({
@@ -52,12 +54,14 @@ const deploymentStatus = z
     usedBytes: count,
     // Older agents do not tell.
     badBlocks: count.default(0),
+    scrub: scrubProgress.optional(),
     sync: syncProgress.optional(),
     etcdBehind: z.enum(['epoch', 'cluster']).optional(),
   })
   .transform(
-    ({ sync, etcdBehind, ...rest }): DeploymentStatus => ({
+    ({ scrub, sync, etcdBehind, ...rest }): DeploymentStatus => ({
       ...rest,
+      ...(scrub !== undefined && { scrub }),
       ...(sync !== undefined && { sync }),
       ...(etcdBehind !== undefined && { etcdBehind }),
     }),

@@ -4,6 +4,7 @@ import { type Clock, type Disk, DiskError } from '../../core/ports.js';
 import {
   type Checkpoint,
   copiesOf,
+  type LogPlace,
   type LogState,
   readCheckpoint,
   type SegmentRow,
@@ -12,6 +13,7 @@ import {
 } from './checkpoint.js';
 import type { CheckpointNumbers } from './checkpoint-numbers.js';
 import type { StoreSettings } from './environment.js';
+import type { Damage } from './errors.js';
 import { type BatchHeader, batchBytes, type StoreIdentity } from './format.js';
 import type { Image } from './image.js';
 import { PAGE_BYTES } from './paged/page.js';
@@ -95,6 +97,8 @@ export class Checkpointer {
   /** Bytes of segments that the cleaner has copied away since the last checkpoint began. */
   #emptiedBytes = 0;
   #memoryShort = false;
+  /** Something that the next opening would read is damaged on the disk. */
+  #damaged = false;
   #frozen: Frozen | undefined;
   #running: Promise<void> | undefined;
   #notBefore = Number.NEGATIVE_INFINITY;
@@ -109,6 +113,11 @@ export class Checkpointer {
     this.#state = options.state;
     this.#snapshots = new Snapshots(options.snapshots);
     this.#batchesBehind = options.batchesBehind;
+  }
+
+  /** Where the log begins that an opening would replay. */
+  get logStart(): LogPlace {
+    return this.#state.start;
   }
 
   get snapshots(): readonly Snapshot[] {
@@ -155,6 +164,12 @@ export class Checkpointer {
     queueMicrotask(() => this.look());
   }
 
+  /** Part of what an opening would read beside pages and payloads has rotted: it is made anew, out of memory. */
+  replaceDamaged(): void {
+    this.#damaged = true;
+    this.look();
+  }
+
   /** How long who writes should wait: checkpoints don't keep up. Milliseconds. */
   get delayMs(): number {
     if (this.#frozen === undefined) return 0;
@@ -192,7 +207,7 @@ export class Checkpointer {
 
   #due(): boolean {
     const { settings, log, image } = this.#options;
-    if (this.#frozen !== undefined || this.#snapshots.waiting || this.#memoryShort) return true;
+    if (this.#frozen !== undefined || this.#snapshots.waiting || this.#memoryShort || this.#damaged) return true;
     if (this.#bytesBehind >= settings.checkpointBytes) return true;
     if (image.index.changedExtents >= settings.checkpointEntries) return true;
     if (this.#entriesBehind >= ENTRIES_FACTOR * settings.checkpointEntries) return true;
@@ -267,7 +282,7 @@ export class Checkpointer {
     };
     this.#merging = { bytes: this.#bytesBehind, zeroes: this.#zeroesBehind };
     this.#batchesBehind = this.#bytesBehind = this.#entriesBehind = this.#emptiedBytes = 0;
-    this.#memoryShort = this.#zeroesBehind = false;
+    this.#memoryShort = this.#zeroesBehind = this.#damaged = false;
     return frozen;
   }
 
@@ -369,16 +384,19 @@ export class Checkpointer {
     }
   }
 
-  /** Reads the checkpoint's files, of which the next opening needs one; if one is damaged, both are replaced. */
-  async verify(): Promise<void> {
+  /** Reads the checkpoint's files, of which the next opening needs one; what is damaged in them. */
+  async verify(): Promise<readonly Damage[]> {
     const published = this.#published;
-    if (published === null || this.#stopped) return;
+    if (published === null || this.#stopped) return [];
     const { disk, identity } = this.#options;
     const { number, bytes } = published;
+    const damages: Damage[] = [];
     for (const path of copiesOf(this.#path(number))) {
       const read = await readCheckpoint({ disk, path, identity, number }, bytes);
-      if ('what' in read && this.#published === published && this.#running === undefined) this.#start();
+      // A checkpoint that is being made removes them.
+      if ('what' in read && this.#published === published && this.#running === undefined) damages.push(read);
     }
+    return damages;
   }
 
   /** Removes what a crash left behind between writing a checkpoint and naming it, or naming it and removing the old. */

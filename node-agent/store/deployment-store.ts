@@ -9,6 +9,7 @@ import {
   invariant,
   type LogBatch,
   type Lookup,
+  type ScrubProgress,
   type StoredBlocks,
 } from '../../core/ports.js';
 import { entryCount, type Lender } from '../../core/record.js';
@@ -28,6 +29,7 @@ import { type StoreIdentity, storeIdentity } from './format.js';
 import { GroupCommit } from './group-commit.js';
 import { Image } from './image.js';
 import { deadFilter, lastLive } from './live.js';
+import { LogCheck } from './log-check.js';
 import { readLog } from './log-reader.js';
 import type { Pace } from './pace.js';
 import { emptyRecord, type IndexRecord } from './paged/extents.js';
@@ -37,7 +39,7 @@ import { PagedIndex } from './paged/paged-index.js';
 import { type RecoveryReport, recover, removeSegment } from './recovery.js';
 import { Scrubber } from './scrubber.js';
 import { SegmentLog } from './segment-log.js';
-import type { ScrubProgress, StoreStatistics } from './statistics.js';
+import type { StoreStatistics } from './statistics.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 
 export interface OpenOptions {
@@ -48,6 +50,8 @@ export interface OpenOptions {
   readonly suspect: boolean;
   /** Told of blocks whose stored bytes are not what was written, when nobody has asked for them. */
   readonly bad: (blocks: readonly IndexedBlock[]) => void;
+  /** Told of damage to log or checkpoint that was found while memory has what was there: a checkpoint replaces it. */
+  readonly damaged: (damage: Damage) => void;
 }
 
 /** How long writers wait before they ask again whether the disk has caught up. */
@@ -182,9 +186,15 @@ export class LocalDeploymentStore implements DeploymentStore {
       blockSize: parts.superblock.blockSize,
       image,
       reader: this.#reader,
+      logCheck: new LogCheck({ ...environment, ...parts, start: () => this.#checkpointer.logStart }),
       position: parts.superblock.scrub,
+      wallMs: () => this.#wallMs,
       bad: options.bad,
       verifyCheckpoint: () => this.#checkpointer.verify(),
+      damaged: (damage) => {
+        this.#checkpointer.replaceDamaged();
+        options.damaged(damage);
+      },
       save: () => this.#update({}),
     });
   }
@@ -197,7 +207,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     const { disk, clock, bootId, random, settings } = environment;
     const { directory } = options;
     const read = await SuperblockFile.read(disk, directory);
-    if (!('superblock' in read)) throw new StoreCorruptError(undefined, read);
+    if (!('superblock' in read)) throw new StoreCorruptError(read.owner?.deployment, read.damages);
     const { superblock: found, file: superblockFile } = read;
     const identity = storeIdentity(found.volume, found.deployment);
     const checksums = options.checksums(found.volume);
@@ -338,6 +348,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       cleaned: this.cleaned,
       checkpoints: this.#checkpointer.done,
       scrub: this.scrubProgress,
+      scrubbed: this.#scrubber.done,
       badBlocks: this.badBlocks,
     };
   }
@@ -506,7 +517,7 @@ export class LocalDeploymentStore implements DeploymentStore {
    */
   snapshot(id: string): Promise<void> {
     this.#check();
-    return this.#checkpointer.snapshot(id, Date.parse(this.#environment.clock.timestamp()));
+    return this.#checkpointer.snapshot(id, this.#wallMs);
   }
 
   get snapshots(): readonly Snapshot[] {
@@ -544,8 +555,12 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   get scrubProgress(): ScrubProgress {
-    const { position, readBytes, badBlocks } = this.#scrubber;
-    return { part: position.next / this.#superblock.blocks, passes: position.passes, readBytes, badBlocks };
+    const { doneBytes, passes, endedMs } = this.#scrubber.position;
+    return { doneBytes, totalBytes: Math.max(doneBytes, this.liveBytes), passes, endedMs };
+  }
+
+  get #wallMs(): number {
+    return Date.parse(this.#environment.clock.timestamp());
   }
 
   /** What may be given back, as far as that is known; more than there is rather than less. */
@@ -586,6 +601,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       if (clean && !this.failed) {
         await this.#flushes.request();
         await this.#checkpointer.last();
+        await this.#log.finish();
         await this.#update({ clean: true });
       }
     } finally {

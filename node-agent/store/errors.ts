@@ -10,7 +10,7 @@ export interface Damage {
   /** Byte offset of the damaged structure. */
   readonly offset: number;
   readonly what: string;
-  /** It could not be read, or is on a device that is not there: nobody knows whether it is damaged. */
+  /** It could not be read, is on a device that is not there, or a newer program wrote it: nobody knows whether it is damaged. */
   readonly unread?: true;
 }
 

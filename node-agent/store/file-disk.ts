@@ -74,6 +74,11 @@ function attempt<T>(path: string, operation: () => T): T {
   }
 }
 
+/** A failed sync is no full disk, even if the kernel says so: what it could not write does not come back with the space. */
+function final(settle: Settle<void>): Settle<void> {
+  return (error) => settle(error === null ? null : Object.assign(error, { code: 'EIO' }));
+}
+
 /** What of the buffers lies behind their first `skip` bytes. */
 function behind(buffers: readonly Uint8Array[], skip: number): Uint8Array[] {
   const rest: Uint8Array[] = [];
@@ -195,13 +200,13 @@ class NodeFile implements DiskFile {
   }
 
   sync(): Promise<void> {
-    return this.#lanes.others.run(this.path, (settle) => fdatasync(this.#fd, settle));
+    return this.#lanes.others.run(this.path, (settle) => fdatasync(this.#fd, final(settle)));
   }
 
   async writeOut(position: number, length: number): Promise<void> {
     const fd = attempt(this.path, () => (this.#writeOutFd ??= openSync(`/proc/self/fd/${this.#fd}`, 'r')));
     return this.#lanes.others.run(this.path, (settle) => {
-      if (startWriteOut === undefined) fdatasync(fd, settle);
+      if (startWriteOut === undefined) fdatasync(fd, final(settle));
       else startWriteOut(fd, position, length, settle);
     });
   }
@@ -338,7 +343,7 @@ class NodeDisk implements Disk {
   async syncDirectory(path: string): Promise<void> {
     const fd = await this.#run<number>(path, (full, settle) => open(full, 'r', settle));
     try {
-      await this.#run(path, (_full, settle) => fsync(fd, settle));
+      await this.#run(path, (_full, settle) => fsync(fd, final(settle)));
     } finally {
       await this.#run(path, (_full, settle) => close(fd, settle));
     }

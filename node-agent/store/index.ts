@@ -11,4 +11,4 @@ export {
   type NodeStoresOptions,
 } from './node-stores.js';
 export type { IndexUse } from './paged/index-memory.js';
-export type { ScrubProgress, StoreStatistics } from './statistics.js';
+export type { StoreStatistics } from './statistics.js';

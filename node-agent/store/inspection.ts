@@ -21,7 +21,7 @@ import { ReadOnlyDisk } from './read-only-disk.js';
 import { recover } from './recovery.js';
 import type { Segment } from './segment.js';
 import { SegmentLog } from './segment-log.js';
-import { type CopyReport, type Superblock, SuperblockFile } from './superblock.js';
+import { type CopyReport, type Superblock, SuperblockFile, type SuperblockReading } from './superblock.js';
 
 const OPEN_FILES = 64;
 const INDEX_BYTES = 64 * 1024 * 1024;
@@ -105,8 +105,9 @@ export async function* inspect(
   }
 }
 
-function isOneOf(ids: ReadonlySet<string>, read: Awaited<ReturnType<typeof SuperblockFile.read>>): boolean {
-  return 'superblock' in read && (ids.has(read.superblock.volume) || ids.has(read.superblock.deployment));
+function isOneOf(ids: ReadonlySet<string>, read: SuperblockReading): boolean {
+  const owner = 'superblock' in read ? read.superblock : read.owner;
+  return owner !== undefined && (ids.has(owner.volume) || ids.has(owner.deployment));
 }
 
 class Inspection {

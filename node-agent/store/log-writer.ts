@@ -58,6 +58,8 @@ export class LogWriter {
   #running: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
   #held: Held | undefined;
+  /** In their order; appends to them may still be in the queue. */
+  readonly #sealed: Segment[] = [];
   /** All batches up to this number are in the page cache. */
   #written = 0;
   /** Of appends that are not there yet. */
@@ -99,8 +101,9 @@ export class LogWriter {
     return waiter.promise;
   }
 
-  /** Nothing is appended to the segment any more: its file is not kept from being closed. */
-  sealed(): void {
+  /** Nothing is appended to the segment any more: what was reserved behind its end is given back. */
+  sealed(segment: Segment): void {
+    this.#sealed.push(segment);
     this.#start();
   }
 
@@ -118,8 +121,8 @@ export class LogWriter {
     await undefined;
     while (this.#failure === undefined) {
       const next = this.#queue.at(0);
-      const held = this.#held;
-      if (held?.segment.sealed === true && held.segment !== next?.segment) await this.#leave(held);
+      const [sealed] = this.#sealed;
+      if (sealed !== undefined && sealed !== next?.segment) await this.#leave(sealed);
       else if (next === undefined) break;
       else await this.#round(this.#take());
     }
@@ -136,12 +139,26 @@ export class LogWriter {
     this.#done(round);
   }
 
-  /** What was reserved behind the segment's end is given back; if that fails, it goes with the segment. */
-  async #leave({ segment, pooled }: Held): Promise<void> {
-    if (segment.reservedEnd > segment.size) {
-      await segment.device.answered(pooled.file.truncateAsync(segment.size)).catch(unlessDiskError);
+  /**
+   * What was reserved behind the segment's end is given back, by an earlier opening that was killed perhaps; if that
+   * fails, it goes with the segment.
+   */
+  async #leave(segment: Segment): Promise<void> {
+    const { pool } = this.#options;
+    const { device, path, size } = segment;
+    this.#sealed.shift();
+    try {
+      const pooled = await device.answered(pool.acquireAsync(path));
+      try {
+        if (pooled.file.size() === size) await device.answered(pooled.file.truncateAsync(size));
+      } finally {
+        pool.release(pooled);
+      }
+    } catch (error) {
+      unlessDiskError(error);
     }
-    this.#letGo();
+    if (this.#held?.segment === segment) this.#letGo();
+    pool.forget(path);
   }
 
   #take(): Round {
@@ -223,8 +240,9 @@ export class LogWriter {
     }
   }
 
-  /** Gives the file back; nothing may be under way. */
+  /** Gives the file back, and does nothing more; nothing may be under way. */
   close(): void {
+    this.#sealed.length = 0;
     this.#letGo();
   }
 }

@@ -18,13 +18,14 @@ import { URGENT_FACTOR } from './cleaner.js';
 import { LocalDeploymentStore } from './deployment-store.js';
 import { type Capacity, DATA_ROOT, type DeviceSpace, Devices } from './devices.js';
 import type { StoreEnvironment, StoreSettings } from './environment.js';
-import { type Damage, NoSuchDeploymentError, StoreClosedError } from './errors.js';
+import { type Damage, NoSuchDeploymentError, StoreClosedError, StoreCorruptError } from './errors.js';
 import { FilePool } from './file-pool.js';
 import { parseSegmentName } from './format.js';
 import { Maintenance } from './maintenance.js';
 import { IndexMemory, type IndexUse } from './paged/index-memory.js';
 import { MAX_ROWS } from './paged/page.js';
-import type { ScrubProgress, StoreStatistics } from './statistics.js';
+import { NEVER_SCRUBBED } from './scrubber.js';
+import type { StoreStatistics } from './statistics.js';
 import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
 import { Throttle } from './throttle.js';
 
@@ -66,6 +67,8 @@ export interface NodeStoresOptions {
   readonly settings?: Partial<StoreSettings>;
   /** Told of stored blocks that do not match their checksums, found when nobody was reading them: another copy heals them. */
   readonly onBadBlocks?: (deployment: DeploymentId, blocks: readonly IndexedBlock[]) => void;
+  /** Told of damage to a deployment's log or checkpoint that the scrub has found, and that is being replaced. */
+  readonly onDamage?: (deployment: DeploymentId, damage: Damage) => void;
 }
 
 export interface NewDeployment {
@@ -94,6 +97,8 @@ export class NodeStores {
   readonly #lock: DiskLock;
   readonly #maintenance: Maintenance;
   readonly #known = new Map<DeploymentId, Known>();
+  /** Deployments that a newer program has written: they stay as they are, and none of their ids is made anew. */
+  readonly #newer = new Map<DeploymentId, { readonly volume: VolumeId; readonly damages: readonly Damage[] }>();
   /** One creation or removal at a time. */
   #queue: Promise<unknown> = Promise.resolve();
   #nextInode = 1;
@@ -191,7 +196,9 @@ export class NodeStores {
   async #register(directory: string): Promise<void> {
     const read = await SuperblockFile.read(this.#environment.disk, directory);
     if (!('superblock' in read)) {
-      this.damages.push(...read);
+      const { damages, owner } = read;
+      this.damages.push(...damages);
+      if (owner !== undefined) this.#newer.set(owner.deployment, { volume: owner.volume, damages });
       return;
     }
     const { superblock } = read;
@@ -213,12 +220,33 @@ export class NodeStores {
     return [...this.#known.values()].map(({ store, superblock }) => store?.state ?? stateOf(superblock));
   }
 
+  /** Those of the volume, open or not, and those that a newer program has written. */
+  of(volume: VolumeId): DeploymentId[] {
+    const ids: DeploymentId[] = [];
+    for (const [deployment, { superblock }] of this.#known) if (superblock.volume === volume) ids.push(deployment);
+    for (const [deployment, newer] of this.#newer) {
+      if (newer.volume === volume && !this.#known.has(deployment)) ids.push(deployment);
+    }
+    return ids;
+  }
+
+  /** Whether anything of the deployment is on the disk. */
+  holds(deployment: DeploymentId): boolean {
+    return this.#known.has(deployment) || this.#newer.has(deployment);
+  }
+
+  #refuseNewer(deployment: DeploymentId): void {
+    const newer = this.#newer.get(deployment);
+    if (newer !== undefined) throw new StoreCorruptError(deployment, newer.damages);
+  }
+
   /**
    * Makes a deployment durable and opens it. Again for the same deployment: opens it. Throws
-   * DiskError('no-space') if the reserve would be touched.
+   * DiskError('no-space') if the reserve would be touched, StoreCorruptError if a newer program has written it.
    */
   create(wanted: NewDeployment): Promise<LocalDeploymentStore> {
     return this.#exclusively(async () => {
+      this.#refuseNewer(wanted.deployment);
       const known = this.#known.get(wanted.deployment);
       if (known === undefined) await this.#create(wanted);
       else {
@@ -268,7 +296,7 @@ export class NodeStores {
       durableBatch: 0,
       checkpoint: null,
       damage: null,
-      scrub: { next: 0, passes: 0 },
+      scrub: NEVER_SCRUBBED,
     };
     const index = await emptiest(disk, await devices.indexDirectories());
     const directory = `${index}/${inode}`;
@@ -283,6 +311,7 @@ export class NodeStores {
   /** The open store, or opens it; a store that has failed is opened anew, as unclean. */
   async open(deployment: DeploymentId): Promise<LocalDeploymentStore> {
     if (this.#closed) throw new StoreClosedError(deployment);
+    this.#refuseNewer(deployment);
     const known = this.#known.get(deployment);
     if (known === undefined) throw new NoSuchDeploymentError(deployment);
     if (known.opening !== undefined) return known.opening;
@@ -300,17 +329,27 @@ export class NodeStores {
       delete known.store;
     }
     const { directory, suspect } = known;
-    const { checksums, onBadBlocks } = this.#options;
-    const bad = (blocks: readonly IndexedBlock[]): void => onBadBlocks?.(known.superblock.deployment, blocks);
-    const store = await LocalDeploymentStore.open(this.#environment, { directory, checksums, suspect, bad });
+    const { checksums, onBadBlocks, onDamage } = this.#options;
+    const { deployment } = known.superblock;
+    const store = await LocalDeploymentStore.open(this.#environment, {
+      directory,
+      checksums,
+      suspect,
+      bad: (blocks) => onBadBlocks?.(deployment, blocks),
+      damaged: (damage) => onDamage?.(deployment, damage),
+    });
     known.store = store;
     known.suspect = false;
     return store;
   }
 
-  /** Closes and erases the deployment; nothing is left of it when it resolves. Again: nothing. */
+  /**
+   * Closes and erases the deployment; nothing is left of it when it resolves. Again: nothing. Rejects with
+   * StoreCorruptError if a newer program has written it.
+   */
   remove(deployment: DeploymentId): Promise<void> {
     return this.#exclusively(async () => {
+      this.#refuseNewer(deployment);
       const known = this.#known.get(deployment);
       if (known === undefined) return;
       await known.opening?.catch(() => {});
@@ -357,11 +396,6 @@ export class NodeStores {
   /** Stops the scrub where it is, or lets it go on from there; it is not paused when the stores are opened. */
   pauseScrub(paused: boolean): void {
     this.#maintenance.scrubPaused = paused;
-  }
-
-  /** How far the scrub of each open deployment is. */
-  scrubs(): Map<DeploymentId, ScrubProgress> {
-    return new Map([...this.#openStores()].map((store) => [store.state.deployment, store.scrubProgress]));
   }
 
   /** Looks for new `dev<N>` directories now; it happens every 15 s anyway. */

@@ -153,8 +153,7 @@ export class SegmentLog {
     const { active } = this;
     if (active === undefined) return;
     if (active.dead) this.deadBytes += active.size;
-    active.sealed = true;
-    this.#writer.sealed();
+    this.#writer.sealed(active);
     if (active.pendingBytes === 0 && !this.#unsynced.has(active)) this.#closeForGood(active);
     this.active = undefined;
   }
@@ -282,6 +281,13 @@ export class SegmentLog {
   #count(device: Device, bytes: number): void {
     this.usedBytes += bytes;
     device.segmentBytes += bytes;
+  }
+
+  /** The end of a clean shutdown: nothing is appended any more, and no room is kept for that when it resolves. */
+  async finish(): Promise<void> {
+    await this.room.idle();
+    this.seal();
+    await this.#writer.idle();
   }
 
   /** Resolves when nothing is under way. */

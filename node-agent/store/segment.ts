@@ -21,8 +21,6 @@ export class Segment {
   pendingBytes = 0;
   /** The file system has room for the file up to here, if that is behind its end. */
   reservedEnd = 0;
-  /** Nothing is appended any more. */
-  sealed = false;
   /**
    * Payloads in it that the index refers to, in pages or in memory. What a write has replaced in the pages is counted
    * until a checkpoint finds it.

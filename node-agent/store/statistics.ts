@@ -1,19 +1,11 @@
-/** What a store tells of itself, for metrics and people. */
+/** What a store tells of itself, for metrics. */
 
+import type { ScrubProgress } from '../../core/ports.js';
 import type { Checkpointer } from './checkpointer.js';
 import type { Cleaner } from './cleaner.js';
+import type { Scrubber } from './scrubber.js';
 
-export interface ScrubProgress {
-  /** Of the present pass, 0 to 1. */
-  readonly part: number;
-  /** Finished passes in the deployment's life. */
-  readonly passes: number;
-  /** Since the opening: bytes read, and blocks found bad, each time that they were found. */
-  readonly readBytes: number;
-  readonly badBlocks: number;
-}
-
-/** For metrics; counts are since the opening. */
+/** Counts are since the opening. */
 export interface StoreStatistics {
   /** The number in the names of its segments. */
   readonly inode: number;
@@ -29,5 +21,6 @@ export interface StoreStatistics {
   readonly cleaned: Cleaner['done'];
   readonly checkpoints: Checkpointer['done'];
   readonly scrub: ScrubProgress;
+  readonly scrubbed: Scrubber['done'];
   readonly badBlocks: number;
 }

@@ -20,6 +20,7 @@ import {
 } from '../../core/types.js';
 import { type Damage, unreadBy } from './errors.js';
 import { readU64, writeU64 } from './format.js';
+import { NEVER_SCRUBBED } from './scrubber.js';
 
 const MAGIC = 0x53534f53; // "SOSS"
 /**
@@ -81,8 +82,10 @@ const bodySchema = z.object({
   checkpoint: z.object({ number: z.int().min(1), bytes: safe }).nullable(),
   /** A page of the index that was found damaged: the next opening repairs it. */
   damage: z.object({ path: z.string(), offset: safe, what: z.string() }).nullable().default(null),
-  /** Where the present scrub is, and how many have ended. */
-  scrub: z.object({ next: safe, passes: safe }).default({ next: 0, passes: 0 }),
+  /** Where the present scrub is, and when how many have ended. */
+  scrub: z
+    .object({ next: safe, doneBytes: safe.default(0), passes: safe, endedMs: safe.nullable().default(null) })
+    .default(NEVER_SCRUBBED),
 });
 
 export type Superblock = z.output<typeof bodySchema>;
@@ -115,17 +118,55 @@ function encode(superblock: Superblock, number: number): Buffer {
   return copy;
 }
 
-/** What is in a copy, or what is wrong with it. */
-export function decodeSuperblock(copy: Buffer): { readonly superblock: Superblock; readonly number: number } | string {
+/** What all formats have in common, later ones too. */
+interface Sealed {
+  readonly format: number;
+  readonly number: number;
+  /** JSON. */
+  readonly body: string;
+}
+
+/** An intact copy of any format, or what is wrong with it. */
+function unseal(copy: Buffer): Sealed | string {
   if (copy.length < HEADER_BYTES) return `superblock of ${copy.length} bytes`;
   if (copy.readUInt32LE(0) !== MAGIC) return 'not a superblock';
   const length = copy.readUInt32LE(12);
   if (length > copy.length - HEADER_BYTES) return 'superblock cut short';
   if (copy.readUInt32LE(4) !== crc32(copy.subarray(8, HEADER_BYTES + length))) return 'superblock checksum';
-  const format = copy.readUInt16LE(8);
+  const body = copy.toString('utf8', HEADER_BYTES, HEADER_BYTES + length);
+  return { format: copy.readUInt16LE(8), number: readU64(copy, 16), body };
+}
+
+interface Decoded {
+  readonly superblock: Superblock;
+  readonly number: number;
+}
+
+function decodeBody({ format, number, body }: Sealed): Decoded | string {
   if (format < OLDEST_FORMAT || format > FORMAT) return `superblock of format ${format}, this program knows ${FORMAT}`;
-  const body = bodySchema.safeParse(JSON.parse(copy.toString('utf8', HEADER_BYTES, HEADER_BYTES + length)));
-  return body.success ? { superblock: body.data, number: readU64(copy, 16) } : `superblock body: ${body.error.message}`;
+  const parsed = bodySchema.safeParse(JSON.parse(body));
+  return parsed.success ? { superblock: parsed.data, number } : `superblock body: ${parsed.error.message}`;
+}
+
+/** What is in a copy, or what is wrong with it. */
+export function decodeSuperblock(copy: Buffer): Decoded | string {
+  const sealed = unseal(copy);
+  return typeof sealed === 'string' ? sealed : decodeBody(sealed);
+}
+
+/** Whose a deployment is. */
+export type Owner = Pick<Superblock, 'volume' | 'deployment'>;
+
+const ownerSchema = bodySchema.pick({ volume: true, deployment: true });
+
+/** Of a later format, which keeps these two. */
+function ownerOf({ body }: Sealed): Owner | undefined {
+  return ownerSchema.safeParse(JSON.parse(body)).data;
+}
+
+interface UnusableCopy extends Pick<Damage, 'what' | 'unread'> {
+  /** A newer program wrote it. */
+  readonly newer?: { readonly owner: Owner | undefined };
 }
 
 export interface CopyReport {
@@ -133,6 +174,11 @@ export interface CopyReport {
   readonly number?: number;
   readonly problem?: string;
 }
+
+export type SuperblockReading =
+  | { readonly file: SuperblockFile; readonly superblock: Superblock }
+  /** `owner`: known of one that a newer program wrote, and that has to stay as it is. */
+  | { readonly damages: readonly Damage[]; readonly owner: Owner | undefined };
 
 export class SuperblockFile {
   readonly #disk: Disk;
@@ -163,20 +209,25 @@ export class SuperblockFile {
     );
   }
 
-  /** The newest whole copy; if there is none, what is wrong with each. */
-  static async read(
-    disk: Disk,
-    directory: string,
-  ): Promise<{ readonly file: SuperblockFile; readonly superblock: Superblock } | readonly Damage[]> {
+  /**
+   * The newest whole copy; if there is none, what is wrong with each. A copy of a newer format, whatever the others are,
+   * is of a newer program, which has gone on from them: none of them counts.
+   */
+  static async read(disk: Disk, directory: string): Promise<SuperblockReading> {
     const damages: Damage[] = [];
-    let newest: { superblock: Superblock; number: number } | undefined;
+    let newest: Decoded | undefined;
+    let newer: UnusableCopy['newer'];
     for (const copy of COPIES) {
       const path = `${directory}/super.${copy}`;
       const found = await readCopy(disk, path);
-      if ('what' in found) damages.push({ path, offset: 0, ...found });
-      else if (newest === undefined || found.number > newest.number) newest = found;
+      if ('what' in found) {
+        const { newer: later, ...damage } = found;
+        newer ??= later;
+        damages.push({ path, offset: 0, ...damage });
+      } else if (newest === undefined || found.number > newest.number) newest = found;
     }
-    if (newest === undefined) return damages;
+    if (newer !== undefined) return { damages, owner: newer.owner ?? newest?.superblock };
+    if (newest === undefined) return { damages, owner: undefined };
     return { file: new SuperblockFile(disk, directory, newest.number), superblock: newest.superblock };
   }
 
@@ -199,15 +250,18 @@ export class SuperblockFile {
   }
 }
 
-type Decoded = Exclude<ReturnType<typeof decodeSuperblock>, string>;
-
-async function readCopy(disk: Disk, path: string): Promise<Decoded | Pick<Damage, 'what' | 'unread'>> {
+async function readCopy(disk: Disk, path: string): Promise<Decoded | UnusableCopy> {
   try {
     const file = await disk.openAsync(path, { create: false });
     try {
       const copy = Buffer.alloc(Math.min(file.size(), MAX_BYTES));
-      const found = decodeSuperblock(copy.subarray(0, await file.readAsync(copy, 0)));
-      return typeof found === 'string' ? { what: found } : found;
+      const sealed = unseal(copy.subarray(0, await file.readAsync(copy, 0)));
+      if (typeof sealed === 'string') return { what: sealed };
+      const found = decodeBody(sealed);
+      if (typeof found !== 'string') return found;
+      return sealed.format > FORMAT
+        ? { what: found, unread: true, newer: { owner: ownerOf(sealed) } }
+        : { what: found };
     } finally {
       await file.close();
     }

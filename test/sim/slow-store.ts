@@ -10,6 +10,7 @@ import type {
   DeploymentStore,
   LogBatch,
   Lookup,
+  ScrubProgress,
   StoredBlocks,
 } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
@@ -77,6 +78,10 @@ export class SlowStore implements DeploymentStore {
 
   get badBlocks(): number {
     return this.#store.badBlocks;
+  }
+
+  get scrubProgress(): ScrubProgress {
+    return this.#store.scrubProgress;
   }
 
   get appendDelayMs(): number {

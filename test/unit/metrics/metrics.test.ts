@@ -76,6 +76,8 @@ describe('metrics', () => {
     [`storageos_volume_sync_blocks_done${labels('deployment')} 2`],
     [`storageos_volume_backend_write_bytes_total${labels('deployment')} 4`],
     [`storageos_volume_scrub_progress_ratio${labels('deployment')} 0.5`],
+    [`storageos_volume_scrub_last_pass_timestamp_seconds${labels('deployment')} 1700000000.5`],
+    [`storageos_volume_scrub_damages_total${labels('deployment')} 2`],
     [`storageos_volume_cleaner_copied_bytes_total${labels('deployment')} 30`],
     ['storageos_node_data_directory_used_bytes{directory="data/dev1"} 77'],
     ['storageos_node_device_free_bytes 400'],

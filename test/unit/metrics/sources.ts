@@ -21,7 +21,8 @@ export const statistics: StoreStatistics = {
   unsyncedBytes: 5,
   cleaned: { segments: 3, copiedBytes: 30 },
   checkpoints: { checkpoints: 4, writtenBytes: 40, seconds: 0.25, reclaimedBytes: 44 },
-  scrub: { part: 0.5, passes: 6, readBytes: 60, badBlocks: 1 } as StoreStatistics['scrub'],
+  scrub: { doneBytes: 35, totalBytes: 70, passes: 6, endedMs: 1_700_000_000_500 },
+  scrubbed: { readBytes: 60, badBlocks: 1, damages: 2 },
   badBlocks: 1,
 };
 

@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import type { Disk } from '../../../core/ports.js';
 import { SimDisk } from '../../sim/sim-disk.js';
-import { block, content, data, newDeployment, openStores, seeded, writeTo } from './support.js';
+import { block, content, DEPLOYMENT, data, newDeployment, openStores, seeded, writeTo } from './support.js';
 
 const MIB = 1024 * 1024;
 const TURNS = 20;
@@ -41,3 +41,27 @@ test('is made in a segment whose file is not there yet, as its first batch is st
   expect((await store.read(block(1), 1)).batch.payload).toEqual(content(1, 1));
   expect((await store.read(block(2), 1)).batch.payload).toEqual(content(2, 1));
 });
+
+test.each(['closed', 'killed, opened and closed'])(
+  'that nobody has used is given back when the store is %s',
+  async (how) => {
+    const sim = new SimDisk({ random: seeded(1), capacityBytes: MARGIN_BYTES + MIB });
+    const stores = await openStores(sim.mount());
+    const store = await stores.create(newDeployment);
+    await store.makeRoom(400, MIB);
+    writeTo(store, data(1, 1));
+    await store.flush();
+    const segment = sim.file(sim.files().find((path) => path.endsWith('.blob'))!);
+    expect(segment.allocated).toBeGreaterThan(MIB);
+    if (how === 'closed') await stores.close();
+    else {
+      sim.crash({ power: false });
+      const again = await openStores(sim.mount());
+      await again.open(DEPLOYMENT);
+      expect(segment.allocated).toBeGreaterThan(MIB);
+      await again.close();
+    }
+    expect(segment.allocated).toBe(4096);
+    expect((await (await openStores(sim.mount())).open(DEPLOYMENT)).last.sequence).toBe(1);
+  },
+);

@@ -104,7 +104,7 @@ describe('a block that is known to be lost', () => {
     const { store } = await bench();
     for (let pass = 1; pass <= 2; pass++) {
       while (store.scrubProgress.passes < pass) await store.scrub();
-      expect(store.scrubProgress.badBlocks).toBe(pass);
+      expect(store.statistics.scrubbed.badBlocks).toBe(pass);
     }
   });
 

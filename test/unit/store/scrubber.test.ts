@@ -2,10 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { BadBlockError, type Clock, type IndexedBlock } from '../../../core/ports.js';
 import type { LocalDeploymentStore } from '../../../node-agent/store/deployment-store.js';
 import type { StoreSettings } from '../../../node-agent/store/environment.js';
+import { type Damage, StoreCorruptError } from '../../../node-agent/store/errors.js';
+import { HEADER_BYTES } from '../../../node-agent/store/format.js';
 import { SimDisk } from '../../sim/sim-disk.js';
 import {
   batchOf,
   block,
+  content,
   DEPLOYMENT,
   data,
   epoch,
@@ -41,19 +44,33 @@ async function bench(settings: Partial<StoreSettings> = {}, clock?: Clock) {
   const sim = new SimDisk({ random: seeded(5) });
   const bad: IndexedBlock[] = [];
   const onBadBlocks = (_deployment: string, blocks: readonly IndexedBlock[]) => void bad.push(...blocks);
-  const options = { settings, onBadBlocks, ...(clock !== undefined && { clock }) };
+  const damages: Damage[] = [];
+  const onDamage = (_deployment: string, damage: Damage) => void damages.push(damage);
+  const options = { settings, onBadBlocks, onDamage, ...(clock !== undefined && { clock }) };
   const stores = await openStores(sim.mount(), options);
   const store = await stores.create(newDeployment);
   for (let i = 0; i < BLOCKS; i++) {
     store.append({ epoch: epoch(1), firstSequence: sequence(i + 1), batch: batchOf(data(i * 3, 1, 1000)) });
   }
   await store.written();
-  return { sim, bad, stores, store };
+  return { sim, bad, damages, stores, store };
 }
 
 function damage(sim: SimDisk, text: string): void {
   const path = sim.files().find((name) => Buffer.from(sim.contents(name)).includes(text))!;
   sim.damage(path, Buffer.from(sim.contents(path)).indexOf(text), (byte) => byte ^ 1);
+}
+
+/** Damages the header, or the table, of the batch in the middle of the log. */
+function rot(sim: SimDisk, part: string): void {
+  const path = sim.files().find((name) => name.endsWith('.blob'))!;
+  const bytes = Buffer.from(sim.contents(path));
+  const header = bytes.indexOf('SOSB', bytes.length / 2);
+  sim.damage(path, header + (part === 'header' ? 60 : HEADER_BYTES + 4), (byte) => byte ^ 1);
+}
+
+async function openAgain(sim: SimDisk): Promise<LocalDeploymentStore> {
+  return (await openStores(sim.mount())).open(DEPLOYMENT);
 }
 
 async function pass(store: LocalDeploymentStore): Promise<number> {
@@ -68,10 +85,74 @@ async function pass(store: LocalDeploymentStore): Promise<number> {
 
 describe('a scrub', () => {
   it('reads everything that is stored, and finds nothing wrong with what is not', async () => {
-    const { store, bad } = await bench();
-    expect(await pass(store)).toBe(BLOCKS * 1000);
-    expect(bad).toEqual([]);
-    expect(store.scrubProgress).toEqual({ part: 0, passes: 1, readBytes: BLOCKS * 1000, badBlocks: 0 });
+    const { store, bad, damages } = await bench();
+    const totalBytes = BLOCKS * 1000;
+    expect(store.scrubProgress).toEqual({ doneBytes: 0, totalBytes, passes: 0, endedMs: null });
+    await store.scrub();
+    const { doneBytes } = store.scrubProgress;
+    expect([doneBytes > 0, doneBytes < totalBytes]).toEqual([true, true]);
+    // All of it is in the log behind the first checkpoint: batches are read as well.
+    expect(await pass(store)).toBeGreaterThan(2 * totalBytes - doneBytes);
+    expect([bad, damages]).toEqual([[], []]);
+    const endedMs = Date.parse('2026-01-01T00:00:00Z');
+    expect(store.scrubProgress).toEqual({ doneBytes: 0, totalBytes, passes: 1, endedMs });
+    expect(store.statistics.scrubbed).toEqual({ readBytes: totalBytes, badBlocks: 0, damages: 0 });
+  });
+
+  it('knows when it was done last, also after a restart', async () => {
+    const { sim, store, stores } = await bench();
+    await pass(store);
+    const before = store.scrubProgress;
+    await stores.close();
+    const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
+    expect(again.scrubProgress).toEqual(before);
+  });
+
+  it.each(['header', 'table'])(
+    'replaces the log when the %s of a batch has rotted, before anybody needs it',
+    async (part) => {
+      const lost = await bench();
+      rot(lost.sim, part);
+      lost.sim.crash({ power: false });
+      await expect(openAgain(lost.sim)).rejects.toThrow(StoreCorruptError);
+
+      const { sim, store, damages } = await bench();
+      rot(sim, part);
+      await pass(store);
+      expect(damages).toMatchObject([{ what: part === 'header' ? 'no batch header' : 'batch table checksum' }]);
+      expect(store.statistics.scrubbed.damages).toBe(1);
+      for (let turn = 0; store.statistics.checkpoints.checkpoints === 0; turn++) {
+        expect(turn).toBeLessThan(100);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      store.append({ epoch: epoch(1), firstSequence: sequence(BLOCKS + 1), batch: batchOf(data(1, 1, 1000)) });
+      await store.written();
+      // Nothing is left to be replaced.
+      await pass(store);
+      expect(damages).toHaveLength(1);
+      sim.crash({ power: false });
+      const again = await openAgain(sim);
+      expect([again.last.sequence, again.damages]).toEqual([BLOCKS + 1, []]);
+      for (let i = 0; i < BLOCKS; i++) {
+        const { payload } = (await again.read(block(i * 3), 1)).batch;
+        expect(content(i * 3, 1, 1000).equals(payload)).toBe(true);
+      }
+    },
+  );
+
+  it('reads no more of the log than there was when it came there', async () => {
+    const { store } = await bench();
+    let appended = 0;
+    for (let steps = 0; store.scrubProgress.passes === 0; steps++) {
+      expect(steps).toBeLessThan(20);
+      // Faster than any scrub.
+      for (let i = 0; i < 2 * BLOCKS; i++, appended++) {
+        const batch = batchOf(data(i, 2, 1000));
+        store.append({ epoch: epoch(1), firstSequence: sequence(BLOCKS + appended + 1), batch });
+      }
+      await store.written();
+      await store.scrub();
+    }
   });
 
   it('reports bad blocks with their orders, every time until they are healed or overwritten', async () => {
@@ -106,7 +187,7 @@ describe('a scrub', () => {
     damage(sim, 'clock 1500 version 1');
     await store.read(block(1500), 1);
     expect(store.badBlocks).toBe(0);
-    expect(store.statistics).toMatchObject({ badBlocks: 0, scrub: { badBlocks: 3 } });
+    expect(store.statistics).toMatchObject({ badBlocks: 0, scrubbed: { badBlocks: 3 } });
   });
 
   it.each([0, 1])('replaces a checkpoint of which file %i has rotted, before the other one does', async (which) => {
@@ -128,11 +209,11 @@ describe('a scrub', () => {
   it('goes on where it was after a restart', async () => {
     const { sim, store, stores } = await bench();
     await store.scrub();
-    const { part } = store.scrubProgress;
-    expect(part).toBeGreaterThan(0);
+    const { doneBytes } = store.scrubProgress;
+    expect(doneBytes).toBeGreaterThan(0);
     await stores.close();
     const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
-    expect(again.scrubProgress).toMatchObject({ part, passes: 0 });
+    expect(again.scrubProgress).toMatchObject({ doneBytes, passes: 0 });
   });
 
   it('runs by itself, no faster than it has to, and rests while it is paused', async () => {
@@ -151,11 +232,11 @@ describe('a scrub', () => {
     expect(took).toBeGreaterThan(0.5 * 3 * (bytes / 30_000) * 1000);
     stores.pauseScrub(true);
     for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
-    const paused = stores.scrubs().get(DEPLOYMENT);
+    const paused = store.scrubProgress;
     for (let turn = 0; turn < 500; turn++) await new Promise((resolve) => setImmediate(resolve));
-    expect(stores.scrubs().get(DEPLOYMENT)).toEqual(paused);
+    expect(store.scrubProgress).toEqual(paused);
     stores.pauseScrub(false);
-    await until(paused!.passes + 1);
+    await until(paused.passes + 1);
     await stores.close();
   });
 });
