@@ -4,7 +4,6 @@
  */
 
 import { rmSync } from 'node:fs';
-import type { Server } from 'node:net';
 import type { ApiClient } from '../client/api.js';
 import type { KeyPair } from '../node-agent/pki/authority.js';
 import { type AgentSite, agentEndpoint, agentPaths, checkAgentPorts, startAgent, untilAgentServes } from './agent.js';
@@ -17,6 +16,7 @@ import { type ClusterFacts, type NodeFacts, type NodeState, type VolumeFacts, wr
 import { ensureAuthority, ensureClusterKey, issueCertificate, volumeKeyDir } from './identities.js';
 import { ensureLicence, ensureLicenceKey } from './licence.js';
 import { ManagedServers } from './managed-servers.js';
+import { PortClaims } from './ports.js';
 import { settlePorts, untilWorkflowsRun } from './servers.js';
 import { releaseStaleMounts } from './volumes.js';
 
@@ -96,7 +96,7 @@ export class Cluster {
   readonly servers: ManagedServers;
   readonly #options: ClusterOptions;
   readonly #layout: Layout;
-  readonly #lock: Server;
+  readonly #release: () => void;
   readonly #members: Member[] = [];
   readonly #external: ExternalServers;
   readonly #startedAt = new Date().toISOString();
@@ -106,12 +106,12 @@ export class Cluster {
   #volumes: readonly VolumeFacts[] = [];
   #stopping = false;
 
-  private constructor(options: ClusterOptions, layout: Layout, lock: Server, credentials: Credentials) {
+  private constructor(options: ClusterOptions, layout: Layout, release: () => void, credentials: Credentials) {
     this.dataDir = options.dataDir;
     this.credentials = credentials;
     this.#options = options;
     this.#layout = layout;
-    this.#lock = lock;
+    this.#release = release;
     this.servers = new ManagedServers({
       site: { dataDir: options.dataDir, layout },
       notice: options.notice,
@@ -132,6 +132,11 @@ export class Cluster {
     }
     dataDir.create();
     const lock = await dataDir.lock();
+    const claims = new PortClaims();
+    const release = (): void => {
+      lock.close();
+      claims.release();
+    };
     try {
       const orphans = await endOrphans(dataDir.runDir);
       if (orphans.length > 0) options.notice(`Ended what an earlier run left behind: ${orphans.join(', ')}.`);
@@ -151,13 +156,13 @@ export class Cluster {
         format: 1,
         network: known?.network ?? options.network ?? 0,
         nodes,
-        ports: await settlePorts(known?.ports),
+        ports: await settlePorts(known?.ports, claims),
       };
       if (options.hosts === undefined) {
         for (let i = 1; i <= count; i++) await checkAgentPorts(nodeAddress(layout, i));
       }
       await dataDir.writeLayout(layout);
-      const cluster = new Cluster(options, layout, lock, await dataDir.credentials(env));
+      const cluster = new Cluster(options, layout, release, await dataDir.credentials(env));
       try {
         await cluster.#startAll(options.nodes ?? count);
       } catch (error) {
@@ -166,7 +171,7 @@ export class Cluster {
       }
       return cluster;
     } catch (error) {
-      lock.close();
+      release();
       throw error;
     }
   }
@@ -406,6 +411,6 @@ export class Cluster {
     );
     await this.servers.stopAll();
     rmSync(this.dataDir.factsFile, { force: true });
-    this.#lock.close();
+    this.#release();
   }
 }

@@ -1,32 +1,62 @@
 /** TCP ports on loopback addresses. */
 
-import { createServer } from 'node:net';
+import { createServer, type ListenOptions, type Server } from 'node:net';
 
-/** Whether somebody else listens there, by trying to. `port` 0 asks for a free one. Resolves to the port, if it is free. */
-export function tryPort(host: string, port: number): Promise<number | undefined> {
+/** Free ports that are tried before there counts as none. */
+const MAX_CANDIDATES = 32;
+
+/** The server, listening; undefined if the place is taken. */
+function listen(options: ListenOptions): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
-    const server = createServer();
+    const server = createServer((socket) => socket.destroy());
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRINUSE') resolve(undefined);
       else reject(error);
     });
-    server.listen({ host, port, exclusive: true }, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : undefined));
-    });
+    server.listen(options, () => resolve(server));
   });
 }
 
-/** `wanted` if it is free, else any free port. Another process may take it before it is used; the user then sees that. */
-export async function freePort(host: string, wanted = 0): Promise<number> {
-  const preferred = wanted === 0 ? undefined : await tryPort(host, wanted);
-  const port = preferred ?? (await tryPort(host, 0));
-  if (port === undefined) throw new Error(`no free port on ${host}`);
-  return port;
+/** Whether somebody else listens there, by trying to. `port` 0 asks for a free one. Resolves to the port, if it is free. */
+export async function tryPort(host: string, port: number): Promise<number | undefined> {
+  const server = await listen({ host, port, exclusive: true });
+  const address = server?.address();
+  await new Promise((closed) => (server === undefined ? closed(undefined) : server.close(closed)));
+  return typeof address === 'object' && address !== null ? address.port : undefined;
 }
 
-export async function freePorts(host: string, count: number): Promise<number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) ports.add(await freePort(host));
-  return [...ports];
+/**
+ * Ports for servers that this process starts. Between the choice of a port and the moment at which its server listens,
+ * and while the server is stopped for a while, no other cluster of this machine takes it: a claim is a socket in the
+ * abstract namespace, which the kernel gives to one process and takes back when that one ends. Other programs know
+ * nothing of claims.
+ */
+export class PortClaims {
+  readonly #held: Server[] = [];
+
+  /** `wanted` if nobody has it, else any free port. */
+  async claim(host: string, wanted = 0): Promise<number> {
+    for (let attempt = 0; attempt < MAX_CANDIDATES; attempt++) {
+      const candidate = attempt === 0 && wanted !== 0 ? wanted : await tryPort(host, 0);
+      if (candidate !== undefined && (await this.#take(host, candidate))) return candidate;
+    }
+    throw new Error(`no free port on ${host}`);
+  }
+
+  release(): void {
+    for (const server of this.#held.splice(0)) server.close();
+  }
+
+  async #take(host: string, port: number): Promise<boolean> {
+    const claim = await listen({ path: `\0storageos-port-${host}:${port}` });
+    if (claim === undefined) return false;
+    claim.unref();
+    // Only whoever has the claim looks: looking takes the port for a moment.
+    if ((await tryPort(host, port)) === undefined) {
+      claim.close();
+      return false;
+    }
+    this.#held.push(claim);
+    return true;
+  }
 }

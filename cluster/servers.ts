@@ -8,10 +8,13 @@ import { SEARCH_ATTRIBUTES } from '../workflows/search-attributes.js';
 import { SupervisedChild } from './child.js';
 import type { DataDir, Layout } from './data-dir.js';
 import { ClusterError } from './errors.js';
-import { freePort } from './ports.js';
+import type { PortClaims } from './ports.js';
 import { waitFor } from './wait.js';
 
 const HOST = '127.0.0.1';
+/** Temporal's own defaults, where they are free. */
+const TEMPORAL_PORT = 7233;
+const TEMPORAL_UI_PORT = 8233;
 const START_TIMEOUT_MS = 60_000;
 const HEALTH_TIMEOUT_MS = 2_000;
 /** TASK_QUEUE_TYPE_WORKFLOW of Temporal's protocol. */
@@ -165,12 +168,12 @@ function titleCase(type: string): string {
   return type.charAt(0) + type.slice(1).toLowerCase();
 }
 
-/** The layout with every port of the two servers free. A port that somebody has taken since the last start is replaced. */
-export async function settlePorts(ports: Layout['ports'] | undefined): Promise<Layout['ports']> {
+/** Claims every port of the two servers. One that somebody has taken since the last start is replaced. */
+export async function settlePorts(ports: Layout['ports'] | undefined, claims: PortClaims): Promise<Layout['ports']> {
   return {
-    etcdClient: await freePort(HOST, ports?.etcdClient),
-    etcdPeer: await freePort(HOST, ports?.etcdPeer),
-    temporal: await freePort(HOST, ports?.temporal ?? 7233),
-    temporalUi: await freePort(HOST, ports?.temporalUi ?? 8233),
+    etcdClient: await claims.claim(HOST, ports?.etcdClient),
+    etcdPeer: await claims.claim(HOST, ports?.etcdPeer),
+    temporal: await claims.claim(HOST, ports?.temporal ?? TEMPORAL_PORT),
+    temporalUi: await claims.claim(HOST, ports?.temporalUi ?? TEMPORAL_UI_PORT),
   };
 }

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SupervisedChild } from '../../cluster/child.js';
 import { DataDir, type Layout } from '../../cluster/data-dir.js';
 import { type ClusterFacts, readFacts } from '../../cluster/facts.js';
+import { PortClaims } from '../../cluster/ports.js';
 import { identifyProcess } from '../../cluster/process-identity.js';
 import { settlePorts, startEtcd, startTemporal } from '../../cluster/servers.js';
 import { freeNetwork, temporaryDirectory } from '../../cluster/site.js';
@@ -241,8 +242,11 @@ describe('npm start with servers that run already', () => {
     expect(await command.running?.exited).toBe(0);
   });
 
+  const claims = new PortClaims();
+  afterAll(() => claims.release());
+
   async function externalLayout(): Promise<Layout> {
-    return { format: 1, network: 0, nodes: [], ports: await settlePorts(undefined) };
+    return { format: 1, network: 0, nodes: [], ports: await settlePorts(undefined, claims) };
   }
 });
 
