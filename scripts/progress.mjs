@@ -8,7 +8,7 @@ const MAX_TAIL_BYTES = 16 * 1024;
 export class SetupError extends Error {}
 
 /**
- * Runs one step and prints its time. On a terminal the step's name stands there while it runs.
+ * Runs one step: its name is printed when it begins, its time when it ends; on a terminal both on one line.
  * @template T
  * @param {string} name
  * @param {() => Promise<T>} work
@@ -17,7 +17,7 @@ export class SetupError extends Error {}
 export async function step(name, work) {
   const started = performance.now();
   const live = process.stderr.isTTY === true;
-  if (live) process.stderr.write(`  … ${name}`);
+  process.stderr.write(`  … ${name}${live ? '' : '\n'}`);
   const finish = (mark) => {
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     process.stderr.write(`${live ? '\r\x1b[K' : ''}  ${mark} ${name} (${seconds} s)\n`);
