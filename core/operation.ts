@@ -5,6 +5,13 @@ import type { NodeId, VolumeId } from './types.js';
 /** Operations that a list holds at the most. */
 export const MAX_OPERATIONS = 500;
 
+const ID = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
+
+/** The text with names in place of the ids that have one. Workflows know nodes by their ids only. */
+export function withNames(text: string, nameOf: (id: string) => string | undefined): string {
+  return text.replace(ID, (id) => nameOf(id) ?? id);
+}
+
 export interface OperationProgress {
   /** 0–100. */
   readonly percent: number;

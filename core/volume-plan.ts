@@ -24,6 +24,7 @@ import {
   type VolumePlan,
   wait,
 } from './plan-steps.js';
+import type { DeploymentId } from './types.js';
 
 export {
   type Act,
@@ -63,7 +64,8 @@ export function planVolume(input: PlanInput): VolumePlan {
   }
   const ahead = [...input.answers].filter(([, told]) => typeof told === 'object' && told.etcdBehind !== undefined);
   if (ahead.length > 0) {
-    const obstacle = failoverObstacle({ reason: 'etcd-behind', deployments: ahead.map(([id]) => id) });
+    const step = { reason: 'etcd-behind', deployments: ahead.map(([id]) => id) } as const;
+    const obstacle = failoverObstacle(step, placeOf(input, volume));
     return wait(input, 'etcd-behind', obstacle, settings.busyMs);
   }
   return planPrimary(input, volume, membership);
@@ -91,7 +93,7 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
   const step = promotion(input, volume, membership);
   if (step.kind === 'wait') {
     const pauseMs = lookLater(nowMs - suspect.sinceMs, settings);
-    return wait(suspicion, 'no-primary', `${reason}; ${failoverObstacle(step)}`, pauseMs);
+    return wait(suspicion, 'no-primary', `${reason}; ${failoverObstacle(step, placeOf(input, volume))}`, pauseMs);
   }
   return propose(suspicion, 'no-primary', { act: 'failover', epoch: membership.epoch, reason }, reason);
 }
@@ -129,13 +131,21 @@ function lookLater(sinceMs: number, settings: PlanSettings): number {
   return Math.min(Math.max(settings.busyMs, sinceMs / 8), settings.idleMs);
 }
 
+/** By the names of the nodes, as far as it is placed. */
+function placeOf(input: PlanInput, { placements }: Volume): (copy: DeploymentId) => string {
+  return (copy) => {
+    const placed = placements.find(({ deployment }) => deployment === copy);
+    return placed === undefined ? `copy ${copy}` : nodeName(input, placed);
+  };
+}
+
 /** Why nobody can be named yet, for people. */
-export function failoverObstacle({
-  reason,
-  deployments,
-}: Pick<Extract<FailoverStep, { kind: 'wait' }>, 'reason' | 'deployments'>): string {
-  const ids = deployments.join(', ');
+export function failoverObstacle(
+  { reason, deployments }: Pick<Extract<FailoverStep, { kind: 'wait' }>, 'reason' | 'deployments'>,
+  placeOf: (copy: DeploymentId) => string = (copy) => `copy ${copy}`,
+): string {
+  const places = deployments.map(placeOf).join(', ');
   return reason === 'no-clean-answer'
-    ? `no complete copy answers; waiting for ${ids}`
-    : `etcd is behind what ${ids} know: run "storageos recover"`;
+    ? `no complete copy answers; waiting for ${places}`
+    : `etcd is behind what ${places} know: run "storageos recover"`;
 }

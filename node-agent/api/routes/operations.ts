@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import type { Operation } from '../../../core/operation.js';
+import { type Operation, withNames } from '../../../core/operation.js';
+import type { NodeId } from '../../../core/types.js';
 import { ok, type Route, route } from '../route.js';
 import { operationSchema } from '../schemas/operation.js';
 
@@ -13,6 +14,7 @@ export const operationRoutes: readonly Route[] = [
     access: { resource: 'volume', action: 'read', listed: true },
     responses: { 200: { description: 'The operations, oldest first.', body: z.array(operationSchema) } },
     handler: async ({ may }, { dependencies: { operations, state } }) => {
+      const named = (text: string) => withNames(text, (id) => state.nodes.cached.get(id as NodeId)?.value.name);
       const visible = (await operations()).flatMap((operation) => {
         const volume = operation.volume && state.volumes.cached.get(operation.volume)?.value;
         const namespace = volume && state.namespaces.cached.get(volume.namespace)?.value;
@@ -20,14 +22,14 @@ export const operationRoutes: readonly Route[] = [
           operation.volume === undefined
             ? may({ resource: 'node', action: 'read' })
             : may({ resource: 'volume', action: 'read', ...(namespace !== undefined && { namespace }) });
-        return seen ? [operationView(operation, volume?.name ?? '', namespace?.id ?? '')] : [];
+        return seen ? [operationView(operation, volume?.name ?? '', namespace?.id ?? '', named)] : [];
       });
       return ok(visible.sort((a, b) => a.startedAt.localeCompare(b.startedAt)));
     },
   }),
 ];
 
-function operationView(operation: Operation, volumeName: string, namespaceID: string) {
+function operationView(operation: Operation, volumeName: string, namespaceID: string, named: (text: string) => string) {
   const { id, kind, volume, node, startedAt, summary, waitsFor, progress } = operation;
   return {
     id,
@@ -37,8 +39,8 @@ function operationView(operation: Operation, volumeName: string, namespaceID: st
     namespaceID,
     nodeID: node ?? '',
     startedAt,
-    summary,
-    waitsFor: waitsFor ?? '',
+    summary: named(summary),
+    waitsFor: named(waitsFor ?? ''),
     ...(progress !== undefined && { progress }),
   };
 }

@@ -49,7 +49,13 @@ beforeAll(async () => {
       summary: 'one copy is away',
       waitsFor: 'node-2',
     },
-    { id: `fence-node/${node}`, kind: 'FenceNode', node, startedAt: '2026-01-01T00:00:03.000Z', summary: 'it is dead' },
+    {
+      id: `fence-node/${node}`,
+      kind: 'FenceNode',
+      node,
+      startedAt: '2026-01-01T00:00:03.000Z',
+      summary: `Node ${node}: it is dead, says ${volumes.web}`,
+    },
   );
 });
 
@@ -70,7 +76,14 @@ describe('GET /operations', () => {
         waitsFor: '',
         progress: { percent: 12.5, blocksTotal: 8, bytesPerSecond: 512, secondsLeft: 56 },
       },
-      { kind: 'FenceNode', volumeID: '', volumeName: '', namespaceID: '', nodeID: api.nodes[0] },
+      {
+        kind: 'FenceNode',
+        volumeID: '',
+        volumeName: '',
+        namespaceID: '',
+        nodeID: api.nodes[0],
+        summary: `Node node-1: it is dead, says ${volumes.web}`,
+      },
     ]);
     expect(body[0]).not.toHaveProperty('progress');
   });

@@ -220,7 +220,7 @@ describe('planVolume: the primary', () => {
     const looks = [1, 60, 3600].map((seconds) => plan({ input: suspect(NOW - seconds * 1000) }));
     expect(looks.map(({ step }) => step.act)).toEqual(['wait', 'wait', 'wait']);
     expect(looks.map(({ lookAgainMs }) => lookAgainMs)).toEqual([settings.busyMs, 7_500, settings.idleMs]);
-    expect(looks[0]?.summary).toContain(`waiting for ${a.deployment}, ${b.deployment}`);
+    expect(looks[0]?.summary).toContain(`waiting for node1, node2`);
   });
 
   it('does not name an unclean copy while another one may be complete', () => {
