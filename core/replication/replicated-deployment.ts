@@ -26,7 +26,7 @@ import type {
   Timer,
 } from '../ports.js';
 import type { Batch, Lender } from '../record.js';
-import type { DeploymentId, Epoch, NodeId, VolumeId } from '../types.js';
+import type { DeploymentId, Epoch, NodeId, Sequence, VolumeId } from '../types.js';
 import {
   type Context,
   newCounters,
@@ -153,6 +153,11 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     const members = [...primary.streams.values()].filter(({ target, current }) => !target && current);
     const slowest = Math.min(this.store.last.sequence, ...members.map(({ acked }) => acked));
     return this.store.last.sequence - slowest;
+  }
+
+  /** Up to where writes count, and reads may show them [12]; undefined unless this one is the primary and has opened. */
+  get committed(): Sequence | undefined {
+    return this.#primary?.record.active === true ? this.#primary.writes.committed : undefined;
   }
 
   /** Undefined unless this one is the primary. */

@@ -4,6 +4,7 @@ import type { DeploymentStore, IndexedBlock } from '../../core/ports.js';
 import { KIND_ZERO } from '../../core/record.js';
 import type { PrimaryLoad } from '../../core/replication/primary.js';
 import type { BlockNumber } from '../../core/types.js';
+import { lackOfInSync, type ObservedCopy } from './in-sync.js';
 import type { SimVolume } from './volume.js';
 import type { World } from './world.js';
 
@@ -19,18 +20,27 @@ const SETTLING_MS = 30_000;
 /** Frontends are closed, and what was on its way has arrived. */
 const CLOSING_MS = 1_000;
 
-/** While one primary serves, no other does: leases. And what a primary has under way is bounded. */
+/**
+ * While one primary serves, no other does: leases. What a primary has under way is bounded, and what it counts as
+ * committed is in every copy that counts as in sync.
+ */
 export function checkPrimaries(world: World, volume: SimVolume): void {
   const serving: string[] = [];
+  const open: ObservedCopy[] = [];
   for (const node of world.nodes) {
     for (const copy of node.copies.values()) {
-      const { load } = copy.replicated;
-      if (copy.volume !== volume || load === undefined) continue;
-      if (copy.replicated.status().serving) serving.push(node.name);
+      if (copy.volume !== volume) continue;
+      const { replicated } = copy;
+      open.push({ name: node.name, replicated });
+      const { load } = replicated;
+      if (load === undefined) continue;
+      if (replicated.status().serving) serving.push(node.name);
       checkLoad(world, volume, load);
     }
   }
   if (serving.length > 1) volume.problem(`two primaries serve: ${serving.join(', ')}`);
+  const lack = volume.record && lackOfInSync(volume.record, open);
+  if (lack !== undefined) volume.problem(lack);
 }
 
 /** What is asked for last may exceed a bound by itself: one write, one batch of joined ones, one piece of the log. */

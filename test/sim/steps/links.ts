@@ -112,10 +112,9 @@ export class Links {
 
   heal(): void {
     this.#cut.clear();
-    for (const key of this.#alive) {
-      const [a, b] = key.split('-') as [string, string];
-      this.#queues.unblock(way(a, b));
-      this.#queues.unblock(way(b, a));
+    // Also where a connection has ended and nobody knows.
+    for (const { name: from } of this.#ends) {
+      for (const { name: to } of this.#ends) this.#queues.unblock(way(from, to));
     }
   }
 }

@@ -11,6 +11,7 @@ import { KIND_ZERO } from '../../../core/record.js';
 import type { ReplicationSettings, VolumeSpec } from '../../../core/replication/replicated-deployment.js';
 import type { BlockNumber } from '../../../core/types.js';
 import { History } from '../history.js';
+import { lackOfInSync, type ObservedCopy } from '../in-sync.js';
 import { isLanguageError } from '../language-error.js';
 import { Scheduler, SeededRandom } from '../scheduler.js';
 import { StepClient } from './client.js';
@@ -232,10 +233,15 @@ export class Stage implements StepWorld {
     this.controller.look(mood);
   }
 
-  /** While one primary serves, no other does: leases. */
+  /** While one primary serves, no other does: leases. And what it counts as committed, every copy in sync has. */
   #watch(): void {
     const serving = this.nodes.filter((node) => node.status()?.serving === true);
     if (serving.length > 1) this.problem(`two primaries serve: ${serving.map(({ name }) => name)}`);
+    const open = this.nodes.flatMap(({ name, deployment }): ObservedCopy[] =>
+      deployment === undefined ? [] : [{ name, replicated: deployment }],
+    );
+    const lack = this.etcd.record && lackOfInSync(this.etcd.record, open);
+    if (lack !== undefined) this.problem(lack);
   }
 
   /** Everything that is under way arrives, in turns, and disks do their work, until nothing is left. */
