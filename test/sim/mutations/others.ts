@@ -1,0 +1,166 @@
+/** Mistakes beside the rules: leases, invariants, flushes, the stream, syncs and mending. */
+
+import { type Mutation, replication } from './mutation.js';
+
+export const OTHER_MISTAKES: readonly Mutation[] = [
+  {
+    rule: 'leases',
+    name: 'a primary goes on without its leases',
+    edits: [replication('primary', '!member.current || member.leaseUntil <= now', '!member.current')],
+  },
+  {
+    rule: 'leases',
+    name: 'a primary counts a lease from its answer',
+    edits: [
+      replication(
+        'peer-stream',
+        'askedAt + leaseMs - leaseMarginMs',
+        'this.#owner.context.clock.now() + leaseMs - leaseMarginMs',
+      ),
+    ],
+  },
+  {
+    rule: 'leases',
+    name: 'a member forgets what it has granted',
+    edits: [
+      replication('member', 'this.#grantedUntil = this.#context.clock.now() + this.#context.settings.leaseMs;', ''),
+    ],
+  },
+  {
+    rule: 'I1',
+    name: 'acknowledged by the primary alone',
+    edits: [replication('writes', 'if (member.acked < replicated)', 'if (false)')],
+  },
+  {
+    rule: 'I1',
+    name: 'acknowledged before the removal is in etcd',
+    edits: [
+      replication(
+        'primary',
+        'this.context.background(this.#remove(failed));',
+        'this.members = this.members.filter((member) => member.failure === undefined); this.context.background(this.#remove(failed));',
+      ),
+    ],
+  },
+  {
+    rule: 'I1',
+    name: 'an unknown swap is taken for a success',
+    edits: [replication('primary', "if (outcome === 'applied') {", "if (outcome !== 'conflict') {")],
+  },
+  {
+    rule: 'I3',
+    name: 'an epoch is promised before that is on the disk',
+    edits: [
+      replication(
+        'member',
+        'promised ? answer() : this.promise(message.epoch, message.history).then(answer)',
+        'Promise.all([promised ? undefined : this.promise(message.epoch, message.history), answer()])',
+      ),
+    ],
+  },
+  {
+    rule: 'I3',
+    name: 'a primary acts before its own promise is on the disk',
+    edits: [replication('primary', 'return this.#ownEpoch === this.record.epoch;', 'return true;')],
+  },
+  {
+    rule: 'I3',
+    name: 'an older epoch is accepted',
+    edits: [
+      replication(
+        'member',
+        'if (message.epoch < this.#floor) {\n            this.refuse',
+        'if (false) {\n            this.refuse',
+      ),
+    ],
+  },
+  {
+    rule: 'I7',
+    name: 'a sequence is given twice',
+    edits: [
+      replication(
+        'writes',
+        'const first = (store.last.sequence + 1);',
+        'const first = Math.max(1, store.last.sequence);',
+      ),
+    ],
+  },
+  {
+    rule: 'FLUSH',
+    name: 'a flush does not wait for the own disk',
+    edits: [
+      replication(
+        'writes',
+        'let durable = this.#primary.context.store.durable;',
+        'let durable = this.#primary.context.store.last.sequence;',
+      ),
+    ],
+  },
+  {
+    rule: 'FLUSH',
+    name: 'a member answers a flush without flushing',
+    edits: [
+      replication(
+        'member',
+        'const flushed = store.flush().then(() => {',
+        'const flushed = Promise.resolve().then(() => {',
+      ),
+    ],
+  },
+  {
+    rule: 'FLUSH',
+    name: 'a flush does not wait for members',
+    edits: [replication('writes', 'if (member.durable < durable)', 'if (false)')],
+  },
+  {
+    rule: 'stream',
+    name: 'a gap in the stream is appended',
+    edits: [replication('member', 'message.firstSequence > expected || ', '')],
+  },
+  {
+    rule: 'stream',
+    name: 'a trim of blocks with data is dropped',
+    edits: [replication('writes', 'head.changes = written !== undefined;', 'head.changes = false;')],
+  },
+  {
+    rule: 'sync',
+    name: 'a sync leaves the last changed block out',
+    edits: [
+      replication(
+        'sync-copy',
+        'await this.#send(blocks, liveAfter);',
+        'await this.#send(blocks.slice(0, -1), liveAfter);',
+      ),
+    ],
+  },
+  {
+    rule: 'sync',
+    name: 'a sync takes blocks for live that are not in the stream',
+    edits: [replication('sync-copy', '<= liveAfter)', '< liveAfter)')],
+  },
+  {
+    rule: 'sync',
+    name: 'a sync ends while writes are under way',
+    edits: [
+      replication('sync-join', 'if (done && stream.current && stream.acked === store.last.sequence)', 'if (true)'),
+    ],
+  },
+  {
+    rule: 'mending',
+    name: 'a mended block is any block with that number',
+    edits: [
+      replication('damage', '!sameOrder(order, block.order) || !sameChecksum(part.entry, block)', 'false'),
+      replication('damage', 'present === undefined || !sameOrder(present.order, order)', 'false'),
+    ],
+  },
+  {
+    rule: 'mending',
+    name: 'a block that was overwritten meanwhile is mended',
+    edits: [replication('damage', 'present === undefined || !sameOrder(present.order, order)', 'false')],
+  },
+  {
+    rule: 'mending',
+    name: 'what was damaged on its way is taken',
+    edits: [replication('member', 'if (!this.#context.verify(message.batch)) {', 'if (false) {')],
+  },
+];
