@@ -1,10 +1,10 @@
 /** Blocks whose stored bytes have gone bad: reading around them, and writing again what another copy has of them. */
 
 import type { BlockIdentity } from '../messages.js';
-import { sameOrder, UNKNOWN_EPOCH } from '../order.js';
+import { isDead, sameOrder, UNKNOWN_EPOCH } from '../order.js';
 import { BadBlockError, type DeploymentStore, type IndexedBlock, type Lookup, type StoredBlocks } from '../ports.js';
-import { entryCount, KIND_DATA, type Lender, lostEntry } from '../record.js';
-import type { BlockNumber, Order } from '../types.js';
+import { type Entry, entryCount, KIND_DATA, KIND_LOST, type Lender, lostEntry } from '../record.js';
+import type { BlockNumber, HistoryEntry, Order, Sequence } from '../types.js';
 import { EMPTY_BATCH, type EntryWithPayload, entriesOf, makeBatch } from './batches.js';
 import type { Context } from './context.js';
 import { withRoom } from './room.js';
@@ -73,18 +73,21 @@ export function sameChecksum(
 
 /**
  * Writes again, under their orders, those of `damaged` that the answer of another copy has with the same order and
- * checksum, unless they were overwritten meanwhile. Returns what was written; nothing if the answer itself is damaged.
+ * checksum, unless they were overwritten meanwhile; and those of which not even the order is known here (decision 20),
+ * if the other copy has all of the stream up to `completeTo`, and they were written before. Returns what was written;
+ * nothing if the answer itself is damaged.
  */
 export async function rewriteDamaged(
   context: Pick<Context, 'store' | 'verify' | 'halted'>,
   answer: StoredBlocks,
   damaged: readonly IndexedBlock[],
+  completeTo = 0 as Sequence,
 ): Promise<IndexedBlock[]> {
   const { store, verify } = context;
   if (answer.orders.length !== entryCount(answer.batch) || !verify(answer.batch)) return [];
   const blocks = damaged.map(({ block }) => block);
   return withRoom(store, answer.batch, () =>
-    store.look(blocks, (lookup) => (context.halted ? [] : writeMatching(store, answer, damaged, lookup))),
+    store.look(blocks, (lookup) => (context.halted ? [] : writeMatching(store, answer, damaged, completeTo, lookup))),
   );
 }
 
@@ -92,6 +95,7 @@ function writeMatching(
   store: DeploymentStore,
   answer: StoredBlocks,
   damaged: readonly IndexedBlock[],
+  completeTo: Sequence,
   lookup: Lookup,
 ): IndexedBlock[] {
   const wanted = new Map(damaged.map((block) => [block.block as number, block]));
@@ -102,14 +106,36 @@ function writeMatching(
   for (const part of entriesOf(answer.batch)) {
     const order = answer.orders[i++]!;
     const block = wanted.get(part.entry.block);
-    if (block === undefined || part.entry.kind !== KIND_DATA) continue;
-    if (!sameOrder(order, block.order) || !sameChecksum(part.entry, block)) continue;
+    if (block === undefined) continue;
+    if (!isSame(part.entry, order, block) && !fillsGap(part.entry, order, block, completeTo, store.state.history)) {
+      continue;
+    }
     const present = lookup(block.block);
-    if (present === undefined || !sameOrder(present.order, order)) continue;
+    if (present === undefined || !sameOrder(present.order, block.order)) continue;
     parts.push(part);
     orders.push(order);
     written.push(block);
   }
   if (parts.length > 0) store.backfill({ orders, batch: makeBatch(parts) });
   return written;
+}
+
+function isSame(entry: Entry, order: Order, block: IndexedBlock): boolean {
+  return entry.kind === KIND_DATA && sameOrder(order, block.order) && sameChecksum(entry, block);
+}
+
+/**
+ * Of a block in a gap of the index nothing is known but that it was written, or trimmed, at its order's sequence at the
+ * latest. A copy that has everything up to there has it right, be it a hole.
+ */
+function fillsGap(
+  entry: Entry,
+  order: Order,
+  block: IndexedBlock,
+  completeTo: Sequence,
+  history: readonly HistoryEntry[],
+): boolean {
+  const { epoch, sequence } = block.order;
+  if (epoch !== UNKNOWN_EPOCH || completeTo < sequence) return false;
+  return entry.kind !== KIND_LOST && order.sequence <= sequence && !isDead(order, history);
 }

@@ -1,12 +1,13 @@
 /**
  * Mends blocks of this copy whose stored bytes do not match their checksum: another in-sync copy that has the
- * same block with the same order and checksum sends it, and it is written again under its own order.
+ * same block with the same order and checksum sends it, and it is written again under its own order. What was in a
+ * gap of this copy's index is taken from any member that has all of the stream up to there.
  */
 
 import type { Fetched, Mend } from '../messages.js';
 import { sameOrder } from '../order.js';
 import type { IndexedBlock, Timer } from '../ports.js';
-import type { BlockNumber, DeploymentId } from '../types.js';
+import type { BlockNumber, DeploymentId, Sequence } from '../types.js';
 import { blocksPerBatch } from './batches.js';
 import { readIntact, rewriteDamaged, sameChecksum, stillPresent } from './damage.js';
 import type { PeerStream } from './peer-stream.js';
@@ -115,11 +116,13 @@ export class Healing {
     let bad = blocks;
     for (const member of target === undefined ? [...this.#primary.members] : [...this.#primary.members, target]) {
       if (!member.current) continue;
+      // Of the target of a sync nobody knows what it lacks.
+      const completeTo = member.target ? undefined : member.acked;
       let answer: Fetched | undefined;
       for (let at = 0; at < bad.length; at += chunk) {
         answer = await this.#fetch(member.deployment, bad.slice(at, at + chunk));
         if (answer === undefined) break;
-        await this.#rewrite(answer, bad);
+        await this.#rewrite(answer, bad, completeTo);
       }
       if (this.#primary.stopped) return false;
       // Who is connected and does not send them in time has not got them.
@@ -155,8 +158,9 @@ export class Healing {
   /** Blocks that were rewritten; the same objects are asked for once only. */
   readonly #mended = new WeakSet<IndexedBlock>();
 
-  async #rewrite(answer: Fetched, bad: readonly IndexedBlock[]): Promise<void> {
-    for (const block of await rewriteDamaged(this.#primary.context, answer, bad)) this.#mended.add(block);
+  async #rewrite(answer: Fetched, bad: readonly IndexedBlock[], completeTo: Sequence | undefined): Promise<void> {
+    const { context } = this.#primary;
+    for (const block of await rewriteDamaged(context, answer, bad, completeTo)) this.#mended.add(block);
   }
 
   #fetch(from: DeploymentId, blocks: readonly IndexedBlock[]): Promise<Fetched | undefined> {
