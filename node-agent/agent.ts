@@ -136,11 +136,11 @@ async function start(
     indexCacheBytes: config.indexCacheBytes,
     settings: { scrubIntervalMs: config.scrubIntervalMs, scrubBytesPerSecond: config.scrubBytesPerSecond },
     onBadBlocks: (deployment, blocks) => replication.heal(deployment, blocks),
+    onDamage: (deployment, damage) =>
+      logger.error({ deployment, ...damage }, 'damage on the disk, of what memory has: it is written anew'),
   });
   stops.push(() => stores.close());
   for (const damage of stores.damages)
-    onDamage: (deployment, damage) =>
-      logger.error({ deployment, ...damage }, 'damage on the disk, of what memory has: it is written anew'),
     logger.error({ ...damage }, 'a copy of a volume cannot be read; it is left as it is');
   const replication = new ReplicationHost({
     self,
