@@ -1,10 +1,20 @@
 /** What the activities need from their node, as narrow interfaces; node-agent's classes fit them. */
 
-import type { Attachment, Membership, NodeLiveness, NodeRecord, Placement, Tombstone, Volume } from '../core/domain.js';
+import type {
+  Attachment,
+  Membership,
+  Namespace,
+  NodeLiveness,
+  NodeRecord,
+  Placement,
+  Tombstone,
+  Volume,
+} from '../core/domain.js';
+import type { HeldVolume, KeyCondition } from '../core/lost-volumes.js';
 import type { DeploymentStatus, SyncProgress } from '../core/messages.js';
 import type { MembershipStore } from '../core/ports.js';
 import type { NodeSurvey } from '../core/recovery.js';
-import type { BlockNumber, DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
+import type { BlockNumber, DeploymentId, Generation, NamespaceId, NodeId, VolumeId } from '../core/types.js';
 import type { PlanSettings } from '../core/volume-plan.js';
 
 export interface Versioned<T> {
@@ -30,11 +40,17 @@ export interface StateDeps {
   readonly memberships: Records<Membership, VolumeId>;
   readonly attachments: Records<Attachment, VolumeId>;
   readonly nodes: Records<NodeRecord, NodeId>;
+  readonly namespaces: Pick<Records<Namespace, NamespaceId>, 'list'>;
   readonly tombstones: Records<Tombstone, DeploymentId>;
   readonly liveness: Pick<Records<NodeLiveness, NodeId>, 'list'>;
   readonly membershipStore: MembershipStore;
   /** The volume's records go and its deployments' tombstones come, in one transaction. 'not-found' */
   deleteVolume(id: VolumeId, tombstones: readonly Tombstone[]): Promise<void>;
+  /**
+   * The records of a volume that has none, in one transaction; detached, with this generation. 'already-exists',
+   * 'not-found' (namespace), 'conflict' (a membership, or a tombstone of a copy).
+   */
+  restoreVolume(volume: Volume, membership: Membership, generation: Generation): Promise<Versioned<Volume>>;
 }
 
 /** A block of a copy as it is stored, without its payload. */
@@ -66,6 +82,8 @@ export interface ReplicationDeps {
   remoteStatus(copy: Placement, timeoutMs: number): Promise<DeploymentStatus>;
   /** What a node's copies of a volume know. Errors as `remoteStatus`. */
   survey(node: NodeId, volume: VolumeId, timeoutMs: number): Promise<NodeSurvey>;
+  /** The volumes of which a node has copies and sees no record in etcd. Errors as `remoteStatus`. */
+  held(node: NodeId, timeoutMs: number): Promise<readonly HeldVolume[]>;
   /** The copy belongs to the present etcd from now on. 'invalid-state' if its node talks to another one. */
   adoptCluster(copy: Placement, etcdClusterId: string, timeoutMs: number): Promise<void>;
   /** `source` is on this node. Rejects with ReplicationError. */
@@ -99,6 +117,8 @@ export interface AttachmentDeps {
 export interface KeyDeps {
   /** Nothing happens if the volume has one. */
   create(volume: VolumeId): Promise<void>;
+  /** Whether what is encrypted with the volume's key can be read here. */
+  check(volume: VolumeId): Promise<KeyCondition>;
   delete(volume: VolumeId): Promise<void>;
 }
 

@@ -10,6 +10,7 @@ import { createDeploymentActivities, type DeploymentActivities } from './deploym
 import type { ActivityDeps } from './deps.js';
 import { createKeyActivities, type KeyActivities } from './keys.js';
 import { createLookActivities, type LookActivities } from './look.js';
+import { createLostVolumeActivities, type LostVolumeActivities } from './lost-volumes.js';
 import { createMembershipActivities, type MembershipActivities } from './membership.js';
 import { createNodeActivities, type NodeActivities } from './nodes.js';
 import { createPlacementActivities, type PlacementActivities } from './placements.js';
@@ -24,7 +25,8 @@ export type SharedActivities = LookActivities &
   KeyActivities &
   NodeActivities &
   VerifyActivities &
-  RecoverActivities;
+  RecoverActivities &
+  LostVolumeActivities;
 
 /** They must happen on the node whose queue they are put into. */
 export type NodeBoundActivities = DeploymentActivities & NodeAttachmentActivities;
@@ -39,6 +41,7 @@ export function createSharedActivities(deps: ActivityDeps): SharedActivities {
     ...createNodeActivities(deps),
     ...createVerifyActivities(deps),
     ...createRecoverActivities(deps),
+    ...createLostVolumeActivities(deps),
   };
 }
 

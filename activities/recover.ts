@@ -1,12 +1,12 @@
 /** A volume's membership made anew from its copies, when etcd is an older one, or another. */
 
 import type { RecoveryReport } from '../core/controller.js';
-import type { Placement } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
-import { describeRisk, planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
-import type { Epoch, Generation, NodeId, VolumeId } from '../core/types.js';
+import { describeRisk, planRecovery, type RecoveryPlan } from '../core/recovery.js';
+import type { Epoch, Generation, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
+import { surveyNodes } from './survey.js';
 
 export interface RecoverActivities {
   /** What is wrong and what would be done; changes nothing. 'not-found' if etcd has no such volume. */
@@ -21,33 +21,20 @@ export interface RecoverActivities {
 type SurveyDeps = Pick<ActivityDeps, 'state' | 'replication' | 'settings'>;
 
 async function survey(deps: SurveyDeps, volume: VolumeId) {
-  const { state, replication, settings } = deps;
+  const { state, settings } = deps;
   const [{ placements }, record, nodes] = await Promise.all([
     requireVolume(deps, volume),
     state.membershipStore.read(volume),
     state.nodes.list(),
   ]);
   const asked = new Set([...nodes.map(({ value }) => value.id), ...placements.map(({ node }) => node)]);
-  const copies: SurveyedCopy[] = [];
-  const closed: Placement[] = [];
-  const silent: NodeId[] = [];
-  await Promise.all(
-    [...asked].map(async (node) => {
-      try {
-        const found = await replication.survey(node, volume, settings.statusTimeoutMs);
-        copies.push(...found.copies);
-        closed.push(...found.closed.map((deployment) => ({ deployment, node })));
-      } catch {
-        // Whatever the reason, it has told nothing.
-        silent.push(node);
-      }
-    }),
-  );
+  const found = await surveyNodes(deps, volume, asked, settings.statusTimeoutMs);
+  const { copies, closed, silent, generation } = found;
   const { etcdClusterId } = state;
   const timestamp = settings.timestamp();
   return {
     record,
-    generation: Math.max(0, ...copies.map(({ status }) => status.generation)),
+    generation,
     plan: planRecovery({ volume, record, placements, copies, closed, silent, etcdClusterId, timestamp }),
   };
 }
@@ -57,7 +44,7 @@ export async function surveyVolume(deps: SurveyDeps, volume: VolumeId): Promise<
   return report(volume, (await survey(deps, volume)).plan, false);
 }
 
-function report(volume: VolumeId, { reasons, risks, next }: RecoveryPlan, recovered: boolean): RecoveryReport {
+export function report(volume: VolumeId, { reasons, risks, next }: RecoveryPlan, recovered: boolean): RecoveryReport {
   return {
     volume,
     reasons,
@@ -69,6 +56,12 @@ function report(volume: VolumeId, { reasons, risks, next }: RecoveryPlan, recove
       epoch: next.epoch as Epoch,
     }),
   };
+}
+
+/** Errors: 'invalid-state', which says what may be lost. */
+export function requireAccepted({ risks }: RecoveryPlan, acceptLoss: boolean): void {
+  if (risks.length === 0 || acceptLoss) return;
+  throw new DomainError('invalid-state', `this would lose data, or may: ${risks.map(describeRisk).join('; ')}`);
 }
 
 export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
@@ -89,10 +82,7 @@ export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
     if (plan.reasons.length === 0) return report(volume, plan, false);
     if (next === undefined)
       throw new DomainError('node-unavailable', `no node with a copy of volume ${volume} answers`);
-    if (plan.risks.length > 0 && !acceptLoss) {
-      const risks = plan.risks.map(describeRisk).join('; ');
-      throw new DomainError('invalid-state', `this would lose data, or may: ${risks}`);
-    }
+    requireAccepted(plan, acceptLoss);
     // Before the record, which they take for another etcd's otherwise: until it is there, it is older than their epochs.
     for (const copy of plan.adopting)
       await replication.adoptCluster(copy, state.etcdClusterId, settings.statusTimeoutMs);

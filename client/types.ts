@@ -151,3 +151,41 @@ export interface ApiRecovery {
   readonly epoch?: number;
   readonly recovered: boolean;
 }
+
+/** Volumes of which nodes have copies and etcd has no record. */
+export interface ApiLostVolumes {
+  readonly volumes: readonly {
+    readonly id: string;
+    /** '' where no node remembers it. */
+    readonly name: string;
+    readonly namespaceName: string;
+    readonly sizeBytes: number;
+    readonly epoch: number;
+    readonly copies: readonly { readonly deployment: string; readonly node: string }[];
+  }[];
+  /** Nodes that did not answer. */
+  readonly silent: readonly string[];
+}
+
+/** What is known of one of them, or was done. */
+export interface ApiLostVolume extends ApiRecovery {
+  readonly name: string;
+  readonly namespaceName: string;
+  readonly sizeBytes: number;
+  /** What has to be mended or decided before it can come back. */
+  readonly obstacles: readonly string[];
+  readonly copies: readonly {
+    readonly deployment: string;
+    readonly node: string;
+    readonly promised?: number;
+    readonly last?: { readonly epoch: number; readonly sequence: number };
+    readonly complete: boolean;
+  }[];
+}
+
+/** What the user says of a lost volume; needed where nobody remembers it, or where it is taken. */
+export interface LostVolumeWishes {
+  readonly name?: string;
+  readonly namespaceID?: string;
+  readonly fsType?: string;
+}

@@ -1,6 +1,7 @@
 /** The control plane's operations on volumes, as API, CSI and Kubernetes controllers call them. */
 
 import type { Placement } from './domain.js';
+import type { LostVolumeWishes } from './lost-volumes.js';
 import type { RecoveryReason } from './recovery.js';
 import type { DeploymentId, Epoch, NodeId, Order, VolumeId } from './types.js';
 
@@ -51,6 +52,26 @@ export interface RecoveryReport {
   readonly recovered: boolean;
 }
 
+/** The same for a volume of which etcd has no record. */
+export interface LostVolumeReport extends RecoveryReport {
+  /** Under which it would come back, or did; '' where nothing says. */
+  readonly name: string;
+  readonly namespaceName: string;
+  readonly sizeBytes: number;
+  /** What has to be mended or decided before, for people; empty: nothing. */
+  readonly obstacles: readonly string[];
+  readonly copies: readonly LostCopy[];
+}
+
+/** A copy of it, as its node tells. */
+export interface LostCopy extends Placement {
+  /** Absent: it is on the disk and cannot be opened at present. */
+  readonly promised?: Epoch;
+  readonly last?: Order;
+  /** Lacks nothing that it once had, as far as it knows. */
+  readonly complete: boolean;
+}
+
 /**
  * Every call is idempotent. Errors: DomainError; 'controller-unavailable' if Temporal does not answer, in
  * which case the operation was not accepted unless the message says otherwise.
@@ -79,4 +100,12 @@ export interface VolumeController {
    * does not say that this is accepted.
    */
   recover(volume: VolumeId, options: { readonly acceptLoss: boolean }): Promise<RecoveryReport>;
+  /**
+   * Makes all records of a volume anew, of which etcd has none. 'not-found' if no node has a copy; 'invalid-state' as
+   * `recover`, and if something is in the way (LostVolumeReport.obstacles).
+   */
+  recoverLost(
+    volume: VolumeId,
+    options: LostVolumeWishes & { readonly acceptLoss: boolean },
+  ): Promise<LostVolumeReport>;
 }

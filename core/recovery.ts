@@ -4,7 +4,7 @@
  * whether it is clean and complete. What is not known for sure is named as a risk, which somebody has to accept.
  */
 
-import type { Membership, Placement } from './domain.js';
+import type { Membership, Placement, Volume } from './domain.js';
 import { MAX_OUT_OF_SYNC } from './membership.js';
 import type { DeploymentStatus } from './messages.js';
 import { commonEnd, compareOrders } from './order.js';
@@ -19,6 +19,14 @@ export interface SurveyedCopy {
   readonly syncBase: Order | null;
   /** The newest record that the running process has seen. */
   readonly record?: Membership | undefined;
+  /** Bytes of a block, and number of blocks in the volume. Older agents do not tell. */
+  readonly shape?: { readonly blockSize: number; readonly blocks: number } | undefined;
+}
+
+/** A volume as etcd had it when a node last heard of it. */
+export interface RememberedVolume {
+  readonly volume: Volume;
+  readonly namespaceName: string;
 }
 
 /** Everything that one node has of a volume. */
@@ -26,6 +34,7 @@ export interface NodeSurvey {
   readonly copies: readonly SurveyedCopy[];
   /** On its disks and not open: damaged, or about to be opened. */
   readonly closed: readonly DeploymentId[];
+  readonly remembered?: RememberedVolume | undefined;
 }
 
 export interface RecoveryInput {
@@ -206,6 +215,8 @@ function missing(
     const node = nodeOf.get(deployment);
     const isClosed = closed.some((copy) => copy.deployment === deployment);
     const member = seen?.inSync.includes(deployment) === true;
+    // Lost by the newest record and placed nowhere since: it was erased. If it is on a silent node after all, that counts.
+    if (node === undefined && !member) continue;
     if (node !== undefined && !silent.includes(node) && !isClosed && !(member && membersGone)) continue;
     const kind = member ? 'member-missing' : 'copy-missing';
     risks.push({ kind, deployment, ...(node !== undefined && { node }) });

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Registry } from 'prom-client';
+import { listLostVolumes, surveyLostVolume } from '../activities/lost-volumes.js';
 import { surveyVolume } from '../activities/recover.js';
 import type { NamespaceId, NodeId, VolumeId } from '../core/types.js';
 import { DEFAULT_PLAN_SETTINGS } from '../core/volume-plan.js';
@@ -24,7 +25,7 @@ import type { RecentLines } from './diagnostics/recent-lines.js';
 import { Erasure } from './erasure.js';
 import { FrontendHost } from './frontend/host.js';
 import { Gossip } from './gossip/index.js';
-import { establishIdentity } from './identity.js';
+import { clusterOf, establishIdentity } from './identity.js';
 import { FileKeyStore, loadClusterKey } from './keys/index.js';
 import { Licensing, loadPublicKeys } from './licence/index.js';
 import type { AgentLog } from './log.js';
@@ -39,6 +40,7 @@ import { PROTOCOL_VERSION, ReplicationHost } from './replication/index.js';
 import { ClusterState } from './state/cluster-state.js';
 import { NodeStores, openFileDisk } from './store/index.js';
 import { createTracer } from './tracing/tracer.js';
+import { VolumeMemory } from './volume-memory.js';
 
 /** A deployment that does not tell its status to the workflows within this time counts as unreachable, ms. */
 const STATUS_TIMEOUT_MS = 1_000;
@@ -114,6 +116,7 @@ async function start(
     state,
     clock,
     random,
+    clusterId: clusterOf(config.rootDir),
     ...(config.bootstrap !== undefined && { user: config.bootstrap }),
     log: config.logGiven,
   });
@@ -142,6 +145,14 @@ async function start(
   stops.push(() => stores.close());
   for (const damage of stores.damages)
     logger.error({ ...damage }, 'a copy of a volume cannot be read; it is left as it is');
+  const stateDir = join(config.rootDir, 'state');
+  await mkdir(stateDir, { recursive: true });
+  const memory = await VolumeMemory.open({
+    directory: join(stateDir, 'volumes'),
+    namespaceName: (id) => state.namespaces.cached.get(id)?.value.name ?? '',
+    logger,
+  });
+  stops.push(() => memory.settled());
   const replication = new ReplicationHost({
     self,
     cluster: cluster.value.id,
@@ -159,9 +170,8 @@ async function start(
     settings: { syncBytesPerSecond: config.syncBytesPerSecond },
     maxSyncs: config.maxSyncs,
     clusterSlots: state.syncSlots(config.maxClusterSyncs),
+    memory,
   });
-  const stateDir = join(config.rootDir, 'state');
-  await mkdir(stateDir, { recursive: true });
   const membershipOf = (volume: Parameters<typeof state.volumes.cached.get>[0]) => ({
     record: state.memberships.cached.get(volume)?.value,
     placements: state.volumes.cached.get(volume)?.value.placements ?? [],
@@ -320,6 +330,7 @@ async function start(
     namespaceName: (id: NamespaceId) => state.namespaces.cached.get(id)?.value.name ?? '',
   };
   const requests = new Tally('operation', 'status');
+  const surveyDeps = { state, replication, keys, settings: activitySettings };
   registerMetrics(metrics, {
     ...volumes,
     attached: () => frontends.list(),
@@ -368,7 +379,11 @@ async function start(
     licenceKeys,
     self: { node: self },
     deploymentStatus: (deployment, timeoutMs) => replication.remoteStatus(deployment, timeoutMs),
-    survey: (volume) => surveyVolume({ state, replication, settings: activitySettings }, volume),
+    survey: (volume) => surveyVolume(surveyDeps, volume),
+    lostVolumes: {
+      list: () => listLostVolumes(surveyDeps),
+      survey: (volume) => surveyLostVolume(surveyDeps, volume),
+    },
     nodeHealth: (node) => {
       const status = gossiped(node);
       if (status === undefined) return state.liveness.cached.get(node) === undefined ? 'offline' : 'online';

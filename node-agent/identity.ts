@@ -51,6 +51,11 @@ export async function establishIdentity(rootDir: string, node: NodeIdentity): Pr
   return known;
 }
 
+/** The cluster that the data below `rootDir` belongs to; undefined if there is none yet. Errors: DomainError('internal'). */
+export function clusterOf(rootDir: string): string | undefined {
+  return readIdentity(join(rootDir, FILE))?.clusterId;
+}
+
 function readIdentity(path: string): NodeIdentity | undefined {
   let text: string;
   try {

@@ -10,7 +10,7 @@ const shared = { taskQueue: SHARED_TASK_QUEUE };
 
 export const { lookAtVolume } = proxyActivities<SharedActivities>({ ...LOOK, ...shared });
 export const { namePrimary } = proxyActivities<SharedActivities>({ ...FAILOVER, ...shared });
-export const { recoverMembership } = proxyActivities<SharedActivities>({ ...RECOVERING, ...shared });
+export const { recoverMembership, recoverLostVolume } = proxyActivities<SharedActivities>({ ...RECOVERING, ...shared });
 export const { awaitServing } = proxyActivities<SharedActivities>({ ...WAITING, ...shared });
 export const { verifyCopies } = proxyActivities<SharedActivities>({ ...DATA, ...shared });
 export const records = proxyActivities<SharedActivities>({ ...RECORDS, ...shared });

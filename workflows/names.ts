@@ -1,5 +1,6 @@
 /** Names by which workflows are started and spoken to; constants and argument types, no code. */
 
+import type { LostVolumeWishes } from '../core/lost-volumes.js';
 import type { DeploymentId, NodeId, VolumeId } from '../core/types.js';
 import type { Failures, PlanMemory } from '../core/volume-plan.js';
 
@@ -63,6 +64,8 @@ export interface RecoverVolumeInput {
   readonly volume: VolumeId;
   /** Go on although acknowledged writes are lost, or may be. */
   readonly acceptLoss: boolean;
+  /** Set: etcd has no record of the volume, and it is to come back with this. */
+  readonly lost?: LostVolumeWishes;
 }
 
 export interface FenceNodeInput {

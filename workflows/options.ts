@@ -41,9 +41,9 @@ export const FAILOVER: ActivityOptions = {
   retry: { initialInterval: '50ms', backoffCoefficient: 2, maximumInterval: '1s' },
 };
 
-/** Asks all nodes, and writes once: an operator waits, and hears at once what is in the way. */
+/** Asks all nodes, which may have to open copies, and writes once: an operator waits, and hears what is in the way. */
 export const RECOVERING: ActivityOptions = {
-  startToCloseTimeout: '30s',
+  startToCloseTimeout: '60s',
   retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 5 },
 };
 

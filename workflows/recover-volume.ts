@@ -1,16 +1,23 @@
 import { setCurrentDetails } from '@temporalio/workflow';
-import type { RecoveryReport } from '../core/controller.js';
-import { awaitServing, recoverMembership } from './calls.js';
+import type { LostVolumeReport, RecoveryReport } from '../core/controller.js';
+import { awaitServing, recoverLostVolume, recoverMembership } from './calls.js';
 import type { RecoverVolumeInput } from './names.js';
 import { SERVING_TIMEOUT_MS } from './options.js';
 
 /**
- * Makes the membership of a volume anew from what its copies know: etcd was restored from an older snapshot, or
- * replaced. Resolves when a primary serves under the new record, or when its time to do so is over.
+ * Makes the membership of a volume anew from what its copies know, or all its records: etcd was restored from an older
+ * snapshot, or replaced. Resolves when a primary serves under the new record, or when its time to do so is over.
  */
-export async function RecoverVolume({ volume, acceptLoss }: RecoverVolumeInput): Promise<RecoveryReport> {
+export async function RecoverVolume({
+  volume,
+  acceptLoss,
+  lost,
+}: RecoverVolumeInput): Promise<RecoveryReport | LostVolumeReport> {
   setCurrentDetails('Asking all nodes what their copies know');
-  const report = await recoverMembership({ volume, acceptLoss });
+  const report =
+    lost === undefined
+      ? await recoverMembership({ volume, acceptLoss })
+      : await recoverLostVolume({ volume, acceptLoss, ...lost });
   if (!report.recovered || report.epoch === undefined) {
     setCurrentDetails('Nothing to do: etcd knows all that the copies know');
     return report;

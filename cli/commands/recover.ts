@@ -1,6 +1,6 @@
-/** `storageos recover`: volumes whose copies know more than etcd does. */
+/** `storageos recover`: volumes whose copies know more than etcd does, and those that it has lost. */
 
-import type { ApiRecovery, ApiVolume } from '../../client/types.js';
+import type { ApiLostVolume, ApiLostVolumes, ApiRecovery, ApiVolume, LostVolumeWishes } from '../../client/types.js';
 import { type Context, show } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 import { type Cell, formatTable } from '../format.js';
@@ -13,87 +13,160 @@ const REASONS: Readonly<Record<ApiRecovery['reasons'][number], string>> = {
   'epoch-behind': 'etcd is older than its copies',
   'other-cluster': 'its copies belong to another etcd',
 };
+const LOST = 'etcd has no record of it';
 
 export interface RecoverFlags {
   readonly acceptDataLoss?: boolean;
   readonly dryRun?: boolean;
+  readonly name?: string;
+  readonly fsType?: string;
 }
 
-interface Found {
+/** A volume that etcd knows. */
+interface Known {
   readonly namespaceName: string;
   readonly volume: ApiVolume;
   readonly recovery: ApiRecovery;
 }
 
+interface Lost {
+  readonly recovery: ApiLostVolume;
+}
+
+type Found = Known | Lost;
+
 export async function recover(context: Context, names: string[], flags: RecoverFlags): Promise<void> {
   const { client } = context;
+  if ((flags.name !== undefined || flags.fsType !== undefined) && names.length !== 1) {
+    throw new CliError(EXIT.invalidInput, '--name and --fs-type are for one volume');
+  }
   client.allowAtLeast(RECOVERY_TIMEOUT_MS * Math.max(1, names.length));
-  const found = names.length === 0 ? await surveyAll(context) : await survey(context, names);
-  const needed = found.filter(({ recovery }) => recovery.reasons.length > 0);
+  const found = names.length === 0 ? await surveyAll(context) : await survey(context, names, flags);
+  const needed = found.filter((one) => !('volume' in one) || one.recovery.reasons.length > 0);
   if (names.length === 0 || flags.dryRun === true) return print(context, needed);
   const recovered: Found[] = [];
-  for (const { namespaceName, volume } of needed) {
-    const recovery = await client.recover(volume, flags.acceptDataLoss === true);
-    recovered.push({ namespaceName, volume, recovery });
-  }
+  for (const one of needed) recovered.push(await recoverOne(context, one, flags));
   await print(context, recovered);
 }
 
-async function survey({ client }: Context, names: string[]): Promise<Found[]> {
+async function recoverOne({ client }: Context, found: Found, flags: RecoverFlags): Promise<Found> {
+  const acceptLoss = flags.acceptDataLoss === true;
+  if ('volume' in found) return { ...found, recovery: await client.recover(found.volume, acceptLoss) };
+  const { volume: id, namespaceName } = found.recovery;
+  const chosen = flags.name !== undefined || namespaceName === '';
+  const wishes: LostVolumeWishes = {
+    ...(flags.name !== undefined && { name: flags.name }),
+    ...(flags.fsType !== undefined && { fsType: flags.fsType }),
+    ...(chosen && { namespaceID: (await client.namespace()).id }),
+  };
+  return { recovery: await client.recoverLostVolume(id, acceptLoss, wishes) };
+}
+
+async function survey(context: Context, names: string[], { name }: RecoverFlags): Promise<Found[]> {
+  const { client } = context;
+  let lost: ApiLostVolumes | undefined;
   const found: Found[] = [];
-  for (const name of names) {
-    const { namespace, volume } = await client.findVolume(name);
-    found.push({
-      namespaceName: namespace.name,
-      volume,
-      recovery: await client.surveyRecovery(volume),
-    });
+  for (const reference of names) {
+    // With a name to be given it is a lost one, and another volume may have the name that it had.
+    const known = name === undefined ? await findKnown(context, reference) : undefined;
+    if (known !== undefined) {
+      found.push({ ...known, recovery: await client.surveyRecovery(known.volume) });
+      continue;
+    }
+    lost ??= await client.lostVolumes();
+    found.push({ recovery: await client.surveyLostVolume(findLost(context, lost, reference)) });
   }
   return found;
+}
+
+async function findKnown({ client }: Context, reference: string): Promise<Omit<Known, 'recovery'> | undefined> {
+  try {
+    const { namespace, volume } = await client.findVolume(reference);
+    return { namespaceName: namespace.name, volume };
+  } catch (error) {
+    // The volume's namespace may be lost as well.
+    if (error instanceof CliError && error.exitCode === EXIT.notFound) return undefined;
+    throw error;
+  }
+}
+
+/** Its id, by id or by the name that it had. Errors: CliError('not found'), also if several had the name. */
+function findLost({ client }: Context, { volumes, silent }: ApiLostVolumes, reference: string): string {
+  const { namespace } = client.settings;
+  const named = volumes.filter(({ name, namespaceName }) => name === reference && namespaceName === namespace);
+  const found = volumes.find(({ id }) => id === reference) ?? (named.length === 1 ? named[0] : undefined);
+  if (found !== undefined) return found.id;
+  if (named.length > 1) {
+    const ids = named.map(({ id }) => id).join(', ');
+    throw new CliError(
+      EXIT.invalidInput,
+      `${named.length} lost volumes had the name "${reference}": say which by its id (${ids})`,
+    );
+  }
+  const unheard = silent.length === 0 ? '' : `; nodes that do not answer may have copies of it: ${silent.join(', ')}`;
+  throw new CliError(EXIT.notFound, `no volume "${reference}" is known to etcd or to any node${unheard}`);
 }
 
 /** One volume after the other, as each asks every node; those that can't be surveyed are named at the end. */
 async function surveyAll({ client, streams }: Context): Promise<Found[]> {
   const found: Found[] = [];
   let failures = 0;
+  const attempt = async (name: string, look: () => Promise<Found>): Promise<void> => {
+    try {
+      found.push(await look());
+    } catch (error) {
+      failures++;
+      streams.err(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    }
+  };
   for (const namespace of await client.namespaces()) {
     for (const volume of await client.volumes(namespace.id)) {
-      try {
-        found.push({ namespaceName: namespace.name, volume, recovery: await client.surveyRecovery(volume) });
-      } catch (error) {
-        failures++;
-        streams.err(`${namespace.name}/${volume.name}: ${error instanceof Error ? error.message : String(error)}\n`);
-      }
+      await attempt(`${namespace.name}/${volume.name}`, async () => ({
+        namespaceName: namespace.name,
+        volume,
+        recovery: await client.surveyRecovery(volume),
+      }));
     }
   }
+  const { volumes, silent } = await client.lostVolumes();
+  for (const { id, name } of volumes) {
+    await attempt(name === '' ? id : `${name} (${id})`, async () => ({ recovery: await client.surveyLostVolume(id) }));
+  }
+  if (silent.length > 0)
+    streams.err(`nodes that do not answer may have copies of other volumes: ${silent.join(', ')}\n`);
   if (failures > 0) throw new CliError(EXIT.other, `${failures} volumes could not be looked at`);
   return found;
 }
 
 async function print(context: Context, found: readonly Found[]): Promise<void> {
-  const json = found.map(({ namespaceName, volume, recovery }) => ({
-    ...recovery,
-    name: volume.name,
-    namespaceID: volume.namespaceID,
-    namespaceName,
-  }));
+  const json = found.map((one) => {
+    if (!('volume' in one)) return { ...one.recovery, lost: true };
+    const { namespaceName, volume, recovery } = one;
+    return { ...recovery, lost: false, name: volume.name, namespaceID: volume.namespaceID, namespaceName };
+  });
   await show(context, { text: () => (found.length === 0 ? 'Nothing to recover.\n' : table(found, context)), json });
 }
 
 function table(found: readonly Found[], context: Context): string {
-  const rows = found.map(({ namespaceName, volume, recovery }): Cell[] => [
-    namespaceName,
-    volume.name,
-    recovery.reasons.map((reason) => REASONS[reason]).join('; '),
-    String(recovery.inSync?.length ?? 0),
-    recovery.recovered ? { text: 'recovered', colour: 'green' } : risk(recovery),
-  ]);
+  const rows = found.map((one): Cell[] => {
+    const { recovery } = one;
+    const reasons = recovery.reasons.map((reason) => REASONS[reason]).join('; ');
+    return [
+      ...('volume' in one
+        ? [one.namespaceName, one.volume.name, reasons]
+        : [one.recovery.namespaceName, one.recovery.name || one.recovery.volume, LOST]),
+      String(recovery.inSync?.length ?? 0),
+      state(one),
+    ];
+  });
   return formatTable(['NAMESPACE', 'VOLUME', 'WHY', 'COPIES', 'STATE'], rows, context);
 }
 
-function risk({ risks, epoch }: ApiRecovery): Cell {
+function state({ recovery }: Found): Cell {
+  if (recovery.recovered) return { text: 'recovered', colour: 'green' };
+  const { risks, epoch } = recovery;
+  const obstacles = 'obstacles' in recovery ? recovery.obstacles : [];
   if (epoch === undefined) return { text: 'no copy answers', colour: 'red' };
-  return risks.length === 0
-    ? { text: 'nothing is lost by recovering it', colour: 'yellow' }
-    : { text: risks.join('; '), colour: 'red' };
+  if (obstacles.length + risks.length === 0) return { text: 'nothing is lost by recovering it', colour: 'yellow' };
+  return { text: [...obstacles, ...risks].join('; '), colour: 'red' };
 }

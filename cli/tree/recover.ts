@@ -8,14 +8,16 @@ export function addRecoverCommand(kit: Kit): void {
       kit.program,
       'recover [volumes...]',
       {
-        summary: 'make the membership of volumes anew from their copies, when etcd was restored or replaced',
+        summary: 'bring volumes back from their copies, when etcd was restored or replaced',
         details: [
-          'Without volumes: shows those of all namespaces that need it, why, and what would be lost, and changes nothing.',
+          'Without volumes: shows those of all namespaces that need it, why, and what would be lost, and changes nothing. Volumes of which etcd has lost the record are among them, as nodes remember them; where none does, by id.',
           'A volume is recovered only if every copy that it may have had answers and the best one is clean and complete. Else the command says what is lost, or may be; --accept-data-loss goes on all the same.',
         ],
         examples: [
           { purpose: 'what is wrong', line: 'recover' },
           { purpose: 'one volume', line: 'recover data' },
+          { purpose: 'one that etcd has no record of, whose name is taken', line: 'recover data --name data-2' },
+          { purpose: 'one that nobody remembers', line: 'recover VOLUME-ID --name data --namespace shop' },
           { purpose: 'although a node with a copy is gone for good', line: 'recover data --accept-data-loss' },
         ],
         completes: ['volume'],
@@ -23,5 +25,10 @@ export function addRecoverCommand(kit: Kit): void {
       async () => (await import('../commands/recover.js')).recover,
     )
     .option('--dry-run', 'show what would be done')
-    .option('--accept-data-loss', 'go on although acknowledged writes are lost, or may be');
+    .option('--accept-data-loss', 'go on although acknowledged writes are lost, or may be')
+    .option(
+      '--name <name>',
+      'for one that etcd has no record of: its name from now on, in the namespace of --namespace',
+    )
+    .option('--fs-type <type>', 'for one that nobody remembers: its file system, or "block"');
 }

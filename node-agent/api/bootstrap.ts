@@ -12,6 +12,8 @@ export interface BootstrapOptions {
   readonly state: ClusterState;
   readonly clock: Clock;
   readonly random: Random;
+  /** Of the cluster that the node's data belongs to: an etcd that has lost everything holds the same cluster again. */
+  readonly clusterId?: string | undefined;
   /** The first administrator; made only while there are no users at all. */
   readonly user?: { readonly username: string; readonly password: string };
   /** How the node that makes the cluster logs. */
@@ -30,10 +32,10 @@ async function unlessThere(made: Promise<unknown>): Promise<void> {
 
 /** Any number of nodes may do it at the same time. Returns the cluster's settings. Errors: 'store-unavailable'. */
 export async function bootstrapCluster(options: BootstrapOptions): Promise<Versioned<Cluster>> {
-  const { state, clock, random, user, log } = options;
+  const { state, clock, random, clusterId, user, log } = options;
   const now = clock.timestamp();
   const cluster = await state.ensureCluster({
-    id: random.uuid(),
+    id: clusterId ?? random.uuid(),
     disableTelemetry: true,
     disableCrashReporting: true,
     disableVersionCheck: true,

@@ -2,8 +2,9 @@
 
 import type { KeyObject } from 'node:crypto';
 import type { Registry } from 'prom-client';
-import type { RecoveryReport, VolumeController } from '../../core/controller.js';
+import type { LostVolumeReport, RecoveryReport, VolumeController } from '../../core/controller.js';
 import type { NodeRecord, Placement } from '../../core/domain.js';
+import type { LostVolumes } from '../../core/lost-volumes.js';
 import type { DeploymentStatus } from '../../core/messages.js';
 import type { Operation } from '../../core/operation.js';
 import type { Clock, Random } from '../../core/ports.js';
@@ -35,6 +36,12 @@ export interface ApiDependencies {
   ) => Promise<DeploymentStatus>;
   /** What is wrong between etcd and the volume's copies. Errors: 'not-found', 'store-unavailable'. */
   readonly survey: (volume: VolumeId) => Promise<RecoveryReport>;
+  /** Volumes of which nodes have copies and etcd has no record. */
+  readonly lostVolumes: {
+    readonly list: () => Promise<LostVolumes>;
+    /** Errors: 'not-found' if etcd has it, or no node; 'store-unavailable'. */
+    readonly survey: (volume: VolumeId) => Promise<LostVolumeReport>;
+  };
   /** Gossip's word, faster than the lease in etcd; by default the lease decides. */
   readonly nodeHealth?: (node: NodeId) => NodeHealth;
   /** Whether kube-scheduler may ask for advice, which it does without a login. */

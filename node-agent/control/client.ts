@@ -3,8 +3,9 @@
 import { Client, Connection, WithStartWorkflowOperation, type WorkflowStartOptions } from '@temporalio/client';
 import type { RetryPolicy } from '@temporalio/common';
 import { encodeSearchAttributeIndexedValueType } from '@temporalio/common/lib/search-attributes.js';
-import type { RecoveryReport, VerifyReport, VolumeController } from '../../core/controller.js';
+import type { LostVolumeReport, RecoveryReport, VerifyReport, VolumeController } from '../../core/controller.js';
 import { DomainError } from '../../core/errors.js';
+import type { LostVolumeWishes } from '../../core/lost-volumes.js';
 import type { NamespaceId, NodeId, VolumeId } from '../../core/types.js';
 import {
   ATTACH_UPDATE,
@@ -135,18 +136,30 @@ export class TemporalVolumeController implements VolumeController, WorkflowRuns 
     return report;
   }
 
-  async recover(volume: VolumeId, { acceptLoss }: { readonly acceptLoss: boolean }): Promise<RecoveryReport> {
+  recover(volume: VolumeId, { acceptLoss }: { readonly acceptLoss: boolean }): Promise<RecoveryReport> {
+    return this.#recover(`Recover the membership of ${this.#title(volume)} from its copies`, { volume, acceptLoss });
+  }
+
+  recoverLost(
+    volume: VolumeId,
+    { acceptLoss, ...lost }: LostVolumeWishes & { readonly acceptLoss: boolean },
+  ): Promise<LostVolumeReport> {
+    return this.#recover(`Recover the records of ${lost.name ?? volume} from its copies`, { volume, acceptLoss, lost });
+  }
+
+  async #recover<R extends RecoveryReport>(staticSummary: string, input: RecoverVolumeInput): Promise<R> {
+    const { volume } = input;
     const what = `recovering volume ${volume}`;
     const handle = await this.#within(what, () =>
       this.#client.workflow.start(RECOVER_VOLUME_WORKFLOW, {
         workflowId: volumeChildId(volume, 'recover'),
         taskQueue: SHARED_TASK_QUEUE,
-        args: [{ volume, acceptLoss } satisfies RecoverVolumeInput],
-        staticSummary: `Recover the membership of ${this.#title(volume)} from its copies`,
+        args: [input],
+        staticSummary,
         typedSearchAttributes: this.#attributes(volume, RECOVER_VOLUME_WORKFLOW),
       }),
     );
-    const report = await this.#result<RecoveryReport>(what, () => handle.result(), RECOVER_TIMEOUT_MS);
+    const report = await this.#result<R>(what, () => handle.result(), RECOVER_TIMEOUT_MS);
     if (report === undefined) throw new DomainError('controller-unavailable', `${what} takes too long; it goes on`);
     return report;
   }

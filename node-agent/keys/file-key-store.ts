@@ -1,6 +1,7 @@
 import { open, readFile, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { KeyCondition } from '../../core/lost-volumes.js';
 import { isUuid, type VolumeId } from '../../core/types.js';
 import { createFileDurably, syncDirectory } from '../durable-file.js';
 import { KeyError } from './errors.js';
@@ -20,6 +21,8 @@ export interface KeyStore {
   create(volume: VolumeId): Promise<void>;
   /** The caller erases the key. Errors: KeyError. */
   load(volume: VolumeId): Promise<VolumeKey>;
+  /** Whether `load` would give a key. Errors: those of the file system. */
+  check(volume: VolumeId): Promise<KeyCondition>;
   /** The volume's data cannot be read any more, by anybody. Idempotent. */
   delete(volume: VolumeId): Promise<void>;
 }
@@ -81,6 +84,16 @@ export class FileKeyStore implements KeyStore {
     const key = unwrapKey(parsed.data, this.#clusterKey);
     if (key === undefined) throw new KeyError('wrong-key', path, 'not wrapped with this cluster key, or damaged');
     return key;
+  }
+
+  async check(volume: VolumeId): Promise<KeyCondition> {
+    try {
+      (await this.load(volume)).erase();
+      return 'usable';
+    } catch (error) {
+      if (!(error instanceof KeyError)) throw error;
+      return error.kind === 'missing' ? 'missing' : 'unusable';
+    }
   }
 
   async delete(volume: VolumeId): Promise<void> {

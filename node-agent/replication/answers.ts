@@ -2,7 +2,9 @@
 
 import type { Membership } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
+import type { RememberedVolume } from '../../core/recovery.js';
 import type { NodeId, VolumeId } from '../../core/types.js';
+import { heldVolumes } from './held.js';
 import { takeInventory } from './inventory.js';
 import type { LocalDeployments } from './local-deployments.js';
 import { REQUESTS, type RequestName } from './requests.js';
@@ -12,6 +14,9 @@ export interface AnswerSources {
   readonly deployments: LocalDeployments;
   /** What etcd was last seen to have. */
   readonly membershipOf: (volume: VolumeId) => Membership | undefined;
+  /** Whether etcd was last seen to have a record of the volume. */
+  readonly isKnown: (volume: VolumeId) => boolean;
+  readonly memoryOf: (volume: VolumeId) => RememberedVolume | undefined;
   readonly etcdClusterId: string;
 }
 
@@ -29,10 +34,17 @@ export async function answer(sources: AnswerSources, method: string, args: unkno
     }
     case 'survey': {
       const { volume } = checked('survey', args);
+      // Copies of volumes that etcd tells of are open, or tried again and again.
+      if (!sources.isKnown(volume)) await deployments.openAll(volume);
       return {
         copies: deployments.of(volume).map((hosted) => hosted.survey()),
         closed: deployments.closedOf(volume),
+        remembered: sources.memoryOf(volume),
       };
+    }
+    case 'held': {
+      const { isKnown, memoryOf } = sources;
+      return heldVolumes({ states: deployments.onDisk(), isKnown, memoryOf }, checked('held', args).after);
     }
     case 'adopt':
       return adopt(sources, checked('adopt', args));

@@ -1,5 +1,6 @@
 import type { Membership, NodeRecord, Placement, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
+import type { HeldVolume } from '../../core/lost-volumes.js';
 import {
   type DeploymentStatus,
   type PeerEnvelope,
@@ -17,7 +18,7 @@ import type {
   SessionConnector,
 } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
-import type { NodeSurvey } from '../../core/recovery.js';
+import type { NodeSurvey, RememberedVolume } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import { NodeLoad } from '../../core/replication/node-load.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
@@ -74,12 +75,23 @@ export interface ReplicationHostOptions {
   /** Slots for the syncs of the whole cluster; absent: no limit. */
   readonly clusterSlots?: SharedSlots;
   readonly transport?: Partial<TransportSettings>;
+  /** Keeps what etcd says of the volumes of which copies are here; absent: nothing does. */
+  readonly memory?: CopiesMemory;
+}
+
+/** See VolumeMemory. */
+export interface CopiesMemory {
+  of(volume: VolumeId): RememberedVolume | undefined;
+  remember(volume: Volume): void;
+  forget(volume: VolumeId): void;
 }
 
 /** Stands in a refusal by a node that has no such deployment, and so no incarnation. */
 const NO_INCARNATION = '00000000-0000-0000-0000-000000000000' as Incarnation;
 const DEFAULT_REQUEST_TIMEOUT_MS = 5000;
 const DEFAULT_MAX_SYNCS = 4;
+/** Answers to `held` that are asked for at the most: far more volumes than a node has. */
+const MAX_HELD_PAGES = 64;
 
 /**
  * All deployments of this node, and what connects them to the other nodes and to frontends. It is told what etcd
@@ -177,10 +189,12 @@ export class ReplicationHost {
   onVolume(volume: Volume | undefined, id: VolumeId): void {
     if (volume === undefined) {
       this.#volumes.delete(id);
+      this.#forgetUnlessHeld(id);
       this.#updateInterest();
       return;
     }
     this.#volumes.set(id, volume);
+    if (volume.placements.some(({ node }) => node === this.#options.self)) this.#options.memory?.remember(volume);
     this.#local.each((hosted) => hosted.volume === id && hosted.onVolume(volume));
     this.#updateInterest();
     if (this.#state === 'running') void this.#local.openAll(id);
@@ -230,8 +244,10 @@ export class ReplicationHost {
   }
 
   /** Stops and erases it. The caller has seen its tombstone. Idempotent. */
-  removeDeployment(deployment: DeploymentId): Promise<void> {
-    return this.#local.remove(deployment);
+  async removeDeployment(deployment: DeploymentId): Promise<void> {
+    const held = this.#local.onDisk().find((state) => state.deployment === deployment);
+    await this.#local.remove(deployment);
+    if (held !== undefined) this.#forgetUnlessHeld(held.volume);
   }
 
   /** Undefined if it is not open here. */
@@ -307,8 +323,19 @@ export class ReplicationHost {
 
   /** What a node's copies of a volume know. Errors: like `remoteStatus`. */
   async survey(node: NodeId, volume: VolumeId, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<NodeSurvey> {
-    const { copies, closed } = await this.#ask(node, 'survey', { volume }, timeoutMs);
-    return { copies: copies.map((copy) => ({ ...copy, node })), closed };
+    const { copies, closed, remembered } = await this.#ask(node, 'survey', { volume }, timeoutMs);
+    return { copies: copies.map((copy) => ({ ...copy, node })), closed, remembered };
+  }
+
+  /** The volumes of which a node has copies and sees no record in etcd. Errors: like `remoteStatus`. */
+  async held(node: NodeId, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<HeldVolume[]> {
+    const all: HeldVolume[] = [];
+    for (let page = 0; page < MAX_HELD_PAGES; page++) {
+      const { volumes, more } = await this.#ask(node, 'held', { after: all.at(-1)?.volume }, timeoutMs);
+      all.push(...volumes);
+      if (!more || volumes.length === 0) break;
+    }
+    return all;
   }
 
   /** The copy belongs to the present etcd from now on. Errors: like `remoteStatus`; 'invalid-state' */
@@ -339,8 +366,23 @@ export class ReplicationHost {
 
   #answer(method: string, args: unknown): Promise<unknown> {
     const { self, etcdClusterId } = this.#options;
-    const membershipOf = (volume: VolumeId) => this.#memberships.get(volume);
-    return answer({ self, etcdClusterId, deployments: this.#local, membershipOf }, method, args);
+    const sources = {
+      self,
+      etcdClusterId,
+      deployments: this.#local,
+      membershipOf: (volume: VolumeId) => this.#memberships.get(volume),
+      isKnown: (volume: VolumeId) => this.#volumes.has(volume),
+      memoryOf: (volume: VolumeId) => this.#options.memory?.of(volume),
+    };
+    return answer(sources, method, args);
+  }
+
+  /** A volume that is placed here is remembered although its copy is not made yet, or made anew. */
+  #forgetUnlessHeld(volume: VolumeId): void {
+    const placed = this.#volumes.get(volume)?.placements.some(({ node }) => node === this.#options.self);
+    if (placed !== true && !this.#local.onDisk().some((state) => state.volume === volume)) {
+      this.#options.memory?.forget(volume);
+    }
   }
 
   #host(

@@ -108,9 +108,15 @@ export class HostedDeployment {
 
   /** What this copy knows of the volume's membership. */
   survey(): CopySurvey {
-    const { history, syncBase } = this.store.state;
+    const { history, syncBase, blockSize, blocks } = this.store.state;
     const { record } = this.replicated;
-    return { status: this.status(), history: [...history], syncBase, ...(record !== undefined && { record }) };
+    return {
+      status: this.status(),
+      history: [...history],
+      syncBase,
+      shape: { blockSize, blocks },
+      ...(record !== undefined && { record }),
+    };
   }
 
   /** No more I/O, all sessions closed. The store stays open. */

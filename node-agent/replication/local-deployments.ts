@@ -1,6 +1,12 @@
 /** The open deployments of a node: one after the other is done what is done to one, and what failed is opened anew. */
 
-import { type Clock, type DeploymentStore, InvariantError, type Timer } from '../../core/ports.js';
+import {
+  type Clock,
+  type DeploymentState,
+  type DeploymentStore,
+  InvariantError,
+  type Timer,
+} from '../../core/ports.js';
 import type { AttentionReason } from '../../core/replication/context.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import type { Logger } from '../log.js';
@@ -70,8 +76,13 @@ export class LocalDeployments {
     return this.#onDisk(volume).filter((deployment) => !this.#open.has(deployment));
   }
 
+  /** All that are on the disks, open or not. */
+  onDisk(): DeploymentState[] {
+    return this.#options.stores.deployments();
+  }
+
   #onDisk(volume: VolumeId): DeploymentId[] {
-    const states = this.#options.stores.deployments().filter((state) => state.volume === volume);
+    const states = this.onDisk().filter((state) => state.volume === volume);
     return states.map(({ deployment }) => deployment);
   }
 

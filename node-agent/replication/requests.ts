@@ -12,7 +12,7 @@ import {
   type Sequence,
   type VolumeId,
 } from '../../core/types.js';
-import { membershipSchema } from '../state/schemas.js';
+import { membershipSchema, volumeSchema } from '../state/schemas.js';
 import { inventoryPage, MAX_INVENTORY_BLOCKS } from './inventory.js';
 
 const uuid = z.string().refine(isUuid, 'a UUID');
@@ -68,7 +68,7 @@ const deploymentStatus = z
   );
 
 /** Copies of one volume on one node at the most: one, and what earlier placements have left. */
-const MAX_SURVEYED_COPIES = 16;
+export const MAX_SURVEYED_COPIES = 16;
 const MAX_SURVEYED_HISTORY = 16_384;
 
 const surveyedCopy = z
@@ -81,10 +81,25 @@ const surveyedCopy = z
       .max(MAX_SURVEYED_HISTORY),
     syncBase: order.nullable(),
     record: membershipSchema.optional(),
+    // Older agents do not tell.
+    shape: z.object({ blockSize: count, blocks: count }).optional(),
   })
   .transform(({ record, ...rest }) => ({ ...rest, ...(record !== undefined && { record }) }));
 
 export type CopySurvey = z.output<typeof surveyedCopy>;
+
+/** Volumes in one answer to `held`. */
+export const MAX_HELD_VOLUMES = 256;
+const MAX_NAME_CHARS = 253;
+
+const heldVolume = z.object({
+  volume: uuid.transform((text) => text as VolumeId),
+  deployments: z.array(deploymentId).max(MAX_SURVEYED_COPIES),
+  sizeBytes: count,
+  promised: count.transform((n) => n as Epoch),
+  name: z.string().max(MAX_NAME_CHARS).optional(),
+  namespaceName: z.string().max(MAX_NAME_CHARS).optional(),
+});
 
 export const REQUESTS = {
   status: { args: z.object({ deployment: deploymentId }), result: deploymentStatus },
@@ -94,7 +109,13 @@ export const REQUESTS = {
     result: z.object({
       copies: z.array(surveyedCopy).max(MAX_SURVEYED_COPIES),
       closed: z.array(deploymentId).max(MAX_SURVEYED_COPIES),
+      remembered: z.object({ volume: volumeSchema, namespaceName: z.string().max(MAX_NAME_CHARS) }).optional(),
     }),
+  },
+  /** The volumes of which the node has copies and sees no record in etcd: by id, those behind `after`. */
+  held: {
+    args: z.object({ after: uuid.transform((text) => text as VolumeId).optional() }),
+    result: z.object({ volumes: z.array(heldVolume).max(MAX_HELD_VOLUMES), more: z.boolean() }),
   },
   /** The copy belongs to this etcd from now on. Refused by a node that talks to another one. */
   adopt: { args: z.object({ deployment: deploymentId, etcdClusterId: z.string().max(64) }), result: z.null() },

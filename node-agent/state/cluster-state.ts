@@ -14,7 +14,15 @@ import type {
 } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { Clock, MembershipStore } from '../../core/ports.js';
-import type { DeploymentId, NamespaceId, NodeId, PolicyGroupId, UserId, VolumeId } from '../../core/types.js';
+import type {
+  DeploymentId,
+  Generation,
+  NamespaceId,
+  NodeId,
+  PolicyGroupId,
+  UserId,
+  VolumeId,
+} from '../../core/types.js';
 import { Accounts } from './accounts.js';
 import { ClusterSlots } from './cluster-slots.js';
 import { encodeValue, revisionOf, versionOf } from './encoding.js';
@@ -262,6 +270,15 @@ export class ClusterState {
    */
   createVolume(volume: Volume, admit: Admission = () => {}): Promise<Versioned<Volume>> {
     return this.#volumeRecords.create(volume, admit);
+  }
+
+  /**
+   * Writes the records of a volume that etcd has lost, all at once: no workflow meets one without the others.
+   * Errors: 'already-exists' (name or id), 'not-found' (namespace), 'conflict' if there is a membership, or a tombstone
+   * of one of its copies.
+   */
+  restoreVolume(volume: Volume, membership: Membership, generation: Generation): Promise<Versioned<Volume>> {
+    return this.#volumeRecords.restore(volume, membership, generation);
   }
 
   /**

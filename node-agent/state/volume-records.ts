@@ -5,9 +5,9 @@
  */
 
 import { z } from 'zod';
-import type { Attachment, Tombstone, Volume } from '../../core/domain.js';
+import type { Attachment, Membership, Tombstone, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
-import type { VolumeId } from '../../core/types.js';
+import type { Generation, VolumeId } from '../../core/types.js';
 import { decodeValue, encodeValue } from './encoding.js';
 import type { Condition, EtcdConnection, Operation } from './etcd.js';
 import { objectKey, PROVISIONED_KEY } from './keys.js';
@@ -29,6 +29,12 @@ interface Sum {
   readonly unchanged: Condition;
 }
 
+/** What else a transaction that makes a volume does, and which keys must not be there. */
+interface Company {
+  readonly absent: readonly string[];
+  readonly operations: readonly Operation[];
+}
+
 export interface VolumeRecordsOptions {
   readonly etcd: EtcdConnection;
   readonly volumes: Repository<Volume, VolumeId>;
@@ -45,7 +51,21 @@ export class VolumeRecords {
 
   /** See ClusterState.createVolume. */
   create(volume: Volume, admit: Admission): Promise<Versioned<Volume>> {
-    return this.#turns.run(() => this.#create(volume, admit));
+    return this.#turns.run(() => this.#create(volume, 0 as Generation, admit));
+  }
+
+  /** See ClusterState.restoreVolume. */
+  restore(volume: Volume, membership: Membership, generation: Generation): Promise<Versioned<Volume>> {
+    const membershipKey = objectKey('memberships', volume.id);
+    const tombstones = volume.placements.map(({ deployment }) => objectKey('tombstones', deployment));
+    // What exists is not refused for its size.
+    const admit = () => {};
+    return this.#turns.run(() =>
+      this.#create(volume, generation, admit, {
+        absent: [membershipKey, ...tombstones],
+        operations: [{ put: membershipKey, value: encodeValue(membershipKey, membership) }],
+      }),
+    );
   }
 
   /** See ClusterState.deleteVolume. */
@@ -53,28 +73,40 @@ export class VolumeRecords {
     return this.#turns.run(() => this.#remove(id, tombstones, expectedVersion));
   }
 
-  async #create(volume: Volume, admit: Admission): Promise<Versioned<Volume>> {
+  async #create(
+    volume: Volume,
+    generation: Generation,
+    admit: Admission,
+    { absent, operations }: Company = { absent: [], operations: [] },
+  ): Promise<Versioned<Volume>> {
     const { etcd, volumes } = this.#options;
     const namespaceKey = objectKey('namespaces', volume.namespace);
-    const attachment: Attachment = {
-      volume: volume.id,
-      generation: 0 as Attachment['generation'],
-      mode: 'rw',
-      updatedAt: volume.createdAt,
-    };
+    const attachment: Attachment = { volume: volume.id, generation, mode: 'rw', updatedAt: volume.updatedAt };
     const attachmentKey = objectKey('attachments', volume.id);
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const sum = await this.#admitted(admit);
       try {
         return await volumes.create(
           volume,
-          [{ key: namespaceKey, is: 'present' }, sum.unchanged],
-          [{ put: attachmentKey, value: encodeValue(attachmentKey, attachment) }, write(sum.bytes + volume.sizeBytes)],
+          [
+            { key: namespaceKey, is: 'present' },
+            sum.unchanged,
+            ...absent.map((key): Condition => ({ key, is: 'absent' })),
+          ],
+          [
+            { put: attachmentKey, value: encodeValue(attachmentKey, attachment) },
+            write(sum.bytes + volume.sizeBytes),
+            ...operations,
+          ],
         );
       } catch (error) {
         if (!(error instanceof DomainError && error.code === 'invalid-state')) throw error;
         if ((await etcd.get(namespaceKey)) === undefined) {
           throw new DomainError('not-found', `namespace ${volume.namespace} not found`, { cause: error });
+        }
+        for (const key of absent) {
+          if ((await etcd.get(key)) !== undefined)
+            throw new DomainError('conflict', `etcd has ${key}`, { cause: error });
         }
       }
     }

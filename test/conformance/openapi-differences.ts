@@ -5,6 +5,10 @@ export const DIFFERENCES: readonly { readonly matches: RegExp; readonly reason: 
     reason: 'comparing the copies of a volume, and making its membership anew, are additions',
   },
   {
+    matches: /debug\/lost-volumes(\/\{id\})?: only ours$/,
+    reason: 'bringing back volumes that etcd has lost is an addition',
+  },
+  {
     matches: /^GET \/operations: only ours$/,
     reason: 'what the cluster is doing is an addition',
   },

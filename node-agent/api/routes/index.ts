@@ -5,6 +5,7 @@ import { authRoutes } from './auth.js';
 import { clusterRoutes } from './cluster.js';
 import { diagnosticsRoutes } from './diagnostics.js';
 import { licenceRoutes } from './licence.js';
+import { lostVolumeRoutes } from './lost-volumes.js';
 import { namespaceRoutes } from './namespaces.js';
 import { nodeRoutes } from './nodes.js';
 import { openApiRoute } from './openapi.js';
@@ -36,6 +37,7 @@ export const ROUTES: readonly Route[] = [
   ...volumePlacementRoutes,
   ...volumeNfsRoutes,
   ...volumeDebugRoutes,
+  ...lostVolumeRoutes,
   ...diagnosticsRoutes,
   ...schedulerRoutes,
   openApiRoute(() => ROUTES),

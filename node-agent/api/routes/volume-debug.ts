@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { ok, type Route, route } from '../route.js';
+import { orderSchema, recoveryReport } from '../schemas/recovery.js';
 import { ITEM, itemParams, requireReady, volumeOf, WRITE } from '../volume-requests.js';
-
-const order = z.object({ epoch: z.number().int(), sequence: z.number().int() });
 
 const verifyReport = z
   .object({
@@ -12,7 +11,7 @@ const verifyReport = z
         id: z.string(),
         node: z.string(),
         blocks: z.number().int().meta({ description: 'Blocks that the copy holds, written zeroes among them.' }),
-        lastOrder: order,
+        lastOrder: orderSchema,
         usedBytes: z.number().int(),
       }),
     ),
@@ -20,25 +19,11 @@ const verifyReport = z
     differences: z.array(
       z.object({
         block: z.number().int(),
-        copies: z.array(z.object({ deployment: z.string(), order, checksum: z.string() })),
+        copies: z.array(z.object({ deployment: z.string(), order: orderSchema, checksum: z.string() })),
       }),
     ),
   })
   .meta({ id: 'VerifyReport' });
-
-const recoveryReport = z
-  .object({
-    volume: z.string(),
-    reasons: z
-      .array(z.enum(['no-record', 'epoch-behind', 'other-cluster']))
-      .meta({ description: 'Why etcd cannot be relied upon for this volume; empty: it can.' }),
-    risks: z.array(z.string()).meta({ description: 'What is lost by going on, or may be.' }),
-    primary: z.object({ deployment: z.string(), node: z.string() }).optional(),
-    inSync: z.array(z.string()).optional(),
-    epoch: z.number().int().optional().meta({ description: 'Of the record that would be written, or was.' }),
-    recovered: z.boolean(),
-  })
-  .meta({ id: 'RecoveryReport' });
 
 export const volumeDebugRoutes: readonly Route[] = [
   route({

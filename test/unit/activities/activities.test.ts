@@ -12,13 +12,16 @@ import {
   type NodeBoundActivities,
   type SharedActivities,
 } from '../../../activities/index.js';
+import { listLostVolumes, surveyLostVolume } from '../../../activities/lost-volumes.js';
 import { compareCopies } from '../../../activities/verify.js';
 import { MAX_REPORTED_DIFFERENCES } from '../../../core/controller.js';
 import type { Placement } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
 import { DiskError } from '../../../core/ports.js';
+import { FLAG_LZ4, FLAG_XTS, KIND_DATA, KIND_ZERO } from '../../../core/record.js';
 import { ReplicationError } from '../../../core/replication/context.js';
 import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, Sequence, VolumeId } from '../../../core/types.js';
+import { aNamespace, aVolume } from '../../setup/records.js';
 import { FakeCluster } from '../workflows/fake-cluster.js';
 
 const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
@@ -410,6 +413,120 @@ describe('recovery', () => {
     await expect(shared.recoverMembership({ volume, acceptLoss: true })).rejects.toMatchObject({
       code: 'node-unavailable',
     });
+  });
+});
+
+describe('a volume of which etcd has no record', () => {
+  /** Made after the snapshot that etcd was restored from. */
+  async function aLostVolume({ encryption = false } = {}) {
+    const volume = await aServingVolume(1);
+    await vi.waitFor(() => expect(cluster.record(volume).active).toBe(true));
+    cluster.generation = 4;
+    const namespace = aNamespace();
+    cluster.namespaces.put(namespace);
+    const record = { ...cluster.volumes.value(volume)!, namespace: namespace.id, encryption };
+    cluster.memory.set(volume, { volume: record, namespaceName: namespace.name });
+    const promised = Math.max(...[...cluster.copies.values()].map((copy) => copy.promised));
+    for (const records of [cluster.volumes, cluster.memberships, cluster.attachments]) records.values.delete(volume);
+    return { volume, record, namespace, promised };
+  }
+
+  it('is listed with its copies and its name; not one that is being deleted', async () => {
+    const { volume, record, namespace, promised } = await aLostVolume();
+    const { volumes } = await listLostVolumes(deps);
+    expect(volumes).toEqual([
+      {
+        id: volume,
+        name: record.name,
+        namespaceName: namespace.name,
+        sizeBytes: 2 ** 30,
+        epoch: promised,
+        copies: expect.arrayContaining([...record.placements]),
+      },
+    ]);
+    cluster.kill(cluster.node('node3'));
+    expect((await listLostVolumes(deps)).silent).toEqual([cluster.node('node3')]);
+    for (const { deployment, node } of record.placements) {
+      cluster.tombstones.put({ deployment, volume, node, deletedAt: new Date().toISOString() });
+    }
+    expect((await listLostVolumes(deps)).volumes).toEqual([]);
+    expect(await codeOf(surveyLostVolume(deps, volume))).toBe('not-found');
+  });
+
+  it('comes back as it was, detached, under a higher epoch and generation, and is served', async () => {
+    const { volume, record, promised } = await aLostVolume();
+    expect(await surveyLostVolume(deps, volume)).toMatchObject({
+      reasons: ['no-record'],
+      risks: [],
+      obstacles: [],
+      name: record.name,
+      recovered: false,
+      copies: [{ complete: true }, { complete: true }],
+    });
+    expect(cluster.volumes.value(volume)).toBeUndefined();
+    const report = await shared.recoverLostVolume({ volume, acceptLoss: false });
+    expect(report).toMatchObject({ recovered: true, epoch: promised + 1 });
+    expect(cluster.volumes.value(volume)).toEqual({ ...record, updatedAt: expect.any(String) });
+    expect(cluster.attachments.value(volume)).toMatchObject({ generation: 5 });
+    expect(cluster.attachments.value(volume)).not.toHaveProperty('node');
+    expect(await run(shared.awaitServing, { volume, epoch: report.epoch!, timeoutMs: 5_000 })).toBe(true);
+    // Asked again, as by the next attempt of the same activity.
+    expect(await shared.recoverLostVolume({ volume, acceptLoss: false })).toMatchObject({
+      recovered: true,
+      reasons: [],
+    });
+    expect(await codeOf(surveyLostVolume(deps, volume))).toBe('not-found');
+  });
+
+  it('needs the acceptance of what may be lost, and another name where its own is taken', async () => {
+    const { volume, record, namespace } = await aLostVolume();
+    cluster.volumes.put(aVolume({ name: record.name, namespace: namespace.id }));
+    cluster.kill(record.placements[1]!.node);
+    const refused = shared.recoverLostVolume({ volume, acceptLoss: false });
+    await expect(refused).rejects.toMatchObject({
+      code: 'invalid-state',
+      message: expect.stringContaining(record.name),
+    });
+    const named = { volume, name: 'another' };
+    await expect(shared.recoverLostVolume({ ...named, acceptLoss: false })).rejects.toMatchObject({
+      code: 'invalid-state',
+      message: expect.stringContaining(record.placements[1]!.deployment),
+    });
+    expect(cluster.volumes.value(volume)).toBeUndefined();
+    expect(await shared.recoverLostVolume({ ...named, acceptLoss: true })).toMatchObject({ recovered: true });
+    expect(cluster.volumes.value(volume)).toMatchObject({ name: 'another' });
+  });
+
+  it('does not come back encrypted without its key', async () => {
+    const { volume } = await aLostVolume({ encryption: true });
+    await expect(shared.recoverLostVolume({ volume, acceptLoss: true })).rejects.toMatchObject({
+      code: 'invalid-state',
+      message: expect.stringMatching(/key is not in the key store/),
+    });
+    cluster.keys.add(volume);
+    cluster.badKeys.add(volume);
+    expect((await surveyLostVolume(deps, volume)).obstacles.join()).toMatch(/cluster key/);
+    cluster.badKeys.delete(volume);
+    expect(await shared.recoverLostVolume({ volume, acceptLoss: false })).toMatchObject({ recovered: true });
+    expect(cluster.volumes.value(volume)?.encryption).toBe(true);
+  });
+
+  it('tells by its blocks whether they are encrypted, if nobody remembers it', async () => {
+    const { volume, namespace } = await aLostVolume();
+    cluster.memory.clear();
+    const wishes = { name: 'found', namespace: namespace.id };
+    const block = { epoch: 1, sequence: 1, storedLength: 9, checksumLow: 0, checksumHigh: 0 };
+    for (const copy of cluster.copies.values()) {
+      copy.inventory = [
+        { ...block, block: 0, kind: KIND_ZERO, flags: 0 },
+        { ...block, block: 1, kind: KIND_DATA, flags: FLAG_LZ4 | FLAG_XTS },
+      ];
+    }
+    expect((await surveyLostVolume(deps, volume, wishes)).obstacles.join()).toMatch(/encrypted/);
+    for (const copy of cluster.copies.values()) copy.inventory = [{ ...block, block: 1, kind: KIND_DATA, flags: 0 }];
+    expect((await surveyLostVolume(deps, volume)).obstacles.join()).toMatch(/name and namespace/);
+    await shared.recoverLostVolume({ volume, acceptLoss: false, ...wishes });
+    expect(cluster.volumes.value(volume)).toMatchObject({ name: 'found', encryption: false, replicas: 1 });
   });
 });
 

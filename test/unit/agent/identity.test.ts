@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Tombstone } from '../../../core/domain.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
 import { Erasure } from '../../../node-agent/erasure.js';
-import { establishIdentity } from '../../../node-agent/identity.js';
+import { clusterOf, establishIdentity } from '../../../node-agent/identity.js';
 import { createLogger } from '../../../node-agent/log.js';
 
 let directory: string;
@@ -20,8 +20,10 @@ const node = () => ({ nodeId: randomUUID() as NodeId, nodeName: 'node-1', cluste
 describe('identity of a data directory', () => {
   it('is written once and found again', async () => {
     const identity = node();
+    expect(clusterOf(directory)).toBeUndefined();
     expect(await establishIdentity(directory, identity)).toEqual(identity);
     expect(await establishIdentity(directory, identity)).toEqual(identity);
+    expect(clusterOf(directory)).toBe(identity.clusterId);
   });
 
   it('refuses another cluster and another node', async () => {

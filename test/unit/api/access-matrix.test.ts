@@ -102,6 +102,9 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   verifyVolume: VOLUME_WRITE,
   surveyVolume: { apps: ['admin'], default: ['admin'] },
   recoverVolume: { apps: ['admin'], default: ['admin'] },
+  listLostVolumes: ADMIN,
+  surveyLostVolume: ADMIN,
+  recoverLostVolume: ADMIN,
 };
 
 let api: Fixture;

@@ -5,11 +5,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Hono } from 'hono';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import type { RecoveryReport, VerifyReport, VolumeController } from '../../../core/controller.js';
+import type { LostVolumeReport, RecoveryReport, VerifyReport, VolumeController } from '../../../core/controller.js';
 import { DomainError } from '../../../core/errors.js';
+import type { LostVolumes, LostVolumeWishes } from '../../../core/lost-volumes.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
 import type { Operation } from '../../../core/operation.js';
-import type { DeploymentId, Generation, NodeId, UserId, VolumeId } from '../../../core/types.js';
+import {
+  type DeploymentId,
+  type Generation,
+  type NodeId,
+  ORDER_ZERO,
+  type UserId,
+  type VolumeId,
+} from '../../../core/types.js';
 import { createApi } from '../../../node-agent/api/app.js';
 import { bootstrapCluster } from '../../../node-agent/api/bootstrap.js';
 import type { ApiDependencies, NodeHealth } from '../../../node-agent/api/ports.js';
@@ -41,6 +49,7 @@ export class TestController implements VolumeController {
   report: VerifyReport = { identical: true, deployments: [], differingBlocks: 0, differences: [] };
   /** What a survey of any volume finds. */
   recovery: Omit<RecoveryReport, 'volume'> = { reasons: [], risks: [], recovered: false };
+  lost: LostVolumes = { volumes: [], silent: [] };
   readonly #state: ClusterState;
   readonly #nodes: () => readonly NodeId[];
 
@@ -99,6 +108,36 @@ export class TestController implements VolumeController {
   async recover(id: VolumeId, { acceptLoss }: { acceptLoss: boolean }): Promise<RecoveryReport> {
     this.#enter(acceptLoss ? 'recover with loss' : 'recover');
     return { ...this.recovery, volume: id, recovered: this.recovery.reasons.length > 0 };
+  }
+
+  lostVolume(id: VolumeId): LostVolumeReport {
+    const found = this.lost.volumes.find((volume) => volume.id === id);
+    if (found === undefined) throw new DomainError('not-found', `no node has a copy of a volume ${id}`);
+    const { name, namespaceName, sizeBytes, epoch, copies } = found;
+    const obstacles = name === '' ? ['no node remembers its name and namespace: give both'] : [];
+    return {
+      volume: id,
+      reasons: ['no-record'],
+      risks: [],
+      recovered: false,
+      name,
+      namespaceName,
+      sizeBytes,
+      obstacles,
+      epoch,
+      ...(copies[0] !== undefined && { primary: copies[0] }),
+      inSync: copies.map(({ deployment }) => deployment),
+      copies: copies.map((copy) => ({ ...copy, promised: epoch, last: { ...ORDER_ZERO, epoch }, complete: true })),
+    };
+  }
+
+  async recoverLost(
+    id: VolumeId,
+    { acceptLoss, ...wishes }: LostVolumeWishes & { acceptLoss: boolean },
+  ): Promise<LostVolumeReport> {
+    this.#enter(`recover lost ${acceptLoss} ${JSON.stringify(wishes)}`);
+    const found = this.lostVolume(id);
+    return { ...found, name: wishes.name ?? found.name, obstacles: [], recovered: true };
   }
 
   async verify(): Promise<VerifyReport> {
@@ -183,6 +222,7 @@ export async function startFixture(
       return status;
     },
     survey: async (volume) => ({ ...controller.recovery, volume }),
+    lostVolumes: { list: async () => controller.lost, survey: async (volume) => controller.lostVolume(volume) },
     nodeHealth: health,
     codec: { engine: 'wasm', offloadBytes: Number.POSITIVE_INFINITY },
     schedulerExtender: true,

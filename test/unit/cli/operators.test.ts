@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import type { DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
+import type { DeploymentId, Epoch, NodeId, VolumeId } from '../../../core/types.js';
 import { type CliHarness, freshHarness } from './harness.js';
 
 const UNDERSTOOD = '--i-understand-that-this-value-will-be-overwritten-by-kubernetes';
@@ -89,6 +89,73 @@ describe('copies', () => {
     expect((await cli(...strategy, 'topology-aware', '--topology-key', 'rack')).code).toBe(0);
     expect((await record()).placementStrategy).toEqual({ kind: 'topology-aware', topologyKey: 'rack' });
     expect((await cli(...strategy, 'nonsense')).code).toBe(10);
+  });
+});
+
+describe('recover', () => {
+  const [id, other] = [randomUUID() as VolumeId, randomUUID() as VolumeId];
+
+  /** Etcd has forgotten these; nobody remembers the second one. */
+  function loseTwo(): void {
+    const { controller, nodes } = harness.api;
+    const copies = nodes.slice(0, 2).map((node) => ({ deployment: randomUUID() as DeploymentId, node }));
+    const lost = { sizeBytes: 2 ** 30, epoch: 7 as Epoch, copies };
+    controller.lost = {
+      volumes: [
+        { ...lost, id, name: 'orders', namespaceName: 'default' },
+        { ...lost, id: other, name: '', namespaceName: '' },
+      ],
+      silent: [nodes[2] as NodeId],
+    };
+  }
+
+  it('shows volumes that etcd has lost beside those that need it, and who did not answer', async () => {
+    await cli('create', 'volume', 'data');
+    harness.api.controller.recovery = { reasons: ['epoch-behind'], risks: [], recovered: false };
+    loseTwo();
+    const { code, out, err } = await cli('recover');
+    expect(code).toBe(0);
+    expect(err).toContain(harness.api.nodes[2]);
+    const rows = out.trim().split('\n').slice(1);
+    expect(rows).toEqual([
+      expect.stringMatching(/^default +data +etcd is older/),
+      expect.stringMatching(/^default +orders +etcd has no record of it +2 +nothing is lost/),
+      expect.stringMatching(new RegExp(`^ *${other} +etcd has no record of it +2 +no node remembers`)),
+    ]);
+    expect(harness.api.controller.calls.filter((call) => call.startsWith('recover'))).toEqual([]);
+  });
+
+  it.each([
+    [['orders'], `recover lost false {}`],
+    [[id], `recover lost false {}`],
+    [['orders', '--name', 'orders-2'], /^recover lost false {"name":"orders-2","namespace":"[-0-9a-f]+"}$/],
+    [
+      [other, '--name', 'x', '--fs-type', 'xfs', '--accept-data-loss'],
+      /^recover lost true {"name":"x",.*"fsType":"xfs"}$/,
+    ],
+  ])('storageos recover %j brings it back', async (args, call) => {
+    loseTwo();
+    const { code, out, err } = await cli('recover', ...args);
+    expect([code, err, out]).toEqual([0, '', expect.stringContaining('recovered')]);
+    expect(harness.api.controller.calls.at(-1)).toMatch(call);
+  });
+
+  it.each([
+    [['nothing'], 8],
+    [['orders', 'data', '--name', 'x'], 10],
+    [['--name', 'x'], 10],
+    [['orders', '--name', 'NOT A NAME'], 10],
+  ])('storageos recover %j ends with %i', async (args, code) => {
+    loseTwo();
+    expect((await cli('recover', ...args)).code).toBe(code);
+  });
+
+  it('takes the volume that etcd knows for the one that is meant by its name', async () => {
+    await cli('create', 'volume', 'orders');
+    harness.api.controller.recovery = { reasons: ['no-record'], risks: [], recovered: false };
+    loseTwo();
+    expect((await cli('recover', 'orders')).code).toBe(0);
+    expect(harness.api.controller.calls.at(-1)).toBe('recover');
   });
 });
 

@@ -53,6 +53,15 @@ describe('volume keys', () => {
     await keys.load(VOLUME);
   });
 
+  it('can be asked for without being loaded', async () => {
+    const keys = await store();
+    expect(await keys.check(VOLUME)).toBe('missing');
+    await keys.create(VOLUME);
+    expect(await keys.check(VOLUME)).toBe('usable');
+    const stranger = new FileKeyStore({ directory: join(directory, 'keys'), clusterKey: Buffer.alloc(32, 9) });
+    expect(await stranger.check(VOLUME)).toBe('unusable');
+  });
+
   it('have the documented form, mode 0600, and no clear text', async () => {
     const keys = await store();
     await keys.create(VOLUME);

@@ -170,11 +170,20 @@ describe('a recovery', () => {
     expect(plan.risks).toEqual([
       { kind: 'member-missing', deployment: 'a', node: 'node-a' },
       { kind: 'copy-missing', deployment: 'c', node: 'node-c' },
-      { kind: 'copy-missing', deployment: 'd' },
       { kind: 'node-missing', node: 'node-x' },
     ]);
     for (const risk of plan.risks) expect(describeRisk(risk)).toMatch(/lost/);
     expect(plan.next).toMatchObject({ primary: { deployment: 'b' }, inSync: ['b'] });
+  });
+
+  it('asks for nothing because of a copy that the newest record calls lost and that is placed nowhere any more', () => {
+    const seen = record(7, { outOfSync: [{ deployment: id('erased'), reason: 'node is away', since: '' }] });
+    expect(recover(['a', 'b', 'c'].map((name) => copy(name, { record: seen }))).risks).toEqual([]);
+    // One that was in sync is missed wherever it may be.
+    const member = record(7, { inSync: [id('a'), id('elsewhere')] });
+    expect(recover([copy('a', { record: member })]).risks).toEqual([
+      { kind: 'member-missing', deployment: 'elsewhere' },
+    ]);
   });
 
   it('misses no copy that its node says it has not', () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Epoch, NodeId } from '../../../core/types.js';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Epoch, Generation, NodeId } from '../../../core/types.js';
 import { systemClock } from '../../../node-agent/clock.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import { revisionOf, versionOf } from '../../../node-agent/state/encoding.js';
@@ -272,6 +272,54 @@ describe('volumes and namespaces', () => {
     const keys = Object.keys(await raw.getAll().prefix(`${namespace}/`).strings());
     expect(keys.filter((key) => key.includes(volume.id) || key.includes(volume.name))).toEqual([]);
     expect((await state.tombstones.require(deployment)).value.volume).toBe(volume.id);
+  });
+});
+
+describe('a volume that etcd has lost', () => {
+  const aLostVolume = async () => {
+    const home = aNamespace();
+    await state.createNamespace(home);
+    const volume = aVolume({ namespace: home.id });
+    const membership = aMembership(volume.id);
+    const { deployment, node } = membership.primary;
+    return { volume: { ...volume, placements: [{ deployment, node }] }, membership, deployment, node };
+  };
+  const restore = ({ volume, membership }: Awaited<ReturnType<typeof aLostVolume>>) =>
+    state.restoreVolume(volume, membership, 8 as Generation);
+
+  it('gets all its records at once, and its size counts', async () => {
+    const lost = await aLostVolume();
+    await restore(lost);
+    const { id } = lost.volume;
+    expect((await state.volumes.require(id)).value).toEqual(lost.volume);
+    expect((await state.memberships.require(id)).value).toEqual(lost.membership);
+    expect((await state.attachments.require(id)).value).toMatchObject({ generation: 8, mode: 'rw' });
+    expect((await state.volumes.findByName(lost.volume.name, lost.volume.namespace))?.value.id).toBe(id);
+    const another = aVolume({ namespace: lost.volume.namespace });
+    const admit = vi.fn();
+    await state.createVolume(another, admit);
+    expect(admit).toHaveBeenCalledWith(lost.volume.sizeBytes);
+  });
+
+  it('gets none if one of them is there, or a copy is about to be erased, or its namespace is gone', async () => {
+    const lost = await aLostVolume();
+    const { volume, membership, deployment, node } = lost;
+    const refused = async (code: string) => {
+      await expect(restore(lost)).rejects.toMatchObject({ code });
+      expect(await state.attachments.get(volume.id)).toBeUndefined();
+    };
+    await state.memberships.create(membership);
+    await refused('conflict');
+    await state.memberships.remove(volume.id);
+    await state.tombstones.create({ deployment, volume: volume.id, node, deletedAt: volume.createdAt });
+    await refused('conflict');
+    await state.tombstones.remove(deployment);
+    const namesake = aVolume({ namespace: volume.namespace, name: volume.name });
+    await state.createVolume(namesake);
+    await refused('already-exists');
+    await state.deleteVolume(namesake.id, []);
+    await state.deleteNamespace(volume.namespace);
+    await refused('not-found');
   });
 });
 

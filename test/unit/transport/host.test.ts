@@ -158,6 +158,37 @@ describe('the host', () => {
     await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
   });
 
+  it('keeps copies of volumes that etcd has lost, tells of them, and opens them for who asks', async () => {
+    const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
+    const volume = await cluster.provision([b]);
+    const { deployment } = volume.placements[0]!;
+    expect(await a.host.held(b.id)).toEqual([]);
+    cluster.lose(volume.id);
+    const promised = b.host.status(deployment)?.promised;
+    const told = {
+      volume: volume.id,
+      deployments: [deployment],
+      sizeBytes: volume.sizeBytes,
+      name: volume.name,
+      namespaceName: 'home',
+    };
+    expect(await a.host.held(b.id)).toEqual([{ ...told, promised }]);
+    await cluster.stop(b.id);
+
+    const back = await cluster.start(b.id);
+    expect(back.host.status(deployment)).toBeUndefined();
+    expect(await a.host.held(b.id)).toEqual([{ ...told, promised }]);
+    const survey = await a.host.survey(b.id, volume.id);
+    expect(survey).toMatchObject({
+      copies: [{ node: b.id, status: { deployment, promised }, shape: { blockSize: BLOCK, blocks: 4096 } }],
+      closed: [],
+      remembered: { volume, namespaceName: 'home' },
+    });
+    // Nothing of it is left to be known.
+    await back.host.removeDeployment(deployment);
+    expect([await a.host.held(b.id), cluster.memories.get(b.id)?.size]).toEqual([[], 0]);
+  });
+
   it('opens a store that has failed anew', async () => {
     const node = await cluster.start(cluster.ids[0]!);
     const volume = await cluster.provision([node]);

@@ -15,9 +15,10 @@ import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import type { Codec, VolumeCodec } from '../../../node-agent/codec/index.js';
 import { formatEndpoint } from '../../../node-agent/config.js';
 import type { TlsIdentity } from '../../../node-agent/pki/index.js';
-import { ReplicationHost } from '../../../node-agent/replication/index.js';
+import { type CopiesMemory, ReplicationHost } from '../../../node-agent/replication/index.js';
 import type { TransportSettings } from '../../../node-agent/replication/settings.js';
 import { NodeStores, openFileDisk } from '../../../node-agent/store/index.js';
+import { aVolume } from '../../setup/records.js';
 import { CLUSTER, eventually, identity, logger, nodeIds, TestCluster } from './helpers.js';
 
 export const BLOCK = 4096;
@@ -37,6 +38,8 @@ export class Nodes {
   readonly #root: string;
   readonly ids = nodeIds(3);
   readonly running = new Map<NodeId, Running>();
+  /** What each node remembers of volumes, also while it is away. */
+  readonly memories = new Map<NodeId, Map<VolumeId, Volume>>();
   readonly #records = new Map<VolumeId, Membership>();
   readonly #volumes = new Map<VolumeId, Volume>();
   readonly #nodes = new Map<NodeId, NodeRecord>();
@@ -89,6 +92,7 @@ export class Nodes {
       attention: (_volume, reason) => attention.push(reason),
       settings: { leaseMs: 600, leaseRenewMs: 100, openTimeoutMs: 400, memberGraceMs: 200 },
       transport: { pingMs: 100, silenceMs: 500, ...transport },
+      memory: this.#memoryOf(id),
     });
     const node = { id, host, stores, attention };
     for (const [other, record] of this.#nodes) host.onNode(record, other);
@@ -144,6 +148,29 @@ export class Nodes {
     for (const { host } of this.running.values()) host.onVolume(volume, volume.id);
   }
 
+  /** As if etcd had been restored from a snapshot that is older than the volume. */
+  lose(volume: VolumeId): void {
+    this.#volumes.delete(volume);
+    this.#records.delete(volume);
+    for (const { host } of this.running.values()) {
+      host.onMembership(undefined, volume);
+      host.onVolume(undefined, volume);
+    }
+  }
+
+  #memoryOf(id: NodeId): CopiesMemory {
+    const known = this.memories.get(id) ?? new Map<VolumeId, Volume>();
+    this.memories.set(id, known);
+    return {
+      of: (volume) => {
+        const found = known.get(volume);
+        return found && { volume: found, namespaceName: 'home' };
+      },
+      remember: (volume) => void known.set(volume.id, volume),
+      forget: (volume) => void known.delete(volume),
+    };
+  }
+
   put(record: Membership): void {
     this.#records.set(record.volume, record);
     setImmediate(() => {
@@ -163,15 +190,13 @@ export class Nodes {
 }
 
 export function makeVolume(placements: readonly Placement[]): Volume {
-  return {
-    id: randomUUID() as string as VolumeId,
+  return aVolume({
     sizeBytes: 16 * MIB,
     blockSize: BLOCK,
     replicas: placements.length - 1,
     failureMode: { kind: 'alwayson' },
-    durability: 'writeback',
     placements,
-  } as unknown as Volume;
+  });
 }
 
 export function place(nodes: readonly Running[]): Placement[] {

@@ -15,6 +15,7 @@ import type {
 import type {
   Attachment,
   Membership,
+  Namespace,
   NodeLiveness,
   NodeRecord,
   Placement,
@@ -22,10 +23,21 @@ import type {
   Volume,
 } from '../../../core/domain.js';
 import { DomainError } from '../../../core/errors.js';
+import type { KeyCondition } from '../../../core/lost-volumes.js';
 import { activate, addMember, releaseMember, removeMembers, sameMembership } from '../../../core/membership.js';
 import type { DeploymentStatus, SyncProgress } from '../../../core/messages.js';
+import type { RememberedVolume } from '../../../core/recovery.js';
 import { ReplicationError } from '../../../core/replication/context.js';
-import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, Sequence, VolumeId } from '../../../core/types.js';
+import type {
+  DeploymentId,
+  Epoch,
+  Generation,
+  Incarnation,
+  NamespaceId,
+  NodeId,
+  Sequence,
+  VolumeId,
+} from '../../../core/types.js';
 import { aNode, aVolume } from '../../setup/records.js';
 
 const CLUSTER_ID = 'ab12';
@@ -111,10 +123,15 @@ export class FakeCluster {
   );
   readonly attachments = new MemoryRecords<Attachment, VolumeId>((attachment) => attachment.volume);
   readonly nodes = new MemoryRecords<NodeRecord, NodeId>((node) => node.id);
+  readonly namespaces = new MemoryRecords<Namespace, NamespaceId>((namespace) => namespace.id);
   readonly liveness = new MemoryRecords<NodeLiveness, NodeId>((liveness) => liveness.node);
   readonly tombstones = new MemoryRecords<Tombstone, DeploymentId>((tombstone) => tombstone.deployment);
   readonly copies = new Map<DeploymentId, Copy>();
   readonly keys = new Set<VolumeId>();
+  /** Keys that do not open. */
+  readonly badKeys = new Set<VolumeId>();
+  /** What all nodes with a copy remember of its volume. */
+  readonly memory = new Map<VolumeId, RememberedVolume>();
   /** What each node shows. */
   readonly shown = new Map<NodeId, Map<VolumeId, Generation>>();
   /** Deployments that a node can't make, volumes that it can't show; throws what is there. */
@@ -218,6 +235,8 @@ export class FakeCluster {
       attachments: this.#attachments(self),
       keys: {
         create: async (volume) => void this.keys.add(volume),
+        check: async (volume): Promise<KeyCondition> =>
+          this.badKeys.has(volume) ? 'unusable' : this.keys.has(volume) ? 'usable' : 'missing',
         delete: async (volume) => void this.keys.delete(volume),
       },
       nodeHealth: (node) => (this.isAlive(node) ? 'alive' : 'dead'),
@@ -246,6 +265,7 @@ export class FakeCluster {
     memberships: this.memberships,
     attachments: this.attachments,
     nodes: this.nodes,
+    namespaces: this.namespaces,
     tombstones: this.tombstones,
     liveness: this.liveness,
     membershipStore: {
@@ -257,6 +277,12 @@ export class FakeCluster {
       this.attachments.values.delete(volume);
       this.memberships.values.delete(volume);
       for (const tombstone of tombstones) this.tombstones.put(tombstone);
+    },
+    restoreVolume: async (volume, membership, generation) => {
+      const created = await this.volumes.create(volume);
+      this.attachments.put({ volume: volume.id, generation, mode: 'rw', updatedAt: volume.updatedAt });
+      this.memberships.put(membership);
+      return created;
     },
   };
 
@@ -287,8 +313,23 @@ export class FakeCluster {
             status: this.#status(deployment),
             history: copy.history,
             syncBase: null,
+            shape: { blockSize: 4096, blocks: 2 ** 18 },
           }));
-        return { copies, closed: [] };
+        return { copies, closed: [], remembered: copies.length === 0 ? undefined : this.memory.get(volume) };
+      },
+      held: async (node) => {
+        if (!this.isAlive(node)) throw new DomainError('node-unavailable', `node ${node} does not answer`);
+        const unknown = [...this.copies].filter(
+          ([, copy]) => copy.node === node && !this.volumes.values.has(copy.volume),
+        );
+        return unknown.map(([deployment, copy]) => ({
+          volume: copy.volume,
+          deployments: [deployment],
+          sizeBytes: 2 ** 30,
+          promised: copy.promised,
+          name: this.memory.get(copy.volume)?.volume.name,
+          namespaceName: this.memory.get(copy.volume)?.namespaceName,
+        }));
       },
       adoptCluster: async ({ deployment }, etcdClusterId) => {
         this.copies.get(deployment)!.etcdClusterId = etcdClusterId;

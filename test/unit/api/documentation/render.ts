@@ -20,7 +20,7 @@ const SECTIONS: readonly (readonly [string, RegExp])[] = [
   ['Users', /^\/users/],
   ['Policy groups', /^\/policies/],
   ['Namespaces', /^\/namespaces(\/\{id\})?$/],
-  ['Volumes', /^\/namespaces\/\{namespaceID\}\/volumes/],
+  ['Volumes', /^\/(namespaces\/\{namespaceID\}\/volumes|debug\/lost-volumes)/],
   ['Nodes', /^\/nodes/],
   ['Pools', /^\/pools/],
   ['Cluster and licence', /^\/cluster/],
