@@ -144,8 +144,11 @@ export function formatTable(
     .join('\n');
 }
 
+/** A name and its value, which may have several lines. */
+export type Field = readonly [name: string, value: string | readonly string[]];
+
 /** Rows of name and value, the values aligned; a value of several lines goes on below its first. */
-export function formatFields(fields: readonly (readonly [string, string | readonly string[]])[], indent = 0): string {
+export function formatFields(fields: readonly Field[], indent = 0): string {
   const width = Math.max(...fields.map(([name]) => name.length)) + 2;
   const margin = ' '.repeat(indent);
   return fields

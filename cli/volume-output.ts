@@ -1,9 +1,17 @@
 /** Volumes as text, JSON and YAML. */
 
-import type { ApiDeployment, ApiNamespace, ApiNfsExport, ApiNode, ApiVolume } from '../client/types.js';
+import type {
+  ApiDeployment,
+  ApiDeploymentState,
+  ApiNamespace,
+  ApiNfsExport,
+  ApiNode,
+  ApiVolume,
+} from '../client/types.js';
 import { CliError, EXIT } from './errors.js';
 import {
   type Cell,
+  type Field,
   formatAge,
   formatBytes,
   formatFields,
@@ -22,6 +30,8 @@ export interface NamedVolume {
   readonly volume: ApiVolume;
   readonly namespaceName: string;
   readonly nodeName: (id: string) => string;
+  /** What the copies say of themselves, if they were asked. */
+  readonly copies?: readonly ApiDeploymentState[];
 }
 
 export function nameVolumes(
@@ -95,7 +105,7 @@ export function wideVolumeTable(volumes: readonly NamedVolume[], view: View): st
   );
 }
 
-function named(id: string, nodeName: (id: string) => string): string {
+function nameAndId(id: string, nodeName: (id: string) => string): string {
   return id === '' ? '' : `${nodeName(id)} (${id})`;
 }
 
@@ -128,14 +138,34 @@ export function syncProgress(replica: ApiDeployment, sizeBytes: number): string 
   return `${formatBytes(total - remaining)}/${formatBytes(total)} [${bar}] ${Math.floor(share * 100)}% ${eta}`;
 }
 
-export function describeVolume({ volume, namespaceName, nodeName }: NamedVolume, nowMs: number): string {
+/** What a copy says of its stored blocks; nothing if the cluster can't tell. */
+function integrityFields({ copies }: NamedVolume, id: string, nowMs: number): Field[] {
+  const copy = copies?.find((candidate) => candidate.id === id);
+  if (copy === undefined) return [];
+  const { badBlocks, scrub } = copy;
+  return [
+    ['Bad Blocks', badBlocks === undefined ? 'n/a' : String(badBlocks)],
+    ['Scrub', scrub === undefined ? 'n/a' : scrubLine(scrub, nowMs)],
+  ];
+}
+
+/** `40% (4.0 GiB/10 GiB), 3 passes, the last one ended 2026-01-02T03:04:05Z (2 days ago)` */
+function scrubLine(scrub: NonNullable<ApiDeploymentState['scrub']>, nowMs: number): string {
+  const { doneBytes, totalBytes, passes, lastPassEndedAt } = scrub;
+  const percent = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 100);
+  const ended = lastPassEndedAt === undefined ? '' : `, the last one ended ${formatTime(lastPassEndedAt, nowMs)}`;
+  return `${percent}% (${formatBytes(doneBytes)}/${formatBytes(totalBytes)}), ${passes} pass${passes === 1 ? '' : 'es'}${ended}`;
+}
+
+export function describeVolume(named: NamedVolume, nowMs: number): string {
+  const { volume, namespaceName, nodeName } = named;
   const { master } = volume;
   const sections = [
     formatFields([
       ['ID', volume.id],
       ['Name', volume.name],
       ['Description', volume.description],
-      ['AttachedOn', named(volume.attachedOn, nodeName)],
+      ['AttachedOn', nameAndId(volume.attachedOn, nodeName)],
       ['Attachment Type', volume.attachmentType],
       ['NFS', ''],
       ['  Service Endpoint', volume.nfs?.serviceEndpoint ?? ''],
@@ -151,8 +181,9 @@ export function describeVolume({ volume, namespaceName, nodeName }: NamedVolume,
     `Master:\n${formatFields(
       [
         ['ID', master.id],
-        ['Node', named(master.nodeID, nodeName)],
+        ['Node', nameAndId(master.nodeID, nodeName)],
         ['Health', master.health],
+        ...integrityFields(named, master.id, nowMs),
       ],
       2,
     )}`,
@@ -163,12 +194,13 @@ export function describeVolume({ volume, namespaceName, nodeName }: NamedVolume,
       formatFields(
         [
           ['ID', replica.id],
-          ['Node', named(replica.nodeID, nodeName)],
+          ['Node', nameAndId(replica.nodeID, nodeName)],
           ['Health', replica.health],
           ['Promotable', String(replica.promotable ?? false)],
           ...(replica.health === 'syncing'
             ? ([['Sync Progress', syncProgress(replica, volume.sizeBytes)]] as const)
             : []),
+          ...integrityFields(named, replica.id, nowMs),
         ],
         2,
       ),
@@ -178,7 +210,8 @@ export function describeVolume({ volume, namespaceName, nodeName }: NamedVolume,
   return sections.join('\n\n');
 }
 
-function deploymentJson(deployment: ApiDeployment, nodeName: (id: string) => string) {
+function deploymentJson(deployment: ApiDeployment, { nodeName, copies }: NamedVolume) {
+  const { badBlocks, scrub } = copies?.find(({ id }) => id === deployment.id) ?? {};
   return {
     id: deployment.id,
     nodeID: deployment.nodeID,
@@ -187,10 +220,13 @@ function deploymentJson(deployment: ApiDeployment, nodeName: (id: string) => str
     promotable: deployment.promotable ?? false,
     ...(deployment.syncProgress !== undefined &&
       deployment.syncProgress !== null && { syncProgress: deployment.syncProgress }),
+    ...(badBlocks !== undefined && { badBlocks }),
+    ...(scrub !== undefined && { scrub }),
   };
 }
 
-export function volumeJson({ volume, namespaceName, nodeName }: NamedVolume) {
+export function volumeJson(named: NamedVolume) {
+  const { volume, namespaceName, nodeName } = named;
   return {
     id: volume.id,
     name: volume.name,
@@ -204,8 +240,8 @@ export function volumeJson({ volume, namespaceName, nodeName }: NamedVolume) {
     labels: volume.labels ?? {},
     filesystem: volume.fsType,
     sizeBytes: volume.sizeBytes,
-    master: deploymentJson(volume.master, nodeName),
-    replicas: (volume.replicas ?? []).map((replica) => deploymentJson(replica, nodeName)),
+    master: deploymentJson(volume.master, named),
+    replicas: (volume.replicas ?? []).map((replica) => deploymentJson(replica, named)),
     createdAt: volume.createdAt,
     updatedAt: volume.updatedAt,
     version: volume.version,

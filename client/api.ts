@@ -3,15 +3,7 @@
 import type { VerifyReport } from '../core/controller.js';
 import { ApiError } from './errors.js';
 import { type Answer, ApiTransport, type RequestOptions, type TransportOptions } from './transport.js';
-import type {
-  ApiLostVolume,
-  ApiLostVolumes,
-  ApiNamespace,
-  ApiNode,
-  ApiRecovery,
-  ApiVolume,
-  LostVolumeWishes,
-} from './types.js';
+import type { ApiDeploymentState, ApiNamespace, ApiNode, ApiRecovery, ApiVolume } from './types.js';
 
 /** An operation of a volume may place and fill copies. */
 const OPERATION_TIMEOUT_MS = 120_000;
@@ -112,6 +104,11 @@ export class ApiClient {
     });
   }
 
+  /** What the volume's copies say of themselves. */
+  deployments(volume: VolumeKey): Promise<ApiDeploymentState[]> {
+    return this.get(volumePath(volume, '/deployments'));
+  }
+
   /** Whether the volume's copies know more than etcd. */
   surveyRecovery(volume: VolumeKey): Promise<ApiRecovery> {
     return this.get(volumePath(volume, '/debug/recover'));
@@ -121,23 +118,6 @@ export class ApiClient {
   async recover(volume: VolumeKey, acceptLoss: boolean): Promise<ApiRecovery> {
     const { body } = await this.request<ApiRecovery>('PUT', volumePath(volume, '/debug/recover'), {
       body: { acceptLoss },
-      timeoutMs: RECOVERY_TIMEOUT_MS,
-    });
-    return body;
-  }
-
-  lostVolumes(): Promise<ApiLostVolumes> {
-    return this.get('/debug/lost-volumes');
-  }
-
-  surveyLostVolume(id: string): Promise<ApiLostVolume> {
-    return this.get(`/debug/lost-volumes/${id}`);
-  }
-
-  /** Makes the records of a volume anew of which etcd has none. */
-  async recoverLostVolume(id: string, acceptLoss: boolean, wishes: LostVolumeWishes = {}): Promise<ApiLostVolume> {
-    const { body } = await this.request<ApiLostVolume>('PUT', `/debug/lost-volumes/${id}`, {
-      body: { acceptLoss, ...wishes },
       timeoutMs: RECOVERY_TIMEOUT_MS,
     });
     return body;

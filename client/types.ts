@@ -75,6 +75,25 @@ export interface ApiVolume extends Versioned {
   readonly sizeBytes: number;
 }
 
+/** What a copy of a volume says of itself. */
+export interface ApiDeploymentState {
+  readonly id: string;
+  readonly nodeID: string;
+  /** The rest is absent if it has not. */
+  readonly answered: boolean;
+  readonly role?: 'member' | 'opening' | 'primary';
+  readonly serving?: boolean;
+  readonly usedBytes?: number;
+  readonly badBlocks?: number;
+  readonly scrub?: {
+    readonly doneBytes: number;
+    readonly totalBytes: number;
+    readonly passes: number;
+    /** Absent: none has ended yet. */
+    readonly lastPassEndedAt?: string;
+  };
+}
+
 export interface ApiUser extends Versioned {
   readonly username: string;
   readonly isAdmin: boolean;

@@ -14,7 +14,7 @@ export function addDescribeCommands(kit: Kit): void {
         'volumes [names...]',
         {
           aliases: ['volume'],
-          summary: 'volumes with their copies and the progress of syncs',
+          summary: 'volumes with their copies, the progress of syncs and scrubs, and damaged blocks',
           examples: [
             { purpose: 'one volume', line: 'describe volume data' },
             { purpose: 'all volumes of an application', line: 'describe volumes -A -l app=web' },

@@ -16,6 +16,7 @@ import { schedulerRoutes } from './scheduler.js';
 import { userRoutes } from './users.js';
 import { volumeAttachmentRoutes } from './volume-attachment.js';
 import { volumeDebugRoutes } from './volume-debug.js';
+import { volumeDeploymentRoutes } from './volume-deployments.js';
 import { volumeNfsRoutes } from './volume-nfs.js';
 import { volumePlacementRoutes } from './volume-placement.js';
 import { volumeSettingsRoutes } from './volume-settings.js';
@@ -36,6 +37,7 @@ export const ROUTES: readonly Route[] = [
   ...volumeSettingsRoutes,
   ...volumePlacementRoutes,
   ...volumeNfsRoutes,
+  ...volumeDeploymentRoutes,
   ...volumeDebugRoutes,
   ...lostVolumeRoutes,
   ...diagnosticsRoutes,

@@ -99,6 +99,7 @@ const EXPECTED: Readonly<Record<string, Expected>> = {
   attachNFSVolume: VOLUME_WRITE,
   updateNFSVolumeMountEndpoint: VOLUME_WRITE,
   updateNFSVolumeExports: VOLUME_WRITE,
+  listDeployments: VOLUME_READ,
   verifyVolume: VOLUME_WRITE,
   surveyVolume: { apps: ['admin'], default: ['admin'] },
   recoverVolume: { apps: ['admin'], default: ['admin'] },

@@ -604,6 +604,27 @@ describe('what a volume shows of its copies', () => {
     });
   });
 
+  it('what they say of themselves, if they answer', async () => {
+    const volume = await makeVolume({ labels: { 'storageos.com/replicas': '1' } });
+    const [replica] = volume.replicas;
+    const told = { role: 'primary', serving: true, usedBytes: 7000, badBlocks: 2 } as const;
+    const scrub = { doneBytes: 300, totalBytes: 1000, passes: 4, endedMs: Date.parse('2026-01-02T03:04:05Z') };
+    api.statuses.set(volume.master.id, { ...told, scrub } as DeploymentStatus);
+    const path = `${volumes()}/${volume.id}/deployments`;
+    const master = { id: volume.master.id, nodeID: volume.master.nodeID, hostname: 'node-1', answered: true, ...told };
+    const { endedMs: _, ...shown } = scrub;
+    expect(await api.request('GET', path)).toMatchObject({
+      status: 200,
+      body: [
+        { ...master, scrub: { ...shown, lastPassEndedAt: '2026-01-02T03:04:05.000Z' } },
+        { id: replica.id, nodeID: replica.nodeID, hostname: 'node-2', answered: false },
+      ],
+    });
+    api.statuses.set(volume.master.id, { ...told, scrub: { ...scrub, passes: 0, endedMs: null } } as DeploymentStatus);
+    const never = (await api.request('GET', path)).body[0];
+    expect(never).toEqual({ ...master, scrub: { ...shown, passes: 0 } });
+  });
+
   it('verify compares all copies', async () => {
     const volume = await makeVolume();
     const answer = await api.request('PUT', `${volumes()}/${volume.id}/debug/verify`);

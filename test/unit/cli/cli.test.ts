@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { DomainError } from '../../../core/errors.js';
+import type { DeploymentStatus } from '../../../core/messages.js';
 import type { NodeId } from '../../../core/types.js';
 import { ADMIN, type Fixture } from '../api/fixture.js';
 import { type CliHarness, freshHarness } from './harness.js';
@@ -57,6 +58,7 @@ describe('a volume by command line', () => {
     expect(described).toMatch(/Size +5\.0 GiB \(5368709120 bytes\)/);
     expect(described).toMatch(/Created at +\d{4}-\d\d-\d\dT[\d:]+Z \(.*\)/);
     expect(described).toMatch(/Replicas:\n {2}ID/);
+    expect(described).toMatch(/Bad Blocks +n\/a\n +Scrub +n\/a/);
 
     const replicas = await cli('update', 'volume', 'replicas', UNDERSTOOD, 'data', '2');
     expect(replicas.code).toBe(0);
@@ -110,6 +112,28 @@ describe('a volume by command line', () => {
       'storageos.com/nocache': 'true',
       'storageos.com/nocompress': 'true',
       'storageos.com/throttle': 'true',
+    });
+  });
+});
+
+describe('the copies of a volume', () => {
+  it('are described with what they say of their blocks', async () => {
+    await cli('create', 'volume', 'data', '-s', '5GiB', '-r', '1');
+    const { master, replicas } = await json('get', 'volume', 'data');
+    const scrub = { doneBytes: 4 * 1024 ** 3, totalBytes: 10 * 1024 ** 3, passes: 3, endedMs: 1_700_000_000_000 };
+    api.statuses.set(master.id, { badBlocks: 2, scrub } as DeploymentStatus);
+    const never = { doneBytes: 0, totalBytes: 0, passes: 0, endedMs: null };
+    api.statuses.set(replicas[0].id, { badBlocks: 0, scrub: never } as DeploymentStatus);
+    const described = (await cli('describe', 'volume', 'data')).out;
+    expect(described).toMatch(/Master:[\s\S]*Bad Blocks +2\n[\s\S]*Replicas:[\s\S]*Bad Blocks +0\n/);
+    expect(described).toMatch(
+      /Scrub +40% \(4\.0 GiB\/10 GiB\), 3 passes, the last one ended 2023-11-14T22:13:20Z \(.* ago\)\n/,
+    );
+    expect(described).toMatch(/Scrub +0% \(0 B\/0 B\), 0 passes$/m);
+    const { endedMs: _, ...progress } = scrub;
+    expect((await json('describe', 'volume', 'data')).master).toMatchObject({
+      badBlocks: 2,
+      scrub: { ...progress, lastPassEndedAt: '2023-11-14T22:13:20.000Z' },
     });
   });
 });

@@ -1,7 +1,7 @@
 /** One example for each endpoint, run in this order against one cluster; docs/api.md shows them with their answers. */
 
-import { randomUUID } from 'node:crypto';
-import type { DeploymentId, Epoch, NodeId, VolumeId } from '../../../../core/types.js';
+import type { DeploymentStatus } from '../../../../core/messages.js';
+import type { NodeId, VolumeId } from '../../../../core/types.js';
 import { signLicence } from '../../../../node-agent/licence/text.js';
 import { type Fixture, licenceKeys } from '../fixture.js';
 
@@ -271,24 +271,19 @@ export const EXAMPLES: readonly Example[] = [
     }),
     status: 422,
   },
+  {
+    operationId: 'listDeployments',
+    before: async ({ state, statuses }, known) => {
+      const scrub = { doneBytes: GIB, totalBytes: 4 * GIB, passes: 3, endedMs: Date.parse('2026-01-02T03:04:05Z') };
+      const told = { role: 'primary', serving: true, usedBytes: 5 * GIB, badBlocks: 0, scrub } as DeploymentStatus;
+      const { value } = await state.volumes.require(known.volume as VolumeId);
+      for (const { deployment } of value.placements) statuses.set(deployment, told);
+    },
+    path: volume,
+  },
   { operationId: 'verifyVolume', path: volume },
   { operationId: 'surveyVolume', path: volume },
   { operationId: 'recoverVolume', path: volume, body: () => ({ acceptLoss: false }) },
-  {
-    operationId: 'listLostVolumes',
-    before: async ({ controller, nodes }, known) => {
-      known.lost = randomUUID();
-      const copies = nodes.slice(0, 2).map((node) => ({ deployment: randomUUID() as DeploymentId, node }));
-      const lost = { id: known.lost as VolumeId, name: 'orders', namespaceName: 'shop', sizeBytes: 5 * GIB };
-      controller.lost = { volumes: [{ ...lost, epoch: 7 as Epoch, copies }], silent: [] };
-    },
-  },
-  { operationId: 'surveyLostVolume', path: ({ lost }) => ({ id: lost! }) },
-  {
-    operationId: 'recoverLostVolume',
-    path: ({ lost }) => ({ id: lost! }),
-    body: () => ({ acceptLoss: false, name: 'orders-of-2026' }),
-  },
   {
     operationId: 'schedulerFilter',
     body: () => ({ Pod: POD, NodeNames: ['node-1', 'node-2', 'elsewhere'] }),
