@@ -3,7 +3,16 @@
 import type { VerifyReport } from '../core/controller.js';
 import { ApiError } from './errors.js';
 import { type Answer, ApiTransport, type RequestOptions, type TransportOptions } from './transport.js';
-import type { ApiDeploymentState, ApiNamespace, ApiNode, ApiRecovery, ApiVolume } from './types.js';
+import type {
+  ApiDeploymentState,
+  ApiLostVolume,
+  ApiLostVolumes,
+  ApiNamespace,
+  ApiNode,
+  ApiRecovery,
+  ApiVolume,
+  LostVolumeWishes,
+} from './types.js';
 
 /** An operation of a volume may place and fill copies. */
 const OPERATION_TIMEOUT_MS = 120_000;
@@ -118,6 +127,23 @@ export class ApiClient {
   async recover(volume: VolumeKey, acceptLoss: boolean): Promise<ApiRecovery> {
     const { body } = await this.request<ApiRecovery>('PUT', volumePath(volume, '/debug/recover'), {
       body: { acceptLoss },
+      timeoutMs: RECOVERY_TIMEOUT_MS,
+    });
+    return body;
+  }
+
+  lostVolumes(): Promise<ApiLostVolumes> {
+    return this.get('/debug/lost-volumes');
+  }
+
+  surveyLostVolume(id: string): Promise<ApiLostVolume> {
+    return this.get(`/debug/lost-volumes/${id}`);
+  }
+
+  /** Makes the records of a volume anew of which etcd has none. */
+  async recoverLostVolume(id: string, acceptLoss: boolean, wishes: LostVolumeWishes = {}): Promise<ApiLostVolume> {
+    const { body } = await this.request<ApiLostVolume>('PUT', `/debug/lost-volumes/${id}`, {
+      body: { acceptLoss, ...wishes },
       timeoutMs: RECOVERY_TIMEOUT_MS,
     });
     return body;

@@ -1,7 +1,8 @@
 /** One example for each endpoint, run in this order against one cluster; docs/api.md shows them with their answers. */
 
+import { randomUUID } from 'node:crypto';
 import type { DeploymentStatus } from '../../../../core/messages.js';
-import type { NodeId, VolumeId } from '../../../../core/types.js';
+import type { DeploymentId, Epoch, NodeId, VolumeId } from '../../../../core/types.js';
 import { signLicence } from '../../../../node-agent/licence/text.js';
 import { type Fixture, licenceKeys } from '../fixture.js';
 
@@ -284,6 +285,21 @@ export const EXAMPLES: readonly Example[] = [
   { operationId: 'verifyVolume', path: volume },
   { operationId: 'surveyVolume', path: volume },
   { operationId: 'recoverVolume', path: volume, body: () => ({ acceptLoss: false }) },
+  {
+    operationId: 'listLostVolumes',
+    before: async ({ controller, nodes }, known) => {
+      known.lost = randomUUID();
+      const copies = nodes.slice(0, 2).map((node) => ({ deployment: randomUUID() as DeploymentId, node }));
+      const lost = { id: known.lost as VolumeId, name: 'orders', namespaceName: 'shop', sizeBytes: 5 * GIB };
+      controller.lost = { volumes: [{ ...lost, epoch: 7 as Epoch, copies }], silent: [] };
+    },
+  },
+  { operationId: 'surveyLostVolume', path: ({ lost }) => ({ id: lost! }) },
+  {
+    operationId: 'recoverLostVolume',
+    path: ({ lost }) => ({ id: lost! }),
+    body: () => ({ acceptLoss: false, name: 'orders-of-2026' }),
+  },
   {
     operationId: 'schedulerFilter',
     body: () => ({ Pod: POD, NodeNames: ['node-1', 'node-2', 'elsewhere'] }),
