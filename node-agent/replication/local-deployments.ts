@@ -73,7 +73,7 @@ export class LocalDeployments {
 
   /** On the disks, and not open: damaged, or about to be opened. */
   closedOf(volume: VolumeId): DeploymentId[] {
-    return this.#onDisk(volume).filter((deployment) => !this.#open.has(deployment));
+    return this.#options.stores.of(volume).filter((deployment) => !this.#open.has(deployment));
   }
 
   /** All that are on the disks, open or not. */
@@ -81,15 +81,10 @@ export class LocalDeployments {
     return this.#options.stores.deployments();
   }
 
-  #onDisk(volume: VolumeId): DeploymentId[] {
-    const states = this.onDisk().filter((state) => state.volume === volume);
-    return states.map(({ deployment }) => deployment);
-  }
-
   /** Opens the volume's deployments that are on this node's disks. What cannot be opened is tried again later. */
   async openAll(volume: VolumeId): Promise<void> {
     await Promise.all(
-      this.#onDisk(volume).map((deployment) =>
+      this.#options.stores.of(volume).map((deployment) =>
         this.#exclusive(deployment, async () => {
           if (this.#open.has(deployment) || this.#reopening.has(deployment) || this.#stopped) return;
           await this.#tryOpen(volume, deployment, REOPEN_MIN_MS);
