@@ -251,6 +251,7 @@ export class Primary implements StreamOwner {
     this.#change = undefined;
     const opened = !this.record.active && record.active;
     if (opened) this.#opening.check(record);
+    this.#tellOfWrites(this.record, record);
     this.#adopt(record);
     change.settled(true);
     if (opened) {
@@ -258,6 +259,15 @@ export class Primary implements StreamOwner {
       this.context.events.attention('activated');
     }
     this.progress();
+  }
+
+  /** Without this, all that anybody sees of it are I/O errors. */
+  #tellOfWrites(before: Membership, { readOnly, inSync }: Membership): void {
+    if (before.readOnly === readOnly) return;
+    const { spec, events } = this.context;
+    const copies = { failureMode: spec?.failureMode, replicas: spec?.replicas, ready: inSync.length - 1 };
+    if (readOnly) events.log('warn', 'writes are refused: too few copies for the failure mode', copies);
+    else events.log('info', 'writes are taken again: enough copies for the failure mode', copies);
   }
 
   superseded(epoch: Epoch): void {

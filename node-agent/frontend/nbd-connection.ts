@@ -19,6 +19,7 @@ import {
 } from './nbd-protocol.js';
 import { dataHeader, dataReply, readErrorReply, statusReply } from './nbd-replies.js';
 import { type NbdRequest, type NbdRequestHeader, NbdRequestParser, type Verdict } from './nbd-requests.js';
+import type { Refusals } from './refusals.js';
 import type { FrontendStats, OperationKind } from './stats.js';
 import type { ByteDevice } from './volume-io.js';
 
@@ -35,6 +36,7 @@ export interface NbdConnectionOptions {
   readonly budget: IoBudget;
   readonly memory: IoMemory;
   readonly stats: FrontendStats;
+  readonly refusals: Refusals;
   readonly clock: Clock;
   readonly log: (level: 'info' | 'warn', message: string, fields: Readonly<Record<string, unknown>>) => void;
   readonly onClosed: () => void;
@@ -47,6 +49,10 @@ const KINDS: Readonly<Record<number, OperationKind>> = {
   [CMD.writeZeroes]: 'trim',
   [CMD.flush]: 'flush',
 };
+
+function kindOf({ command }: NbdRequestHeader): OperationKind {
+  return KINDS[command] ?? 'flush';
+}
 
 /** Flags that a client may set on each command; FUA has no meaning on some but does no harm anywhere. */
 const ALLOWED_FLAGS: Readonly<Record<number, number>> = {
@@ -92,6 +98,7 @@ export class NbdConnection implements Receiver {
   readonly #budget: IoBudget;
   readonly #memory: IoMemory;
   readonly #stats: FrontendStats;
+  readonly #refusals: Refusals;
   readonly #clock: Clock;
   readonly #log: NbdConnectionOptions['log'];
   readonly #onClosed: () => void;
@@ -117,6 +124,7 @@ export class NbdConnection implements Receiver {
     this.#memory = options.memory;
     this.#parser = new NbdRequestParser(options.memory);
     this.#stats = options.stats;
+    this.#refusals = options.refusals;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#onClosed = options.onClosed;
@@ -258,6 +266,7 @@ export class NbdConnection implements Receiver {
     this.#reserved = undefined;
     if (reserved === undefined) {
       const error = this.#problem(header);
+      this.#refusals.add(kindOf(header), 'malformed');
       this.#reply(this.#errorReply(header, error));
       return;
     }
@@ -289,12 +298,16 @@ export class NbdConnection implements Receiver {
     }
   }
 
-  #count({ command, length }: NbdRequestHeader, status: IoStatus, startedAtMs: number): void {
-    const stats = this.#stats[KINDS[command] ?? 'flush'];
+  #count(header: NbdRequestHeader, status: IoStatus, startedAtMs: number): void {
+    const { command, length } = header;
+    const kind = kindOf(header);
+    const stats = this.#stats[kind];
     stats.operations++;
     stats.latency.observe((this.#clock.now() - startedAtMs) / 1000);
-    if (status !== 'ok') stats.errors++;
-    else if (command !== CMD.flush) stats.bytes += length;
+    if (status !== 'ok') {
+      stats.errors++;
+      this.#refusals.add(kind, status);
+    } else if (command !== CMD.flush) stats.bytes += length;
   }
 
   #errorReply(header: NbdRequestHeader, error: NbdError): Reply {

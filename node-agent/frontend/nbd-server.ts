@@ -7,6 +7,7 @@ import type { IoMemory } from '../codec/index.js';
 import { IoBudget } from './io-budget.js';
 import { NbdConnection, type NbdConnectionOptions } from './nbd-connection.js';
 import { MAX_REQUEST_BYTES } from './nbd-protocol.js';
+import { Refusals } from './refusals.js';
 import { type FrontendStats, newFrontendStats } from './stats.js';
 import type { ByteDevice } from './volume-io.js';
 
@@ -34,12 +35,14 @@ export class NbdServer {
   readonly socketPath: string;
   readonly stats: FrontendStats = newFrontendStats();
   readonly #options: NbdServerOptions;
+  readonly #refusals: Refusals;
   readonly #server: Server;
   readonly #connections = new Set<NbdConnection>();
   readonly #budget = new IoBudget({ maxRequests: MAX_IN_FLIGHT_REQUESTS, maxBytes: MAX_IN_FLIGHT_BYTES });
 
   private constructor(options: NbdServerOptions) {
     this.#options = options;
+    this.#refusals = new Refusals(options);
     this.socketPath = options.socketPath;
     this.#server = createServer({ pauseOnConnect: true }, (socket) => this.#onConnection(socket));
   }
@@ -97,6 +100,7 @@ export class NbdServer {
       budget: this.#budget,
       memory: this.#options.memory,
       stats: this.stats,
+      refusals: this.#refusals,
       clock: this.#options.clock,
       log: this.#options.log,
       onClosed: () => this.#connections.delete(connection),

@@ -42,6 +42,7 @@ export interface World {
   /** The volume's primary; made when it is first asked for. */
   primaryOf(volume: VolumeId): MemoryPrimary;
   readonly attention: AttentionReason[];
+  readonly logged: (Readonly<Record<string, unknown>> & { readonly message: string })[];
   attach(
     volume: Volume,
     options?: { readOnly?: boolean; key?: Uint8Array; generation?: number },
@@ -59,6 +60,7 @@ export async function openWorld(codecOptions: CodecOptions = {}): Promise<World>
     return primary;
   };
   const attention: AttentionReason[] = [];
+  const logged: World['logged'] = [];
   const host = await FrontendHost.open({
     socketDir: join(directory, 's'),
     stateDir: join(directory, 'state'),
@@ -69,7 +71,11 @@ export async function openWorld(codecOptions: CodecOptions = {}): Promise<World>
     random: systemRandom,
     // Short, so that what goes wrong ends before the test's patience does.
     settings: { ...DEFAULT_FRONTEND_SETTINGS, deviceTimeoutMs: 20_000 },
-    events: { attention: (_, reason) => attention.push(reason), fenced: () => undefined, log: () => undefined },
+    events: {
+      attention: (_, reason) => attention.push(reason),
+      fenced: () => undefined,
+      log: (_, message, fields) => logged.push({ message, ...fields }),
+    },
   });
   return {
     directory,
@@ -77,6 +83,7 @@ export async function openWorld(codecOptions: CodecOptions = {}): Promise<World>
     codec,
     primaryOf,
     attention,
+    logged,
     attach: (volume, { generation = 1, ...options } = {}) => host.attach(volume, generation as Generation, options),
     close: async () => {
       await host.close();

@@ -60,6 +60,8 @@ export class Lab {
   readonly sent: PeerMessage[] = [];
   readonly attentions: string[] = [];
   readonly errors: unknown[] = [];
+  /** What went to the log, but for what it was told of it. */
+  readonly logged: string[] = [];
   readonly swaps: { expected: Membership; next: Membership; settle: (outcome: SwapOutcome) => void }[] = [];
   /** What etcd holds. */
   record: Membership | undefined;
@@ -108,7 +110,8 @@ export class Lab {
       },
       events: {
         attention: (reason) => lab.attentions.push(reason),
-        log: (level, _, fields) => {
+        log: (level, message, fields) => {
+          lab.logged.push(`${level}: ${message}`);
           if (level === 'error') lab.errors.push(fields.error);
         },
       },

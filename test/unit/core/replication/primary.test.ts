@@ -540,6 +540,8 @@ describe('a member fails', () => {
     expect(lab.swaps.at(-1)!.next.readOnly).toBe(true);
     await lab.apply();
     expect(lab.attentions).toContain('read-only');
+    const refused = 'warn: writes are refused: too few copies for the failure mode';
+    expect(lab.logged.filter((line) => line === refused)).toHaveLength(1);
     send(write(2));
     send(read(3));
     await lab.pass(10);
@@ -550,6 +552,8 @@ describe('a member fails', () => {
     lab.deployment.onVolume({ ...lab.deployment.spec!, failureMode: { kind: 'alwayson' } });
     await lab.pass(10);
     expect(lab.swaps.at(-1)!.next.readOnly).toBe(false);
+    await lab.apply();
+    expect(lab.logged.at(-1)).toBe('info: writes are taken again: enough copies for the failure mode');
   });
 
   it('never removes itself, and removes a member that the workflow names', async () => {
