@@ -27,13 +27,28 @@ export function dropEntries(batch: Batch, count: number): Batch {
   return { entries: entries.subarray(count * ENTRY_BYTES), payload: payload.subarray(bytes), lease };
 }
 
-/** The batches' entries in this order, as one; a single one is not copied. */
+/**
+ * The batches' entries in this order, as one. A single one is not copied, nor are payloads that lie side by side in
+ * memory with one lease, which then is that of the whole.
+ */
 export function joinBatches(batches: readonly Batch[]): Batch {
   if (batches.length === 1) return batches[0]!;
-  return {
-    entries: Buffer.concat(batches.map(({ entries }) => entries)),
-    payload: Buffer.concat(batches.map(({ payload }) => payload)),
-  };
+  const entries = Buffer.concat(batches.map((batch) => batch.entries));
+  const payload = adjacent(batches);
+  if (payload !== undefined) return { entries, payload, lease: batches[0]!.lease };
+  return { entries, payload: Buffer.concat(batches.map((batch) => batch.payload)) };
+}
+
+/** All payloads as one view; undefined if they are not neighbours. */
+function adjacent(batches: readonly Batch[]): Buffer | undefined {
+  const { payload: first, lease } = batches[0]!;
+  const { buffer, byteOffset } = first;
+  let end = byteOffset;
+  for (const { payload, lease: other } of batches) {
+    if (payload.buffer !== buffer || payload.byteOffset !== end || other !== lease) return undefined;
+    end += payload.length;
+  }
+  return Buffer.from(buffer, byteOffset, end - byteOffset);
 }
 
 export interface EntryWithPayload {

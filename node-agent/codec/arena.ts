@@ -23,12 +23,20 @@ const CONDEMNED = 2;
 /** `plain`: plain text, which is zeroed when its volume is closed. */
 export type RegionContents = 'plain' | 'stored';
 
-/** A piece of the arena, held once when it is taken. */
-export interface Region extends Lease {
-  /** As many bytes as were asked for, not zeroed; valid while the region is held. */
+/** Memory of the arena, held once when it is taken. */
+export interface Held extends Lease {
+  /** As many bytes as were asked for, not zeroed; valid while they are held. */
   readonly bytes: Buffer;
+  /** What holding them comes to; the same for all that lie in one region. */
+  readonly lease: Lease;
   /** Keeps the first `length` bytes, gives back what is behind them, and returns them. */
   shrink(length: number): Buffer;
+}
+
+/** Whole pages. */
+export interface Region extends Held {
+  /** False: it was given back. */
+  readonly held: boolean;
 }
 
 class ArenaRegion implements Region {
@@ -47,6 +55,14 @@ class ArenaRegion implements Region {
 
   get exclusive(): boolean {
     return this.#holders === 1;
+  }
+
+  get held(): boolean {
+    return this.#holders > 0;
+  }
+
+  get lease(): Lease {
+    return this;
   }
 
   shrink(length: number): Buffer {

@@ -2,7 +2,7 @@
 
 import type { Batch } from '../../core/record.js';
 import type { VolumeId } from '../../core/types.js';
-import type { Region, RegionContents } from './arena.js';
+import type { Held, RegionContents } from './arena.js';
 
 /** Who does AES: the kernels in WebAssembly, or node:crypto with the CPU's instructions. Same bytes. */
 export type CipherEngine = 'wasm' | 'native';
@@ -71,8 +71,8 @@ export interface IoMemory {
   readonly totalBytes: number;
   /** What nobody holds at present. */
   readonly freeBytes: number;
-  /** Memory of one's own, held once, until it is released; undefined if it is short or there is no room. */
-  take(bytes: number, contents: RegionContents): Region | undefined;
+  /** Memory of one's own, held once, until it is released; undefined if there is no room. */
+  take(bytes: number, contents: RegionContents): Held | undefined;
 }
 
 /** Encodes and decodes the blocks of one attached volume; holds its key. */

@@ -19,7 +19,7 @@ import {
   type VolumeOptions,
   XTS_KEY_BYTES,
 } from './codec.js';
-import { type KernelKey, refuseOverlap, SHORTEST_LEASE, volumeBytes, type Workspace } from './workspace.js';
+import { type KernelKey, refuseOverlap, SHORTEST_REGION, volumeBytes, type Workspace } from './workspace.js';
 
 /** Of an entry's flags in it. */
 const FLAGS_AT = 13;
@@ -81,8 +81,8 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
       bytes.set(plain, from);
     }
     // Room for all blocks as they are; what compression saves is given back.
-    const region = this.workspace.take(plain.length, 'stored');
-    const stored = region?.bytes.byteOffset ?? at.STORED;
+    const room = this.workspace.take(plain.length, 'stored');
+    const stored = room?.bytes.byteOffset ?? at.STORED;
     const high = Math.floor(firstBlock / 2 ** 32);
     let entries: number;
     let storedBytes: number;
@@ -92,23 +92,23 @@ abstract class BaseVolumeCodec implements SyncVolumeCodec {
       this.encryptStored(entries, stored);
     } catch (error) {
       // What was not encrypted any more is plain text.
-      if (region !== undefined) this.workspace.arena.markPlain(region.bytes);
-      region?.release();
+      if (room !== undefined) this.workspace.arena.markPlain(room.bytes);
+      room?.release();
       throw error;
     }
     const tableBytes = entries * ENTRY_BYTES;
     const source = bytes.subarray(at.ENTRIES, at.ENTRIES + tableBytes);
-    if (region !== undefined) {
-      if (storedBytes >= SHORTEST_LEASE) {
-        const table = slab.take(tableBytes);
-        table.set(source);
-        return { entries: table, payload: region.shrink(storedBytes), lease: region };
-      }
-      region.release();
+    // A region of its own keeps at least a page: what has become short is moved.
+    const stays = storedBytes >= SHORTEST_REGION || plain.length < SHORTEST_REGION;
+    if (room !== undefined && stays) {
+      const table = slab.take(tableBytes);
+      table.set(source);
+      return { entries: table, payload: room.shrink(storedBytes), lease: room.lease };
     }
     const [table, payload] = slab.takeTwo(tableBytes, storedBytes);
     table.set(source);
     payload.set(bytes.subarray(stored, stored + storedBytes));
+    room?.release();
     return { entries: table, payload };
   }
 

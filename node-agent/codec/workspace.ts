@@ -2,9 +2,10 @@
 
 import type { VolumeId } from '../../core/types.js';
 import { Slab } from '../slab.js';
-import { Arena, type Region, type RegionContents } from './arena.js';
+import { Arena, type Held, type RegionContents } from './arena.js';
 import { type IoMemory, XTS_KEY_BYTES } from './codec.js';
 import { instantiateKernels, type Kernels } from './kernels.js';
+import { Pieces } from './pieces.js';
 
 /** The key of a volume, expanded for the kernels. */
 export class KernelKey {
@@ -17,15 +18,16 @@ export class KernelKey {
 /** As much as a unix socket hands over at once, and a little more. */
 const WINDOW_BYTES = 256 * 1024;
 const UUID_BYTES = 16;
-/** Shorter stored payloads and decoded blocks are copied: that takes less than the keeping of books (docs/internals/codec.md). */
-export const SHORTEST_LEASE = 16 * 1024;
+/** Shorter ones are pieces of a region that they share; longer ones have their own. */
+export const SHORTEST_REGION = 16 * 1024;
 
 export class Workspace implements IoMemory {
   readonly kernels: Kernels;
-  /** Where short batches are put. */
+  /** For tables of entries, and for payloads when the arena is full. */
   readonly slab = new Slab();
   readonly window: Buffer;
   readonly arena: Arena;
+  readonly #pieces: Readonly<Record<RegionContents, Pieces>>;
   #volume: Uint8Array | undefined;
   #key: KernelKey | undefined;
 
@@ -38,6 +40,7 @@ export class Workspace implements IoMemory {
     // Without shared buffers, sockets are read into ordinary memory.
     this.window = windowBytes > 0 ? Buffer.from(buffer, at.MEMORY_BYTES, windowBytes) : Buffer.alloc(WINDOW_BYTES);
     this.arena = new Arena(Buffer.from(buffer, at.MEMORY_BYTES + windowBytes, memoryBytes));
+    this.#pieces = { plain: new Pieces(this.arena, 'plain'), stored: new Pieces(this.arena, 'stored') };
   }
 
   get totalBytes(): number {
@@ -48,8 +51,8 @@ export class Workspace implements IoMemory {
     return this.arena.freeBytes;
   }
 
-  take(bytes: number, contents: RegionContents): Region | undefined {
-    return bytes < SHORTEST_LEASE ? undefined : this.arena.take(bytes, contents);
+  take(bytes: number, contents: RegionContents): Held | undefined {
+    return bytes < SHORTEST_REGION ? this.#pieces[contents].take(bytes) : this.arena.take(bytes, contents);
   }
 
   /**

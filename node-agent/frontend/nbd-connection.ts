@@ -79,7 +79,7 @@ interface Reply {
   readonly bytes: Buffer;
   /** Behind them; empty but for long reads. */
   readonly data: Buffer;
-  /** Of the data: released when they have left. */
+  /** Of whatever of it is leased: released when it has left. */
   readonly lease: Lease | undefined;
 }
 
@@ -275,22 +275,30 @@ export class NbdConnection implements Receiver {
     const answered = (status: IoStatus, good: Reply): void => {
       this.#inFlight--;
       this.#count(header, status, startedAtMs);
-      this.#reply(status === 'ok' ? good : this.#errorReply(header, errorOf(status)));
+      if (status === 'ok') {
+        this.#reply(good);
+      } else {
+        good.lease?.release();
+        this.#reply(this.#errorReply(header, errorOf(status)));
+      }
       this.#budget.release(reserved);
       if (this.#disconnecting && this.#inFlight === 0) this.#endAfterReplies();
     };
-    const failed = (error: unknown): void => {
+    const failed = (error: unknown, lease?: Lease): void => {
       this.#log('warn', 'request failed', { command: header.command, error: String(error) });
-      answered('io-error', shortReply(NO_DATA));
+      answered('io-error', { bytes: NO_DATA, data: NO_DATA, lease });
     };
     const { command, offset, length } = header;
     if (command !== CMD.read) {
       const done = (status: IoStatus): void => answered(status, shortReply(statusReply(header, ERR.ok, this.#slab)));
       this.#perform(header, payload, lease).then(done, failed);
     } else if (length < LONG_READ_BYTES) {
-      const answer = dataReply(header, this.#structured, this.#slab);
-      const read = length === 0 ? Promise.resolve<IoStatus>('ok') : this.#device.read(offset, answer.data);
-      read.then((status) => answered(status, shortReply(answer.reply)), failed);
+      const { reply, data, lease: held } = dataReply(header, this.#structured, this.#memory, this.#slab);
+      const read = length === 0 ? Promise.resolve<IoStatus>('ok') : this.#device.read(offset, data);
+      read.then(
+        (status) => answered(status, { bytes: reply, data: NO_DATA, lease: held }),
+        (error: unknown) => failed(error, held),
+      );
     } else {
       this.#device.readLong(offset, length, this.#memory).then(({ status, data, lease: held }) => {
         answered(status, { bytes: dataHeader(header, this.#structured, this.#slab), data, lease: held });
@@ -367,12 +375,15 @@ export class NbdConnection implements Receiver {
         this.#socket.write(data, () => lease?.release());
         continue;
       }
-      // Answers that were cut one after the other from one slab leave as one piece.
+      // Answers that lie one after the other leave as one piece.
+      const first = i - 1;
       let end = bytes.byteOffset + bytes.length;
       for (; i < replies.length && follows(replies[i]!, bytes.buffer, end); i++) end += replies[i]!.bytes.length;
       const { buffer, byteOffset } = bytes;
       const whole = end === byteOffset + bytes.length ? bytes : Buffer.from(buffer, byteOffset, end - byteOffset);
-      if (whole.length > 0) this.#socket.write(whole);
+      const after = i;
+      // Of no bytes nothing would be heard any more.
+      if (whole.length > 0) this.#socket.write(whole, () => releaseAll(replies, first, after));
     }
     this.#socket.uncork();
   }
@@ -398,6 +409,10 @@ export class NbdConnection implements Receiver {
     this.#reserved = undefined;
     this.#onClosed();
   }
+}
+
+function releaseAll(replies: readonly Reply[], first: number, after: number): void {
+  for (let i = first; i < after; i++) replies[i]!.lease?.release();
 }
 
 function follows({ bytes, data }: Reply, buffer: ArrayBufferLike, end: number): boolean {

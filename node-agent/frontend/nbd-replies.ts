@@ -1,3 +1,5 @@
+import type { Lease } from '../../core/record.js';
+import type { IoMemory } from '../codec/index.js';
 import type { Slab } from '../slab.js';
 import { CHUNK, MAGIC_SIMPLE_REPLY, MAGIC_STRUCTURED_REPLY, type NbdError, REPLY_FLAG_DONE } from './nbd-protocol.js';
 import type { NbdRequestHeader } from './nbd-requests.js';
@@ -49,13 +51,16 @@ export function dataHeader(header: NbdRequestHeader, structured: boolean, slab: 
 export interface DataReply {
   readonly reply: Buffer;
   readonly data: Buffer;
+  /** Of both: the caller's to release. */
+  readonly lease: Lease | undefined;
 }
 
-export function dataReply(header: NbdRequestHeader, structured: boolean, slab: Slab): DataReply {
+export function dataReply(header: NbdRequestHeader, structured: boolean, memory: IoMemory, slab: Slab): DataReply {
   const before = structured ? STRUCTURED_BYTES + OFFSET_BYTES : SIMPLE_BYTES;
-  const reply = slab.take(before + header.length);
+  const held = memory.take(before + header.length, 'plain');
+  const reply = held?.bytes ?? slab.take(before + header.length);
   fillDataHeader(reply, header, structured);
-  return { reply, data: reply.subarray(before) };
+  return { reply, data: Buffer.from(reply.buffer, reply.byteOffset + before, header.length), lease: held?.lease };
 }
 
 function fillDataHeader(bytes: Buffer, header: NbdRequestHeader, structured: boolean): Buffer {

@@ -1,5 +1,5 @@
 import type { Lease } from '../../core/record.js';
-import type { IoMemory, Region } from '../codec/index.js';
+import type { Held, IoMemory } from '../codec/index.js';
 import { Slab } from '../slab.js';
 import { CMD, MAGIC_REQUEST, NbdProtocolError, REQUEST_BYTES } from './nbd-protocol.js';
 
@@ -54,7 +54,7 @@ export class NbdRequestParser {
   #header: NbdRequestHeader | undefined;
   /** Payload of the current request that is being put together, and how much of it is there. */
   #payload: Buffer | undefined;
-  #region: Region | undefined;
+  #held: Held | undefined;
   #filled = 0;
   /** Bytes of a refused payload still to be read over. */
   #discard = 0;
@@ -101,8 +101,8 @@ export class NbdRequestParser {
 
   /** The connection is gone. */
   close(): void {
-    this.#region?.release();
-    this.#region = undefined;
+    this.#held?.release();
+    this.#held = undefined;
     this.#payload = undefined;
   }
 
@@ -136,8 +136,8 @@ export class NbdRequestParser {
         this.#at += bytes;
         return this.#complete(header, whole);
       }
-      this.#region = this.#memory.take(bytes, 'plain');
-      this.#payload = this.#region?.bytes ?? this.#slab.take(bytes);
+      this.#held = this.#memory.take(bytes, 'plain');
+      this.#payload = this.#held?.bytes ?? this.#slab.take(bytes);
       this.#filled = 0;
     }
     const copied = Math.min(available, bytes - this.#filled);
@@ -148,10 +148,10 @@ export class NbdRequestParser {
   }
 
   #complete(header: NbdRequestHeader, payload: Buffer | undefined): NbdRequest {
-    const lease = this.#region ?? (this.#payload && COLLECTED);
+    const lease = this.#held ?? (this.#payload && COLLECTED);
     this.#header = undefined;
     this.#payload = undefined;
-    this.#region = undefined;
+    this.#held = undefined;
     this.#verdict = 'wait';
     return { header, payload, lease };
   }

@@ -1,25 +1,25 @@
 /** Memory to be given back, as tests count it: what was released is overwritten at once. */
 
-import type { IoMemory, Region } from '../../../node-agent/codec/index.js';
+import type { Lease } from '../../../core/record.js';
+import type { Held, IoMemory } from '../../../node-agent/codec/index.js';
 
 export const POISON = 0xdd;
 const WINDOW_BYTES = 64 << 10;
-const SHORTEST = 16 << 10;
 
 export class TestMemory implements IoMemory {
   readonly window = Buffer.alloc(WINDOW_BYTES, POISON);
   readonly totalBytes = Number.POSITIVE_INFINITY;
   readonly freeBytes = Number.POSITIVE_INFINITY;
-  /** Regions that somebody holds. */
+  /** Takings that somebody holds. */
   held = 0;
 
-  take(bytes: number): Region | undefined {
-    return bytes < SHORTEST ? undefined : new PoisonedRegion(Buffer.alloc(bytes, POISON), this);
+  take(bytes: number): Held {
+    return new PoisonedMemory(Buffer.alloc(bytes, POISON), this);
   }
 }
 
-/** A region that shows it when somebody uses it too long. */
-export class PoisonedRegion implements Region {
+/** Memory that shows it when somebody uses it too long. */
+export class PoisonedMemory implements Held {
   bytes: Buffer;
   readonly #owner: { held: number };
   #holders = 1;
@@ -32,6 +32,10 @@ export class PoisonedRegion implements Region {
 
   get exclusive(): boolean {
     return this.#holders === 1;
+  }
+
+  get lease(): Lease {
+    return this;
   }
 
   shrink(length: number): Buffer {
