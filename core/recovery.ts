@@ -98,10 +98,13 @@ export function planRecovery(input: RecoveryInput): RecoveryPlan {
   return { reasons, placements, adopting, ...rebuild(input, promised as Epoch, placements) };
 }
 
+/** In the order of the record; then what was found beside, by id: not in the order of the answers. */
 function allPlacements({ placements, copies, closed }: RecoveryInput): Placement[] {
-  const found = [...copies.map(({ status, node }) => ({ deployment: status.deployment, node })), ...closed];
-  const known = new Set(found.map(({ deployment }) => deployment));
-  return [...placements.filter(({ deployment }) => !known.has(deployment)), ...found];
+  const told = [...copies.map(({ status, node }) => ({ deployment: status.deployment, node })), ...closed];
+  const found = new Map(told.map((placed) => [placed.deployment, placed]));
+  const known = placements.map((placed) => found.get(placed.deployment) ?? placed);
+  for (const { deployment } of placements) found.delete(deployment);
+  return [...known, ...[...found.values()].sort((a, b) => (a.deployment < b.deployment ? -1 : 1))];
 }
 
 function rebuild(

@@ -21,7 +21,7 @@ import { DiskError } from '../../../core/ports.js';
 import { FLAG_LZ4, FLAG_XTS, KIND_DATA, KIND_ZERO } from '../../../core/record.js';
 import { ReplicationError } from '../../../core/replication/context.js';
 import type { DeploymentId, Epoch, Generation, Incarnation, NodeId, Sequence, VolumeId } from '../../../core/types.js';
-import { aNamespace, aVolume } from '../../setup/records.js';
+import { aVolume } from '../../setup/records.js';
 import { FakeCluster } from '../workflows/fake-cluster.js';
 
 const id = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
@@ -422,12 +422,10 @@ describe('a volume of which etcd has no record', () => {
     const volume = await aServingVolume(1);
     await vi.waitFor(() => expect(cluster.record(volume).active).toBe(true));
     cluster.generation = 4;
-    const namespace = aNamespace();
-    cluster.namespaces.put(namespace);
-    const record = { ...cluster.volumes.value(volume)!, namespace: namespace.id, encryption };
-    cluster.memory.set(volume, { volume: record, namespaceName: namespace.name });
+    const { value: record } = await cluster.volumes.update(volume, (current) => ({ ...current, encryption }));
     const promised = Math.max(...[...cluster.copies.values()].map((copy) => copy.promised));
-    for (const records of [cluster.volumes, cluster.memberships, cluster.attachments]) records.values.delete(volume);
+    cluster.lose(volume);
+    const namespace = cluster.namespaces.value(record.namespace)!;
     return { volume, record, namespace, promised };
   }
 

@@ -38,7 +38,7 @@ import type {
   Sequence,
   VolumeId,
 } from '../../../core/types.js';
-import { aNode, aVolume } from '../../setup/records.js';
+import { aNamespace, aNode, aVolume } from '../../setup/records.js';
 
 const CLUSTER_ID = 'ab12';
 const OPEN_MS = 20;
@@ -202,6 +202,16 @@ export class FakeCluster {
   /** The process is replaced by a new one before anybody has missed it. */
   restart(node: NodeId): void {
     for (const copy of this.copies.values()) if (copy.node === node) this.#reset(copy);
+  }
+
+  /** As if etcd had been restored from a snapshot that is older than the volume; all nodes remember it. */
+  lose(volume: VolumeId): void {
+    const record = this.volumes.value(volume);
+    if (record === undefined) throw new Error(`no volume ${volume}`);
+    const namespace = aNamespace({ id: record.namespace });
+    this.namespaces.put(namespace);
+    this.memory.set(volume, { volume: record, namespaceName: namespace.name });
+    for (const records of [this.volumes, this.memberships, this.attachments]) records.values.delete(volume);
   }
 
   write(volume: VolumeId, blocks: number): void {

@@ -73,6 +73,11 @@ async function record(): Promise<void> {
     await save('DeleteVolume', child(volume, 'delete'));
     await ended(volumeWorkflowId(volume));
     await save('Volume', volumeWorkflowId(volume));
+
+    const lost = await harness.volume({ replicas: 1 });
+    cluster.lose(lost);
+    await controller.recoverLost(lost, { acceptLoss: false, name: 'found' });
+    await save('RecoverVolume-lost', child(lost, 'recover'));
   } finally {
     await harness.stop();
   }

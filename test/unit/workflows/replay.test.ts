@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
 import { DeterminismViolationError } from '@temporalio/workflow';
@@ -18,6 +19,11 @@ beforeAll(async () => {
   code = await bundleWorkflows();
 });
 
+/** Arguments, results and markers. */
+function payloadsOf(history: string): string[] {
+  return [...history.matchAll(/"data": "([^"]*)"/g)].map((match) => Buffer.from(match[1]!, 'base64').toString());
+}
+
 async function replay(history: string, workflowId: string): Promise<void> {
   await Worker.runReplayHistory({ workflowBundle: { code } }, parseHistory(history), workflowId);
 }
@@ -36,6 +42,17 @@ describe('recorded histories replay on the present workflows', () => {
     expect(types.filter((type) => !recorded.has(type!))).toEqual([]);
   });
 
+  it('there is one from before every change that is guarded with `patched`, and one behind it', () => {
+    const sources = readdirSync(dirname(WORKFLOWS)).map((file) => readFileSync(join(dirname(WORKFLOWS), file), 'utf8'));
+    const patches = sources.flatMap((text) => [...text.matchAll(/\bpatched\('([^']+)'\)/g)].map((match) => match[1]!));
+    for (const patch of patches) {
+      const behind = names.filter((name) => payloadsOf(historyText(name)).some((text) => text.includes(`"${patch}"`)));
+      expect([patch, behind]).toEqual([patch, expect.arrayContaining([expect.any(String)])]);
+      expect(names).toContain(`${behind[0]}-before-${patch}`);
+      expect(behind).not.toContain(`${behind[0]}-before-${patch}`);
+    }
+  });
+
   it('a workflow that does something else than its history is caught', async () => {
     for (const [name, activity] of [
       ['Failover', 'namePrimary'],
@@ -50,10 +67,7 @@ describe('recorded histories replay on the present workflows', () => {
   it('no history holds a path of the machine that it was recorded on, or a password', () => {
     for (const name of names) {
       const text = historyText(name);
-      const payloads = [...text.matchAll(/"data": "([^"]*)"/g)].map((match) =>
-        Buffer.from(match[1]!, 'base64').toString(),
-      );
-      for (const part of [text, ...payloads]) expect(part).not.toMatch(/\/(home|root|work|tmp)\/|password/i);
+      for (const part of [text, ...payloadsOf(text)]) expect(part).not.toMatch(/\/(home|root|work|tmp)\/|password/i);
     }
   });
 });
