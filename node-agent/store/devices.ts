@@ -274,6 +274,13 @@ export class Devices {
     await Promise.all(asked.map((device) => device.look().catch(unlessDiskError)));
   }
 
+  /** The same of all of them, however long it takes. Rejects with a DiskError if none can tell. */
+  async ask(): Promise<void> {
+    const outcomes = await Promise.allSettled(this.all().map((device) => device.look()));
+    const [failed] = outcomes.filter((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined && outcomes.every(({ status }) => status === 'rejected')) throw failed.reason;
+  }
+
   async #begin(): Promise<Promise<void>[]> {
     this.#listing ??= numbered(this.#disk, 'dev')
       .catch(unlessDiskError)

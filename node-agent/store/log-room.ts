@@ -70,17 +70,28 @@ export class LogRoom {
   }
 
   async #make(bytes: number, use: SpaceUse): Promise<void> {
+    const { devices } = this.#options;
     for (let attempt = 0; attempt < ATTEMPTS && this.find(bytes, use) === undefined; attempt++) {
-      await this.#options.devices.refresh();
-      // The file of a segment is made with the first batch that is written to it; others may begin one meanwhile.
-      while (this.#log.active?.written === 0 && this.#log.active.size > 0) await this.#log.written();
-      if (this.find(bytes, use) !== undefined) return;
-      const { active } = this.#log;
-      if (active !== undefined && this.#fits(active, bytes) && (await this.#reserve(active, bytes, use))) continue;
-      if (!(await this.#create(bytes, use))) {
-        throw new DiskError('no-space', active?.path ?? 'data', 'the disk is full');
+      await devices.refresh();
+      if (await this.#take(bytes, use)) continue;
+      // Nobody is refused for a figure that is old, as a disk has owed its answer for long, or that counts twice what
+      // is on its way.
+      await this.#log.written();
+      await devices.ask();
+      if (!(await this.#take(bytes, use))) {
+        throw new DiskError('no-space', this.#log.active?.path ?? 'data', 'the disk is full');
       }
     }
+  }
+
+  /** Takes room from the first place that has it; false if there is none. */
+  async #take(bytes: number, use: SpaceUse): Promise<boolean> {
+    // The file of a segment is made with the first batch that is written to it; others may begin one meanwhile.
+    while (this.#log.active?.written === 0 && this.#log.active.size > 0) await this.#log.written();
+    if (this.find(bytes, use) !== undefined) return true;
+    const { active } = this.#log;
+    if (active !== undefined && this.#fits(active, bytes) && (await this.#reserve(active, bytes, use))) return true;
+    return this.#create(bytes, use);
   }
 
   #fits({ size }: Segment, bytes: number): boolean {

@@ -43,6 +43,7 @@ export class Throttle {
   /** When all payload that was written is paid for at the rate of its time. */
   #due = Number.NEGATIVE_INFINITY;
   #heldSince: number | undefined;
+  #askedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ThrottleOptions) {
     this.#options = options;
@@ -53,6 +54,9 @@ export class Throttle {
     const { clock, devices } = this.#options;
     if (!devices.low) return 0;
     const now = clock.now();
+    // A shortage that nobody has met for so long is another one.
+    if (now - this.#askedAt > MAX_HOLD_MS) this.#heldSince = undefined;
+    this.#askedAt = now;
     this.#look(now);
     if (!this.#slows) {
       this.#heldSince = undefined;

@@ -91,6 +91,14 @@ describe('writers', () => {
     world.roomBytes = 50 * MIB;
     expect(hold()).toBe(0);
   });
+
+  it('are held anew in a shortage that comes long after the last one', () => {
+    const { world, throttle } = bench(MIB, ZONE);
+    while (throttle.delayMs > 0) world.nowMs += 100;
+    // Nobody was there to see that there was room meanwhile.
+    world.nowMs += 60_000;
+    expect(throttle.delayMs).toBeGreaterThan(0);
+  });
 });
 
 it('what was overwritten or trimmed counts as garbage before a checkpoint has found it', async () => {
