@@ -2,7 +2,7 @@
  * `npm run bench -- index [DIR] [--quick]`: what a checkpoint of the index costs, with pages of our own and with LMDB
  * (one key per block, as an embedded store is used), side by side on the same changes. Both have the same memtable in
  * front of them, so a checkpoint is what differs: how long it takes, how long it holds up the event loop, how much it
- * writes, and what a look-up costs afterwards.
+ * writes, and what a look-up costs afterwards: of what is in memory, and of what is in no cache, the kernel's neither.
  */
 
 import { execFileSync } from 'node:child_process';
@@ -16,7 +16,7 @@ import { openFileDisk } from '../node-agent/store/file-disk.js';
 import { FilePool } from '../node-agent/store/file-pool.js';
 import { storeIdentity } from '../node-agent/store/format.js';
 import { emptyRecord, type IndexRecord } from '../node-agent/store/paged/extents.js';
-import { IndexMemory } from '../node-agent/store/paged/index-memory.js';
+import { IndexMemory, type PageCache } from '../node-agent/store/paged/index-memory.js';
 import { MAX_ROWS, PAGE_BYTES } from '../node-agent/store/paged/page.js';
 import { PageFile } from '../node-agent/store/paged/page-file.js';
 import { PagedIndex } from '../node-agent/store/paged/paged-index.js';
@@ -32,12 +32,15 @@ const quick = effort.rounds < 5;
 const CHANGES = quick ? 32_768 : 131_072;
 const UPDATES = quick ? 3 : 5;
 const LOOKUPS = quick ? 4_000 : 20_000;
+const COLD_LOOKUPS = quick ? 50 : 400;
 
 interface Contender {
   readonly name: string;
   /** Makes these changes durable, ascending. */
   checkpoint(changes: readonly Change[]): Promise<void>;
   get(block: number): Promise<boolean>;
+  /** Forgets what it has in memory and has no file open or mapped while `dropCaches` runs. */
+  cool(dropCaches: (file: string) => void): Promise<void>;
   /** How many blocks have a higher sequence. */
   newer(after: number): Promise<number>;
   /** Bytes that are on the disk. */
@@ -54,6 +57,8 @@ class Pages implements Contender {
   readonly name = 'own pages';
   readonly #file: PageFile;
   readonly #index: PagedIndex;
+  readonly #cache: PageCache;
+  readonly #directory: string;
   #number = 0;
 
   constructor(directory: string) {
@@ -65,7 +70,9 @@ class Pages implements Contender {
     const memory = new IndexMemory(CACHE_BYTES);
     const pool = new FilePool(disk, 4);
     disk.makeDirectory('db');
-    this.#file = new PageFile({ disk, pool, directory: 'db', identity, cache: memory.part(), maxRows: MAX_ROWS });
+    this.#directory = directory;
+    this.#cache = memory.part();
+    this.#file = new PageFile({ disk, pool, directory: 'db', identity, cache: this.#cache, maxRows: MAX_ROWS });
     const pause = turn;
     this.#index = new PagedIndex({ memory, file: this.#file, shrink: () => {}, refer: () => {}, pause });
   }
@@ -95,6 +102,11 @@ class Pages implements Contender {
     return this.#index.look([block], (get) => get(block, record));
   }
 
+  async cool(dropCaches: (file: string) => void): Promise<void> {
+    this.#cache.clear();
+    dropCaches(join(this.#directory, this.#file.path));
+  }
+
   async newer(after: number): Promise<number> {
     let count = 0;
     for (let from = 0; ; ) {
@@ -117,10 +129,22 @@ class Pages implements Contender {
 
 class Lmdb implements Contender {
   readonly name = 'LMDB';
-  readonly #db: ReturnType<typeof openLmdb<Buffer, number>>;
+  readonly #path: string;
+  #db: ReturnType<typeof openLmdb<Buffer, number>>;
 
   constructor(directory: string) {
-    this.#db = openLmdb<Buffer, number>({ path: join(directory, 'index'), encoding: 'binary', mapSize: 64 * 2 ** 30 });
+    this.#path = join(directory, 'index');
+    this.#db = this.#open();
+  }
+
+  #open(): ReturnType<typeof openLmdb<Buffer, number>> {
+    return openLmdb<Buffer, number>({ path: this.#path, encoding: 'binary', mapSize: 64 * 2 ** 30 });
+  }
+
+  async cool(dropCaches: (file: string) => void): Promise<void> {
+    await this.#db.close();
+    dropCaches(join(this.#path, 'data.mdb'));
+    this.#db = this.#open();
   }
 
   async checkpoint(changes: readonly Change[]): Promise<void> {
@@ -227,6 +251,11 @@ async function measured(changes: readonly Change[], run: () => Promise<void>): P
   };
 }
 
+/** POSIX_FADV_DONTNEED, for which Node has no call: the file's pages leave the kernel's memory. */
+function dropCaches(file: string): void {
+  execFileSync('dd', [`of=${file}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0'], { stdio: 'ignore' });
+}
+
 function percentile(values: number[], part: number): number {
   values.sort((a, b) => a - b);
   return values[Math.min(values.length - 1, Math.floor(part * values.length))]!;
@@ -272,13 +301,24 @@ async function contend(make: (directory: string) => Contender, volume: Volume): 
     const began = performance.now();
     const newer = await contender.newer(sequence - 1_000);
     if (newer !== 1_000) throw new Error(`${newer} blocks are newer`);
+    const newerMs = performance.now() - began;
+    await contender.cool(dropCaches);
+    const coldGets: number[] = [];
+    for (let i = 0; i < COLD_LOOKUPS; i++) {
+      const block = known[Math.floor(random() * known.length)]!;
+      const since = performance.now();
+      if (!(await contender.get(block))) throw new Error(`block ${block} is missing`);
+      coldGets.push((performance.now() - since) * 1000);
+    }
     const result = {
       name: contender.name,
       insert: median(insert),
       update: median(update),
       getP50Us: percentile(gets, 0.5),
       getP99Us: percentile(gets, 0.99),
-      newerMs: performance.now() - began,
+      coldGetP50Us: percentile(coldGets, 0.5),
+      coldGetP99Us: percentile(coldGets, 0.99),
+      newerMs,
       bytesPerBlock: contender.size() / known.length,
       rssMiB: process.memoryUsage.rss() / 2 ** 20,
     };

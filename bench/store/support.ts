@@ -32,6 +32,11 @@ export function identity(blocks: number) {
   return { volume: VOLUME, deployment: DEPLOYMENT, blockSize: BLOCK_BYTES, blocks, etcdClusterId: 'bench' };
 }
 
+/** One of many deployments, all of the same volume, whose checksums they share. */
+export function deploymentOf(i: number): DeploymentId {
+  return `22222222-2222-4222-8222-${String(i).padStart(12, '0')}` as DeploymentId;
+}
+
 /** Random bytes that contents are cut from: making them anew takes longer than what is measured. */
 const RANDOM = randomFillSync(Buffer.allocUnsafe(4 * MIB));
 
