@@ -6,7 +6,6 @@ import {
   type DeploymentStore,
   DiskError,
   type IndexedBlock,
-  invariant,
   type LogBatch,
   type Lookup,
   type ScrubProgress,
@@ -19,35 +18,26 @@ import { Appender } from './appender.js';
 import { BadBlocks } from './bad-blocks.js';
 import { BlockReader } from './block-reader.js';
 import type { Snapshot } from './checkpoint.js';
-import { CheckpointNumbers } from './checkpoint-numbers.js';
 import { Checkpointer } from './checkpointer.js';
 import { Cleaner } from './cleaner.js';
-import type { Device } from './devices.js';
 import type { StoreEnvironment } from './environment.js';
-import { type Damage, IndexDamageError, StoreClosedError, StoreCorruptError, StoreFailedError } from './errors.js';
-import { type StoreIdentity, storeIdentity } from './format.js';
+import { type Damage, IndexDamageError, StoreClosedError, StoreFailedError } from './errors.js';
+import type { StoreIdentity } from './format.js';
 import { GroupCommit } from './group-commit.js';
-import { Image } from './image.js';
+import type { Image } from './image.js';
 import { deadFilter, lastLive } from './live.js';
 import { LogCheck } from './log-check.js';
 import { readLog } from './log-reader.js';
+import { type Opened, Opening, type OpeningOptions, type Upcalls } from './opening.js';
 import type { Pace } from './pace.js';
 import { emptyRecord, type IndexRecord } from './paged/extents.js';
-import { PageFile } from './paged/page-file.js';
 import { type Interesting, PageTree } from './paged/page-tree.js';
-import { PagedIndex } from './paged/paged-index.js';
-import { type RecoveryReport, recover, removeSegment } from './recovery.js';
 import { Scrubber } from './scrubber.js';
-import { SegmentLog } from './segment-log.js';
+import type { SegmentLog } from './segment-log.js';
 import type { StoreStatistics } from './statistics.js';
-import { type Superblock, SuperblockFile, stateOf } from './superblock.js';
+import { SuperblockUpdates } from './superblock-updates.js';
 
-export interface OpenOptions {
-  /** Holds superblock and checkpoints. */
-  readonly directory: string;
-  readonly checksums: (volume: DeploymentState['volume']) => BlockChecksums;
-  /** An earlier opening ended with a disk error: acknowledged writes may be missing. */
-  readonly suspect: boolean;
+export interface OpenOptions extends OpeningOptions {
   /** Told of blocks whose stored bytes are not what was written, when nobody has asked for them. */
   readonly bad: (blocks: readonly IndexedBlock[]) => void;
   /** Told of damage to log or checkpoint that was found while memory has what was there: a checkpoint replaces it. */
@@ -74,17 +64,9 @@ export class LocalDeploymentStore implements DeploymentStore {
   readonly #bad = new BadBlocks();
   #cleaning: Promise<boolean> = Promise.resolve(false);
   #scrubbing: Promise<number> = Promise.resolve(0);
-  readonly #superblockFile: SuperblockFile;
+  readonly #superblock: SuperblockUpdates;
   readonly #flushes = new GroupCommit(() => this.#sync());
-  readonly #updates = new GroupCommit(() => this.#writeSuperblock());
   readonly #record = emptyRecord();
-  /** As it was when the opening was recorded. */
-  readonly #opened: Superblock;
-  #superblock: Superblock;
-  #state: DeploymentState;
-  #patch: Partial<Superblock> = {};
-  /** Devices that were added to the superblock in this opening, or are being added. */
-  readonly #wanted = new Map<Device, Promise<void>>();
   #durable = 0;
   /** The log's `durableBatch`, from the moment at which `durable` says the same. */
   #syncedBatch = 0;
@@ -92,30 +74,23 @@ export class LocalDeploymentStore implements DeploymentStore {
   #suspect = false;
   #closing: Promise<void> | undefined;
 
-  private constructor(
-    environment: StoreEnvironment,
-    options: OpenOptions,
-    parts: {
-      readonly checksums: BlockChecksums;
-      readonly identity: StoreIdentity;
-      readonly log: SegmentLog;
-      readonly image: Image;
-      readonly superblockFile: SuperblockFile;
-      readonly superblock: Superblock;
-      readonly report: RecoveryReport;
-      readonly numbers: CheckpointNumbers;
-    },
-  ) {
+  private constructor(environment: StoreEnvironment, options: OpenOptions, parts: Opened) {
     const { log, image, identity } = parts;
     this.#environment = environment;
     this.#checksums = parts.checksums;
     this.#identity = identity;
     this.#log = log;
     this.#image = image;
-    this.#superblockFile = parts.superblockFile;
-    this.#opened = parts.superblock;
-    this.#superblock = parts.superblock;
-    this.#state = stateOf(parts.superblock);
+    this.#superblock = new SuperblockUpdates({
+      file: parts.superblockFile,
+      superblock: parts.superblock,
+      durableBatch: () => log.durableBatch,
+      scrubbed: () => this.#scrubber.position,
+      flush: () => this.#flushes.request(),
+      failed: () => this.failed,
+      suspect: () => this.#suspect,
+      fail: (error) => this.#fail(error),
+    });
     this.#durable = image.lastSequence;
     this.#syncedBatch = log.durableBatch;
     this.incarnation = parts.superblock.incarnation as Incarnation;
@@ -145,7 +120,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       batchesBehind: parts.report.replayedBatches + (parts.report.checkpointDue ? 1 : 0),
       low: () => environment.devices.low,
       flush: () => this.#flushes.request(),
-      publish: (checkpoint) => this.#update({ checkpoint, damage: null }),
+      publish: (checkpoint) => this.#superblock.update({ checkpoint, damage: null }),
       fail: (error) => this.#fail(error),
     });
     this.#appender = new Appender({
@@ -195,7 +170,7 @@ export class LocalDeploymentStore implements DeploymentStore {
         this.#checkpointer.replaceDamaged();
         options.damaged(damage);
       },
-      save: () => this.#update({}),
+      save: () => this.#superblock.update({}),
     });
   }
 
@@ -204,98 +179,40 @@ export class LocalDeploymentStore implements DeploymentStore {
    * if what had been durable is damaged beyond single blocks, and the disk's errors.
    */
   static async open(environment: StoreEnvironment, options: OpenOptions): Promise<LocalDeploymentStore> {
-    const { disk, clock, bootId, random, settings } = environment;
-    const { directory } = options;
-    const read = await SuperblockFile.read(disk, directory);
-    if (!('superblock' in read)) throw new StoreCorruptError(read.owner?.deployment, read.damages);
-    const { superblock: found, file: superblockFile } = read;
-    const identity = storeIdentity(found.volume, found.deployment);
-    const checksums = options.checksums(found.volume);
-    let store: LocalDeploymentStore | undefined;
-    const log = new SegmentLog({
-      ...environment,
-      identity,
-      inode: found.inode,
-      segmentBytes: settings.segmentBytes,
-      writeOutBytes: settings.writeOutBytes,
-      lost: (error) => {
-        if (store !== undefined) store.#fail(error);
-      },
-      full: (error) => {
-        if (store !== undefined) store.#failure ??= error;
-      },
-      use: (device) => (store === undefined ? Promise.resolve() : store.#use(device)),
-    });
-    const pause = (): Promise<void> => new Promise((resolve) => clock.after(0, resolve));
-    const file = new PageFile({
-      ...environment,
-      directory,
-      identity,
-      cache: environment.indexMemory.part(),
-      maxRows: settings.indexPageRows,
-    });
-    const index = new PagedIndex({
-      memory: environment.indexMemory,
-      file,
-      shrink: () => {
-        if (store !== undefined) store.#checkpointer.shrink();
-      },
-      refer: (segment, blocks, bytes) => log.refer(segment, blocks, bytes),
-      pause,
-    });
-    const opening = found.opening + 1;
-    const numbers = new CheckpointNumbers(opening, found.checkpoint?.number ?? 0, () =>
-      superblockFile.write({ ...found, opening }),
-    );
+    const opening = await Opening.begin(environment, options);
+    let opened: Opened;
     try {
-      const image = new Image(index, log);
-      const report = await recover({
-        ...environment,
-        identity,
-        superblock: found,
-        checkpointPath: (number) => `${directory}/checkpoint.${number}`,
-        checksums,
-        // A store whose sync has failed is unclean: the kernel may have dropped what it could not write.
-        sameBoot: found.bootId === bootId && !options.suspect && !found.unclean,
-        log,
-        image,
-        pause,
-        numbers,
-      });
-      log.recovered();
-      log.opening = opening;
-      await log.sync();
-      const superblock: Superblock = {
-        ...found,
-        opening,
-        incarnation: random.uuid(),
-        bootId,
-        clean: false,
-        unclean: found.unclean || report.lost || options.suspect || (!found.clean && found.bootId !== bootId),
-        durableBatch: log.durableBatch,
-      };
-      await superblockFile.write(superblock);
-      numbers.recorded();
-      for (const segment of report.stale) await removeSegment(disk, segment);
-      const parts = { checksums, identity, log, image, superblockFile, superblock, report, numbers };
-      store = new LocalDeploymentStore(environment, options, parts);
+      opened = await opening.recover();
+    } catch (error) {
+      await opening.abort(error);
+      throw error;
+    }
+    const store = new LocalDeploymentStore(environment, options, opened);
+    opening.upcalls = store.#upcalls;
+    try {
       await store.#checkpointer.removeStale();
-      if (report.checkpointDue) await store.#checkpointer.last();
+      if (opened.report.checkpointDue) await store.#checkpointer.last();
       return store;
     } catch (error) {
-      if (error instanceof IndexDamageError) {
-        const known = store === undefined ? { ...found, opening } : store.#superblock;
-        // The next opening repairs the index; one that has not been told meets the same page.
-        await superblockFile.write({ ...known, unclean: true, damage: error.damage }).catch(() => {});
-      }
-      index.close();
-      log.close();
+      if (error instanceof IndexDamageError) store.#fail(error);
+      await store.abandon();
       throw error;
     }
   }
 
+  get #upcalls(): Upcalls {
+    return {
+      lost: (error) => this.#fail(error),
+      full: (error) => {
+        this.#failure ??= error;
+      },
+      use: (device) => this.#superblock.addDevice(device),
+      shrink: () => this.#checkpointer.shrink(),
+    };
+  }
+
   get state(): DeploymentState {
-    return this.#state;
+    return this.#superblock.state;
   }
 
   get last(): Order {
@@ -341,7 +258,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       inode,
       usedBytes,
       liveBytes: this.liveBytes,
-      dataBytes: this.#dataBlocks * this.#superblock.blockSize,
+      dataBytes: this.#dataBlocks * this.state.blockSize,
       segments: segments.size,
       deadBytes,
       unsyncedBytes,
@@ -373,7 +290,7 @@ export class LocalDeploymentStore implements DeploymentStore {
    */
   async update(patch: DeploymentStatePatch): Promise<void> {
     this.#check();
-    await this.#update(patch);
+    await this.#superblock.update(patch);
   }
 
   hasRoom(entries: number, payloadBytes: number): boolean {
@@ -465,7 +382,7 @@ export class LocalDeploymentStore implements DeploymentStore {
       pool: this.#environment.pool,
       checksums: this.#checksums,
     };
-    return readLog(options, this.#superblock.history, from, maxBytes);
+    return readLog(options, this.state.history, from, maxBytes);
   }
 
   newerThan(after: Sequence, from: BlockNumber, limit: number): Promise<BlockNumber[]> {
@@ -602,24 +519,13 @@ export class LocalDeploymentStore implements DeploymentStore {
         await this.#flushes.request();
         await this.#checkpointer.last();
         await this.#log.finish();
-        await this.#update({ clean: true });
+        await this.#superblock.update({ clean: true });
       }
     } finally {
-      await Promise.allSettled([this.#flushes.idle(), this.#updates.idle(), this.#log.idle()]);
+      await Promise.allSettled([this.#flushes.idle(), this.#superblock.idle(), this.#log.idle()]);
       this.#image.index.close();
       this.#log.close();
     }
-  }
-
-  /** A device is in the superblock before anything of this deployment is on it. */
-  #use(device: Device): Promise<void> {
-    let used = this.#wanted.get(device);
-    if (used === undefined) {
-      const devices = [...this.#wanted.keys(), device].map(({ number, id }): [number, string] => [number, id]);
-      used = this.#update({ devices: [...this.#opened.devices, ...devices] }).then(() => this.#log.room.allow(device));
-      this.#wanted.set(device, used);
-    }
-    return used;
   }
 
   #check(): void {
@@ -640,40 +546,6 @@ export class LocalDeploymentStore implements DeploymentStore {
     if (positions === this.#image.positions) this.#durable = lastSequence;
   }
 
-  #update(patch: Partial<Superblock>): Promise<void> {
-    const { promised } = this.#patch;
-    const known = Math.max(promised ?? 0, this.#state.promised);
-    invariant((patch.promised ?? known) >= known, 'a promise never falls', () => `${patch.promised} after ${known}`);
-    Object.assign(this.#patch, patch);
-    return this.#updates.request();
-  }
-
-  async #writeSuperblock(): Promise<void> {
-    const patch = this.#patch;
-    this.#patch = {};
-    try {
-      if (!this.failed && ('unclean' in patch || 'syncBase' in patch)) await this.#flushes.request();
-    } catch (error) {
-      // What the patch says of the log is not so; and there is no other round that would tell of the failure.
-      if (this.#suspect) await this.#recordPatch({ unclean: true }).catch(() => {});
-      throw error;
-    }
-    try {
-      await this.#recordPatch(patch);
-    } catch (error) {
-      this.#fail(error);
-      throw error;
-    }
-  }
-
-  async #recordPatch(patch: Partial<Superblock>): Promise<void> {
-    const scrub = this.#scrubber.position;
-    const superblock = { ...this.#superblock, ...patch, scrub, durableBatch: this.#log.durableBatch };
-    await this.#superblockFile.write(superblock);
-    this.#superblock = superblock;
-    this.#state = stateOf(superblock);
-  }
-
   /**
    * Final for this opening. The next one has to know even if this process ends first: acknowledged writes may
    * be missing. If the disk does not take that either, NodeStores remembers while the process lives.
@@ -683,7 +555,7 @@ export class LocalDeploymentStore implements DeploymentStore {
     this.#suspect = true;
     this.#failure ??= error;
     const damage = error instanceof IndexDamageError ? { damage: error.damage } : {};
-    this.#update({ unclean: true, ...damage }).catch(() => {});
+    this.#superblock.update({ unclean: true, ...damage }).catch(() => {});
   }
 }
 
