@@ -117,7 +117,7 @@ export const RULES_OFF: readonly Mutation[] = [
         'await this.#member.promise(message.epoch, message.history);\n        // A base is recorded only when everything up to it is durable [6b].\n        await store.flush();',
         'await this.#member.promise(message.epoch, message.history);',
       ),
-      store('deployment-store', "if (!this.failed && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
+      store('superblock-updates', "if (!failed() && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
     ],
   },
   {
@@ -184,7 +184,7 @@ export const RULES_OFF: readonly Mutation[] = [
         '// Flushed before it may become a member [8], and before it forgets the base and the unclean mark [9].\n        await store.flush();',
         '',
       ),
-      store('deployment-store', "if (!this.failed && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
+      store('superblock-updates', "if (!failed() && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
       replication('sync-join', 'stream.wantDurable(copied);', ''),
       replication('sync-join', '() => stream.durable < copied', '() => false'),
     ],
@@ -203,7 +203,7 @@ export const RULES_OFF: readonly Mutation[] = [
   {
     rule: 'R9',
     name: 'the unclean mark goes with the next start',
-    edits: [store('deployment-store', 'unclean: found.unclean || ', 'unclean: ')],
+    edits: [store('opening', 'unclean: found.unclean || ', 'unclean: ')],
   },
   {
     rule: 'R10',
