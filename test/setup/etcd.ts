@@ -8,6 +8,8 @@ import { join } from 'node:path';
 
 const START_TIMEOUT_MS = 20_000;
 const START_ATTEMPTS = 5;
+/** Characters of what it said last. */
+const MAX_LAST_WORDS = 2000;
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -33,6 +35,8 @@ export class TestEtcd {
   readonly #tls: TestEtcdTls | undefined;
   #token = 'first';
   #process: ChildProcess | undefined;
+  #served = false;
+  #ending = false;
 
   /** Resolves when it answers. */
   static async start(options: { readonly tls?: TestEtcdTls } = {}): Promise<TestEtcd> {
@@ -75,16 +79,28 @@ export class TestEtcd {
         ...(tls === undefined ? [] : ['--client-cert-auth', '--trusted-ca-file', tls.ca]),
         ...['--initial-cluster-token', this.#token],
       ],
-      { stdio: 'ignore', env: { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.arch } },
+      { stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH, ETCD_UNSUPPORTED_ARCH: process.arch } },
     );
     this.#process = child;
+    let last = '';
+    child.stderr?.on('data', (text: Buffer) => {
+      last = (last + text.toString()).slice(-MAX_LAST_WORDS);
+    });
+    child.once('exit', (code, signal) => {
+      // What fails then in a test looks like anything but this.
+      if (this.#process !== child || this.#ending || !this.#served) return;
+      process.stderr.write(`etcd of this test ended by itself (${signal ?? `code ${code}`}): ${last}\n`);
+    });
     const deadline = Date.now() + START_TIMEOUT_MS;
     for (;;) {
       const healthy = await fetch(`${this.#health}/health`).then(
         (answer) => answer.ok,
         () => false,
       );
-      if (healthy) return;
+      if (healthy) {
+        this.#served = true;
+        return;
+      }
       if (child.exitCode !== null || Date.now() > deadline) throw new Error('etcd did not start');
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -93,9 +109,12 @@ export class TestEtcd {
   async down(): Promise<void> {
     const child = this.#process;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    this.#ending = true;
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await gone;
+    this.#ending = false;
+    this.#served = false;
   }
 
   /** Resolves when none of its threads runs any more; its sockets stay open. `thaw` ends that. */

@@ -1,6 +1,7 @@
 /** Every endpoint while etcd is stopped: what is only looked at is shown as it was last seen, nothing is changed. */
 
 import { describe, expect, it, vi } from 'vitest';
+import type { Epoch } from '../../../core/types.js';
 import { ROUTES } from '../../../node-agent/api/routes/index.js';
 import { aPolicyGroup, aUser } from '../../setup/records.js';
 import { ADMIN, type Fixture } from './fixture.js';
@@ -25,12 +26,15 @@ useApi('file', async (given, etcd) => {
     sizeBytes: 2 ** 30,
     fsType: 'ext4',
   });
+  const lost = { id: volume.body.id, name: 'lost', namespaceName: 'default', sizeBytes: 1, copies: [] };
+  api.controller.lost = { volumes: [{ ...lost, epoch: 1 as Epoch }], silent: [] };
   ids = {
     users: reader.id,
     policies: group.id,
     nodes: api.nodes[0] ?? '',
     namespaces: api.namespace,
     volumes: volume.body.id,
+    'lost-volumes': volume.body.id,
   };
   await vi.waitUntil(() => api.state.volumes.cached.get(volume.body.id)?.value.phase === 'ready');
   await vi.waitUntil(() => api.state.memberships.cached.size === 1);

@@ -169,6 +169,8 @@ export interface Fixture {
   readonly statuses: Map<DeploymentId, DeploymentStatus>;
   /** What the control plane is doing. */
   readonly operations: Operation[];
+  /** Between the API and etcd. */
+  readonly troubles: readonly string[];
   /** Of all keys in etcd. */
   readonly etcdPrefix: string;
   /** Of the default namespace. */
@@ -190,11 +192,12 @@ export async function startFixture(
   { nodes: nodeCount = 3, ...patch }: FixtureOptions = {},
 ): Promise<Fixture> {
   const etcdPrefix = `test/${randomUUID()}`;
+  const troubles: string[] = [];
   const state = await ClusterState.connect({
     endpoints: [etcd.endpoint],
     namespace: etcdPrefix,
     clock: systemClock,
-    onTrouble: () => {},
+    onTrouble: (error) => troubles.push(String(error)),
   });
   await bootstrapCluster({ state, clock: systemClock, random: systemRandom, user: ADMIN });
   const offline = new Set<NodeId>();
@@ -255,11 +258,13 @@ export async function startFixture(
   };
   const tokens = new TokenService(SECRET, systemRandom);
   const tokenOf = async (user: UserId) => tokens.issue((await state.users.require(user)).value, Date.now());
-  const token = await login(ADMIN.username, ADMIN.password);
-  const request: Fixture['request'] = (method, path, body, headers = { authorization: `Bearer ${token}` }) =>
-    send(method, `/v2${path}`, body, headers);
+  const admin = (await state.users.findByName(ADMIN.username))!.value;
+  // Issued anew for each request: those of a login are over after five minutes, and a busy machine takes longer.
+  const asAdmin = async () => ({ authorization: `Bearer ${await tokens.issue(admin, Date.now())}` });
+  const request: Fixture['request'] = async (method, path, body, headers) =>
+    send(method, `/v2${path}`, body, headers ?? (await asAdmin()));
   const namespace = (await request('GET', '/namespaces')).body[0].id;
   const close = () => state.close();
-  const world = { app, state, controller, nodes, offline, statuses, operations, etcdPrefix, namespace };
+  const world = { app, state, controller, nodes, offline, statuses, operations, troubles, etcdPrefix, namespace };
   return { ...world, request, login, tokenOf, close };
 }

@@ -139,6 +139,7 @@ describe('sessions', () => {
 
   it('guessing ends with 429 for the right password too, and tells nothing about who exists', async () => {
     await api.request('POST', '/users', { username: 'eva', password: 'long enough' });
+    await api.login(ADMIN.username, ADMIN.password);
     const outcomes = async (username: string) => {
       const answers = [];
       // Three nodes share the allowance.
