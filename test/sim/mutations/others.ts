@@ -149,14 +149,18 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
     rule: 'mending',
     name: 'a mended block is any block with that number',
     edits: [
-      replication('damage', '!sameOrder(order, block.order) || !sameChecksum(part.entry, block)', 'false'),
-      replication('damage', 'present === undefined || !sameOrder(present.order, order)', 'false'),
+      replication(
+        'damage',
+        '!isSame(part.entry, order, block) && !fillsGap(part.entry, order, block, completeTo, store.state.history)',
+        'false',
+      ),
+      replication('damage', 'present === undefined || !sameOrder(present.order, block.order)', 'false'),
     ],
   },
   {
     rule: 'mending',
     name: 'a block that was overwritten meanwhile is mended',
-    edits: [replication('damage', 'present === undefined || !sameOrder(present.order, order)', 'false')],
+    edits: [replication('damage', 'present === undefined || !sameOrder(present.order, block.order)', 'false')],
   },
   {
     rule: 'mending',

@@ -144,7 +144,13 @@ export const RULES_OFF: readonly Mutation[] = [
   {
     rule: 'R6c',
     name: 'a mark says that pieces are there that are on their way',
-    edits: [replication('sync-copy', 'this.#mark(below);', 'this.#mark(piece.below);')],
+    edits: [
+      replication(
+        'sync-copy',
+        'if (below !== undefined)\n                this.#mark(below);',
+        'this.#mark(piece.below);',
+      ),
+    ],
   },
   {
     rule: 'R6c',

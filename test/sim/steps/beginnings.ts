@@ -1,5 +1,6 @@
 /** Situations in which a walk begins, and which it would hardly come to by chance. */
 
+import type { ReplicationSettings } from '../../../core/replication/settings.js';
 import type { SeededRandom } from '../scheduler.js';
 import type { StepClient } from './client.js';
 import { type StepNode, VOLUME_BLOCKS } from './node.js';
@@ -24,44 +25,57 @@ const SYNC_STEPS = 40;
 const JOIN_STEPS = 300;
 /** Of reads while a backlog is worked off. */
 const BACKLOG_STEPS = 120;
-/** Until the target of a sync remembers something; and writes that may be under way by then. */
+/** Of some ten. */
+const ROTTEN_PAYLOADS = 3;
+/** Until the target of a sync remembers how far it has come. */
 const MARK_STEPS = 400;
-const MAX_PENDING = 6;
 
 const NOTHING_ARRIVES = (): number => 0;
 const ALL_ARRIVES = (): number => Number.POSITIVE_INFINITY;
 
-const SITUATIONS: readonly ((scene: Scene) => Promise<void>)[] = [
-  alone,
-  undecided,
-  returned,
-  crashInSync,
-  crashBehindMark,
-  crashInJoin,
-  unknownJoin,
-  blackoutBehindJoin,
-  split,
-  forgotten,
-  backlog,
-  fenced,
-  fencedBeforeJoin,
-  behind,
-  tail,
-  shorterCandidate,
+interface Situation {
+  readonly begin: (scene: Scene) => Promise<void>;
+  /** Without which it would come to something else. */
+  readonly settings?: Partial<ReplicationSettings>;
+}
+
+const SITUATIONS: readonly Situation[] = [
+  { begin: alone },
+  { begin: undecided },
+  { begin: returned },
+  { begin: crashInSync },
+  { begin: crashBehindMark },
+  { begin: lostStream, settings: { syncParallel: 1, maxUnconfirmedBytes: 1, maxInFlightWrites: 16 } },
+  { begin: deadMark, settings: { syncParallel: 1 } },
+  { begin: lateBlock, settings: { syncParallel: 8 } },
+  { begin: crashInJoin },
+  { begin: unknownJoin },
+  { begin: blackoutBehindJoin },
+  { begin: split },
+  { begin: forgotten, settings: { leaseMs: 200, openTimeoutMs: 20 } },
+  { begin: backlog },
+  { begin: fenced },
+  { begin: fencedBeforeJoin },
+  { begin: behind },
+  { begin: tail },
+  { begin: shorterCandidate },
 ];
 /** Share of the walks that begin with a volume that nobody has used. */
 const UNUSED = 0.2;
 
-export async function begin(stage: Stage, random: SeededRandom): Promise<void> {
-  if (random.chance(UNUSED)) return;
-  const situation = random.pick(SITUATIONS);
+/** Undefined: nobody uses the volume yet. */
+export function drawSituation(random: SeededRandom): Situation | undefined {
+  return random.chance(UNUSED) ? undefined : random.pick(SITUATIONS);
+}
+
+export async function bringAbout({ begin }: Situation, stage: Stage, random: SeededRandom): Promise<void> {
   const [primary, ...others] = stage.nodes as [StepNode, StepNode, StepNode];
   const [spared, struck] = random.chance(0.5) ? others : (others.toReversed() as [StepNode, StepNode]);
   const client = stage.attach(random.chance(0.5) ? primary : spared);
   client.write(0, 2);
   await until(stage, () => client.pending === 0);
-  stage.trace('stage', `begins with ${situation.name}, ${struck.name} struck`);
-  await situation({ stage, random, primary, spared, struck, client });
+  stage.trace('stage', `begins with ${begin.name}, ${struck.name} struck`);
+  await begin({ stage, random, primary, spared, struck, client });
 }
 
 /** The primary has lost its members. */
@@ -87,8 +101,15 @@ async function undecided({ stage, primary, client, random }: Scene): Promise<voi
 }
 
 /** A member is back, and lacks writes; perhaps it is the only one beside the primary. */
-async function returned({ stage, primary, spared, struck, client, random }: Scene): Promise<void> {
-  const gone = client.node === spared || random.chance(0.5) ? [struck] : [spared, struck];
+async function returned(scene: Scene): Promise<void> {
+  const { spared, struck, client, random } = scene;
+  await returnedAfter(scene, client.node === spared || random.chance(0.5) ? [struck] : [spared, struck]);
+}
+
+async function returnedAfter(
+  { stage, primary, spared, struck, client, random }: Scene,
+  gone: readonly StepNode[],
+): Promise<void> {
   const cut = random.chance(0.4);
   for (const node of gone) {
     if (cut) stage.cutOff(node, NOTHING_ARRIVES);
@@ -116,37 +137,90 @@ async function crashInSync(scene: Scene): Promise<void> {
   await crashOfOne(scene);
 }
 
-/**
- * The same when the target remembers how far the sync has come. What only these two have of the stream, or only the
- * source, is dead when another copy takes over; and a block that the source cannot read is late.
- */
+/** The same when the target remembers how far the sync has come. */
 async function crashBehindMark(scene: Scene): Promise<void> {
-  const { stage, primary, spared, struck, client, random } = scene;
   await returned(scene);
-  if (random.chance(0.3)) await rotOf(scene);
-  if (random.chance(0.7)) stage.links.hold(primary.name, spared.name);
-  const write = (): void => {
-    if (client.pending < MAX_PENDING) client.write(random.int(0, 3), 1);
-  };
-  if (random.chance(0.5)) write();
-  stage.look('look');
-  const marked = (): boolean => (struck.store?.state.syncRegions.length ?? 0) > 0;
-  for (let step = 0; step < MARK_STEPS && !marked(); step++) {
-    if (random.chance(0.1)) write();
-    if (random.chance(0.02)) stage.links.hold(struck.name, primary.name);
-    await anyStep(stage, random);
-  }
+  await syncUntilMarked(scene);
   await crashOfOne(scene);
 }
 
-/** What the primary has just flushed goes bad on its disk. */
-async function rotOf({ stage, primary, client, random }: Scene): Promise<void> {
-  client.flush();
+/** What changed during the sync was passed over, has not come with the stream, and is dead as nobody else has it. */
+async function lostStream(scene: Scene): Promise<void> {
+  const { stage, primary, spared, struck } = scene;
+  await returnedAfter(scene, [struck]);
+  // Whose requests end with the primary, and are not sent again.
+  const client = stage.attach(primary);
+  client.read(0, 1);
   await until(stage, () => client.pending === 0);
-  // Only behind it does the log say that it was flushed.
-  client.write(0, 1);
+  await syncUntilMarked(scene, 3, () => {
+    stage.links.hold(primary.name, spared.name);
+    // The last one waits for the others to be confirmed.
+    for (const block of [0, 4, 5, 2]) client.write(block, 1);
+  });
+  await leaveToOthers(scene);
+}
+
+/** What the target remembers is of a stream whose end all others lose, and other writes have its numbers. */
+async function deadMark(scene: Scene): Promise<void> {
+  const { stage, primary, spared, struck, client } = scene;
+  await returnedAfter(scene, [struck]);
+  for (const block of [1, 2, 1, 2]) {
+    client.write(block, 1);
+    await until(stage, () => client.pending === 0);
+  }
+  await syncUntilMarked(scene, VOLUME_BLOCKS);
+  for (const node of [primary, spared]) stage.crash(node, true, NOTHING_ARRIVES);
+  for (const node of [primary, spared]) await stage.start(node);
+  stage.connectAll();
+  await failOver(stage);
+  const next = stage.attach(primary);
+  for (const block of [4, 5, 6]) next.write(block, 1);
+  await until(stage, () => next.pending === 0);
+}
+
+/** The source cannot read some blocks, and whom it asks for them does not answer: those behind them are there first. */
+async function lateBlock(scene: Scene): Promise<void> {
+  const { stage, primary, spared, struck, client, random } = scene;
+  await returnedAfter(scene, [struck]);
+  client.write(4, 3);
   await until(stage, () => client.pending === 0);
-  primary.rot(random);
+  // The second time the log itself says of what was flushed before that it was.
+  for (const block of [7, 7]) {
+    client.flush();
+    await until(stage, () => client.pending === 0);
+    client.write(block, 1);
+    await until(stage, () => client.pending === 0);
+  }
+  for (let rotten = 0; rotten < ROTTEN_PAYLOADS; rotten++) primary.rot(random);
+  await syncUntilMarked(scene, 3, () => stage.links.hold(primary.name, spared.name));
+  await leaveToOthers(scene);
+}
+
+/** `copying` is called when the sync has ordered its generation, and is about to send blocks. */
+async function syncUntilMarked(
+  { stage, primary, spared, struck, random }: Scene,
+  below = 1,
+  copying = (): void => {},
+): Promise<void> {
+  const last = (node: StepNode): number => node.store?.last.sequence ?? 0;
+  const before = last(primary);
+  let called = false;
+  stage.look('look');
+  for (let step = 0; step < MARK_STEPS; step++) {
+    const [region] = struck.store?.state.syncRegions ?? [];
+    if (region !== undefined && region.below >= below) return;
+    if (!called && last(spared) > before) {
+      called = true;
+      copying();
+    }
+    await anyStep(stage, random);
+  }
+}
+
+/** The primary is gone, and nothing that was on its way arrives. */
+async function leaveToOthers({ stage, primary }: Scene): Promise<void> {
+  stage.crash(primary, false, NOTHING_ARRIVES);
+  await failOver(stage);
 }
 
 /** The same while the swap that adds the target is under way. */

@@ -4,7 +4,7 @@
  */
 
 import { SeededRandom } from '../scheduler.js';
-import { begin } from './beginnings.js';
+import { bringAbout, drawSituation } from './beginnings.js';
 import { Stage } from './stage.js';
 
 /** Blocks that are used: few, so that everything overlaps. */
@@ -16,7 +16,8 @@ const KINDS = {
   deliver: { weight: 60, share: 1 },
   disk: { weight: 12, share: 1 },
   time: { weight: 6, share: 1 },
-  write: { weight: 10, share: 1 },
+  // What is not overwritten shows whether it is what it should be.
+  write: { weight: 10, share: 0.8 },
   trim: { weight: 2, share: 0.5 },
   read: { weight: 4, share: 0.8 },
   flush: { weight: 2, share: 0.6 },
@@ -55,6 +56,7 @@ export interface WalkResult {
 
 export async function walk({ seed, trace }: WalkOptions): Promise<WalkResult> {
   const random = new SeededRandom(seed);
+  const situation = drawSituation(random);
   const stage = new Stage({
     seed: Math.floor(random.next() * 2 ** 32),
     durability: random.chance(0.15) ? 'writethrough' : 'writeback',
@@ -68,14 +70,16 @@ export async function walk({ seed, trace }: WalkOptions): Promise<WalkResult> {
       leaseMs: random.pick([60, 200, 200]),
       leaseRenewMs: 20,
       memberGraceMs: random.pick([20, 80, 400]),
+      syncParallel: random.pick([1, 8]),
       openTimeoutMs: random.pick([20, 120]),
+      ...situation?.settings,
     },
     ...(trace !== undefined && { trace }),
   });
   await stage.open();
   const walker = new Walker(stage, random);
-  await begin(stage, random);
-  await walker.go(random.pick([60, 150, 300, 600]));
+  if (situation !== undefined) await bringAbout(situation, stage, random);
+  await walker.go(random.pick([0, 60, 150, 600]));
   if (stage.problems.length === 0) await stage.calm();
   const { history, problems, languageError } = stage;
   const { operations, losses } = history;
