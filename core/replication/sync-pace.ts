@@ -21,7 +21,7 @@ const TOLERABLE_WRITE_MS = 2;
 /** The event loop may be later by so much, ms, on average: requests wait for it several times. */
 const TOLERABLE_LOOP_MS = 1;
 /** Without a limit of its own, a sync begins with this rate and grows from there; bytes per second. */
-const FIRST_RATE = 16 << 20;
+const FIRST_RATE = 64 << 20;
 const STEP = 4 << 20;
 /** More than what disks and networks give: from there it is soon back when somebody writes; bytes per second. */
 const MAX_RATE = 1 << 30;

@@ -1,8 +1,9 @@
-import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../core/ports.js';
 import type { Lender } from '../../core/record.js';
 import { Outbox } from './outbox.js';
 import type { TransportSettings } from './settings.js';
+import { readInto } from './tls-reading.js';
 import { FRAME, type Frame, FrameParser, WireError } from './wire.js';
 import { type EncodedFrame, HeadWriter } from './wire-fields.js';
 
@@ -23,7 +24,7 @@ const PONG = new HeadWriter(0).seal(FRAME.pong);
 export class Connection {
   /** Of the protocol, as both ends agreed on it; 0 before the introduction. */
   version = 0;
-  readonly #socket: Duplex;
+  readonly #socket: TLSSocket;
   readonly #clock: Clock;
   readonly #settings: TransportSettings;
   readonly #parser = new FrameParser();
@@ -34,7 +35,7 @@ export class Connection {
   #lastHeard: number;
   #lastTick: number;
 
-  constructor(socket: Duplex, clock: Clock, settings: TransportSettings, handlers: ConnectionHandlers) {
+  constructor(socket: TLSSocket, clock: Clock, settings: TransportSettings, handlers: ConnectionHandlers) {
     this.#socket = socket;
     this.#outbox = new Outbox(socket);
     this.#clock = clock;
@@ -43,10 +44,22 @@ export class Connection {
     this.#lastHeard = clock.now();
     this.#lastTick = this.#lastHeard;
     this.#timer = clock.after(settings.pingMs, this.#tick);
-    socket.on('data', this.#receive);
+    readInto(socket, {
+      target: () => this.#parser.target(),
+      received: (target, length) => {
+        this.#receive(() => this.#parser.received(target, length));
+        return true;
+      },
+    });
+    socket.on('data', this.#receiveChunk);
     socket.on('error', (error) => this.#end(error.message));
     socket.on('end', () => this.#end('closed by the other end'));
-    socket.on('close', () => this.#end('closed by the other end'));
+    socket.on('close', () => {
+      this.#end('closed by the other end');
+      // Nothing is read or written any more.
+      this.#outbox.clear();
+      this.#parser.end();
+    });
   }
 
   get closed(): boolean {
@@ -77,10 +90,7 @@ export class Connection {
     this.#release();
     this.#outbox.end();
     const timer = this.#clock.after(this.#settings.dialTimeoutMs, () => this.#socket.destroy());
-    this.#socket.once('close', () => {
-      timer.cancel();
-      this.#outbox.clear();
-    });
+    this.#socket.once('close', () => timer.cancel());
   }
 
   /** Closes at once. `closed` is called before this returns. */
@@ -88,15 +98,18 @@ export class Connection {
     this.#end(reason);
   }
 
-  readonly #receive = (chunk: Buffer): void => {
+  readonly #receiveChunk = (chunk: Buffer): void => this.#receive(() => this.#parser.push(chunk));
+
+  #receive(cut: () => Frame[]): void {
+    if (this.#closed) return;
     this.#lastHeard = this.#clock.now();
     try {
-      for (const frame of this.#parser.push(chunk)) this.#take(frame);
+      for (const frame of cut()) this.#take(frame);
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       this.#end(`protocol error (${error.kind}): ${error.message}`);
     }
-  };
+  }
 
   #take(frame: Frame): void {
     try {
@@ -128,8 +141,8 @@ export class Connection {
   #release(): void {
     this.#closed = true;
     this.#timer.cancel();
-    this.#socket.off('data', this.#receive);
-    this.#parser.end();
+    this.#socket.off('data', this.#receiveChunk);
+    this.#parser.stop();
     // Unread bytes would keep the stream from ending.
     this.#socket.resume();
   }
@@ -137,7 +150,6 @@ export class Connection {
   #end(reason: string): void {
     if (this.#closed) return;
     this.#release();
-    this.#outbox.clear();
     this.#socket.destroy();
     this.#handlers.closed(reason);
   }

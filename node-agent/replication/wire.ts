@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import { MAX_MEND_BLOCKS } from '../../core/messages.js';
 import { type Lease, type Lender, MAX_BATCH_ENTRIES, MAX_BATCH_PAYLOAD_BYTES } from '../../core/record.js';
 import { MAX_SYNC_REGIONS } from '../../core/replication/sync-regions.js';
+import { Slab } from '../slab.js';
 
 export const PROTOCOL_VERSION = 3;
 /** The oldest version that this build still speaks. */
@@ -172,6 +173,14 @@ export function sealFrame(buffer: Buffer, type: number, flag: boolean, payloadLe
 }
 
 /**
+ * Where bytes are received of which it is not known what they are: the longest piece that TLS decrypts at once. They
+ * are taken in the turn in which they come, so that one is enough for all connections.
+ */
+const SCRATCH = Buffer.alloc(16 << 10);
+/** For what was received there. */
+const SLAB = new Slab();
+
+/**
  * Cuts a byte stream into frames. What a frame's header says about its size is held against the limits of its
  * type before a buffer is made for it; so an unfinished frame never holds more than the largest one allowed. The
  * payloads of backfills, a mebibyte each, are put in memory from `lend` where it gives any: a sync would make the
@@ -183,6 +192,24 @@ export class FrameParser {
   lend: Lender = () => undefined;
   #rest: Buffer = EMPTY;
   #partial: PartialFrame | undefined;
+  #ended = false;
+
+  /** Where the next bytes are best received; `received` is to be called in the same turn in which they are there. */
+  target(): Buffer {
+    return this.#partial === undefined || this.#ended ? SCRATCH : restOf(this.#partial);
+  }
+
+  /** Like `push`, of the first `length` bytes of what `target` has said. */
+  received(target: Buffer, length: number): Frame[] {
+    const partial = this.#partial;
+    if (target === SCRATCH || partial === undefined) {
+      const own = SLAB.take(length);
+      target.copy(own, 0, 0, length);
+      return this.push(own);
+    }
+    partial.filled += length;
+    return this.#complete(partial) ?? [];
+  }
 
   /**
    * Frames that are complete with `chunk`. Their buffers are views that the caller may keep; of the first one, the
@@ -199,20 +226,32 @@ export class FrameParser {
     return frames;
   }
 
+  /** What still comes is of no interest. */
+  stop(): void {
+    this.#ended = true;
+  }
+
   /** Nothing more comes. */
   end(): void {
+    this.stop();
     this.#partial?.lease?.release();
     this.#partial = undefined;
+  }
+
+  /** The partial frame, if it is complete by now. */
+  #complete({ head, payload, lease, filled }: PartialFrame): Frame[] | undefined {
+    if (filled < head.length + payload.length) return undefined;
+    this.#partial = undefined;
+    return [open(head, payload, lease)];
   }
 
   #cut(chunk: Buffer, frames: Frame[]): void {
     let bytes = chunk;
     if (this.#partial !== undefined) {
-      const partial = this.#partial;
-      bytes = bytes.subarray(fill(partial, bytes, 0));
-      if (partial.filled < partial.head.length + partial.payload.length) return;
-      this.#partial = undefined;
-      frames.push(open(partial.head, partial.payload, partial.lease));
+      bytes = bytes.subarray(fill(this.#partial, bytes, 0));
+      const complete = this.#complete(this.#partial);
+      if (complete === undefined) return;
+      frames.push(...complete);
     } else if (this.#rest.length > 0) {
       bytes = Buffer.concat([this.#rest, bytes]);
       this.#rest = EMPTY;
@@ -247,6 +286,11 @@ interface PartialFrame {
   readonly lease: Lease | undefined;
   /** Bytes that are there, of both. */
   filled: number;
+}
+
+/** What is missing of the head, or else of the payload. */
+function restOf({ head, payload, filled }: PartialFrame): Buffer {
+  return filled < head.length ? head.subarray(filled) : payload.subarray(filled - head.length);
 }
 
 /** Adds what `bytes` has of it from `from` on; returns how many that is. */

@@ -33,6 +33,22 @@ function parse(stream: Buffer, sizes: readonly number[]): Frame[] {
   return frames;
 }
 
+/** The same, received where the parser says; what it has not taken in its turn is overwritten then. */
+function receive(stream: Buffer, sizes: readonly number[], lend?: FrameParser['lend']): Frame[] {
+  const parser = new FrameParser();
+  if (lend !== undefined) parser.lend = lend;
+  const frames: Frame[] = [];
+  let at = 0;
+  for (let i = 0; at < stream.length; i++) {
+    const target = parser.target();
+    const length = stream.copy(target, 0, at, at + (sizes[i % sizes.length] ?? 1));
+    frames.push(...parser.received(target, length));
+    parser.target().fill(0xee);
+    at += length;
+  }
+  return frames;
+}
+
 const sizes = fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 8 });
 
 describe('messages between deployments', () => {
@@ -85,6 +101,31 @@ describe('messages between deployments', () => {
         if (message.batch.payload.length > 40) expect(lent).toBe(1);
       }),
       { numRuns: 50 },
+    );
+  });
+
+  it('are received in place as they are, however they are cut, several one after the other', () => {
+    const several = fc.array(fc.oneof(...Object.values(peerMessages)), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(address, several, fc.boolean(), sizes, (to, messages, leased, cut) => {
+        const stream = Buffer.concat(messages.map((message) => bytes(encodePeerMessage(to as PeerAddress, message))));
+        const lend = (length: number) => ({
+          bytes: Buffer.alloc(length),
+          exclusive: true,
+          retain: () => {},
+          release: () => {},
+        });
+        const frames = receive(stream, cut, leased ? lend : undefined);
+        expect(Buffer.concat(frames.map(({ head, payload }) => Buffer.concat([head, payload])))).toEqual(
+          Buffer.concat(
+            messages.map((message) => {
+              const { head, payload } = encodePeerMessage(to as PeerAddress, message);
+              return Buffer.concat([head.subarray(HEADER_BYTES), payload]);
+            }),
+          ),
+        );
+      }),
+      { numRuns: 100 },
     );
   });
 
