@@ -471,6 +471,11 @@ export class LocalDeploymentStore implements DeploymentStore {
     return this.#scrubbing;
   }
 
+  /** What a pass of the scrub reads: pages of the index are little beside it. */
+  get scrubBytes(): number {
+    return this.liveBytes + this.#scrubber.logBytes;
+  }
+
   get scrubProgress(): ScrubProgress {
     const { doneBytes, passes, endedMs } = this.#scrubber.position;
     return { doneBytes, totalBytes: Math.max(doneBytes, this.liveBytes), passes, endedMs };

@@ -43,6 +43,17 @@ export class LogCheck {
     this.#options = options;
   }
 
+  /** What a check would read that began now. */
+  get bytes(): number {
+    const { log, start } = this.#options;
+    const { segment: first, offset } = start();
+    let bytes = 0;
+    for (const { number, written } of log.segments.values()) {
+      if (number >= first) bytes += Math.max(0, number === first ? written - offset : written);
+    }
+    return bytes;
+  }
+
   /**
    * Reads on, to where the log ended when the check began: a writer may be faster. The step behind the last one begins
    * anew. Never rejects with a DiskError.

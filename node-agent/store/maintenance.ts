@@ -63,7 +63,7 @@ export class Maintenance {
       else if (credit > 0) {
         const bytes = Math.max(await next.scrub(), next.state.blockSize);
         credit -= bytes;
-        this.#scrubbed.set(next, this.#scrubTime + bytes / Math.max(bytes, next.liveBytes));
+        this.#scrubbed.set(next, this.#scrubTime + bytes / Math.max(bytes, next.scrubBytes));
       }
       const due = ((SCRUB_STEP_BYTES - credit) / rate) * 1000;
       await pace.wait(credit > 0 ? 0 : Math.min(due, MAX_SCRUB_WAIT_MS));
@@ -72,8 +72,8 @@ export class Maintenance {
 
   #scrubRate(stores: readonly LocalDeploymentStore[]): number {
     const { scrubIntervalMs, scrubBytesPerSecond } = this.#settings;
-    const live = stores.reduce((bytes, store) => bytes + store.liveBytes, 0);
-    return Math.min(scrubBytesPerSecond, Math.max(MIN_SCRUB_BYTES_PER_SECOND, (live / scrubIntervalMs) * 1000));
+    const all = stores.reduce((bytes, store) => bytes + store.scrubBytes, 0);
+    return Math.min(scrubBytesPerSecond, Math.max(MIN_SCRUB_BYTES_PER_SECOND, (all / scrubIntervalMs) * 1000));
   }
 
   #nextToScrub(stores: readonly LocalDeploymentStore[]): LocalDeploymentStore | undefined {

@@ -65,6 +65,11 @@ export class Scrubber {
     this.position = options.position;
   }
 
+  /** Bytes of the log that a pass reads beside the blocks. */
+  get logBytes(): number {
+    return this.#options.logCheck.bytes;
+  }
+
   /** Reads on, about a MiB; resolves to the bytes. */
   step(): Promise<number> {
     switch (this.#phase) {

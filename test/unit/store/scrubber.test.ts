@@ -40,6 +40,28 @@ function hastyClock(): Clock & { readonly slept: number[] } {
   };
 }
 
+/** A clock whose time goes from one timer to the next; the disk takes none of it. */
+function virtualClock(): Clock {
+  const timers: { readonly at: number; readonly run: () => void }[] = [];
+  let now = 0;
+  const next = (): void => {
+    const timer = timers.sort((a, b) => a.at - b.at).shift();
+    if (timer === undefined) return;
+    now = timer.at;
+    timer.run();
+    setImmediate(next);
+  };
+  return {
+    now: () => now,
+    timestamp: () => '2026-01-01T00:00:00Z',
+    after: (delayMs, run) => {
+      const timer = { at: now + delayMs, run };
+      if (timers.push(timer) === 1) setImmediate(next);
+      return { cancel: () => void timers.splice(timers.indexOf(timer) >>> 0, 1) };
+    },
+  };
+}
+
 async function bench(settings: Partial<StoreSettings> = {}, clock?: Clock) {
   const sim = new SimDisk({ random: seeded(5) });
   const bad: IndexedBlock[] = [];
@@ -214,6 +236,26 @@ describe('a scrub', () => {
     await stores.close();
     const again = await (await openStores(sim.mount())).open(DEPLOYMENT);
     expect(again.scrubProgress).toMatchObject({ doneBytes, passes: 0 });
+  });
+
+  it('has its time for all that it reads, of which most may be log of few blocks', async () => {
+    const clock = virtualClock();
+    const settings = { scrubIntervalMs: 20_000, scrubBytesPerSecond: 10_000_000, maintenanceIntervalMs: 50 };
+    const noCheckpoint = { checkpointBytes: 64 << 20, reclaimBytes: 64 << 20, garbageFraction: 1_000 };
+    const { store, stores } = await bench({ ...settings, ...noCheckpoint }, clock);
+    for (let i = 0; i < 10 * BLOCKS; i++) {
+      store.append({ epoch: epoch(1), firstSequence: sequence(BLOCKS + i + 1), batch: batchOf(data(i % 5, 1, 1000)) });
+    }
+    await store.written();
+    expect(store.scrubBytes).toBeGreaterThan(8 * store.statistics.liveBytes);
+    const until = async (passes: number): Promise<void> => {
+      while (store.scrubProgress.passes < passes) await new Promise((resolve) => setImmediate(resolve));
+    };
+    await until(1);
+    const from = clock.now();
+    await until(4);
+    expect(clock.now() - from).toBeLessThan(1.5 * 3 * settings.scrubIntervalMs);
+    await stores.close();
   });
 
   it('runs by itself, no faster than it has to, and rests while it is paused', async () => {
