@@ -10,50 +10,24 @@ import { type Disk, DiskError } from '../../core/ports.js';
 import { readEntry } from '../../core/record.js';
 import type { BlockChecksums } from '../codec/index.js';
 import { badEntries } from './block-reader.js';
-import {
-  type Checkpoint,
-  CheckpointReader,
-  copiesOf,
-  FORMAT,
-  type LogState,
-  type SegmentRow,
-  type Snapshot,
-} from './checkpoint.js';
-import { type Checkpoint1, Checkpoint1Reader, OldIndex } from './checkpoint-1.js';
-import type { CheckpointNumbers } from './checkpoint-numbers.js';
-import { readChunks } from './chunks.js';
+import type { LogState, Snapshot } from './checkpoint.js';
+import { CheckpointLoader, type CheckpointLoaderOptions, type Loaded, type SegmentFile } from './checkpoint-loader.js';
 import { DATA_ROOT, type Devices } from './devices.js';
-import { type Damage, IndexDamageError, StoreCorruptError } from './errors.js';
+import { type Damage, StoreCorruptError } from './errors.js';
 import type { FilePool } from './file-pool.js';
-import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, parseSegmentName, type StoreIdentity } from './format.js';
-import type { Image } from './image.js';
+import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, parseSegmentName } from './format.js';
 import { fillGaps } from './index-gaps.js';
 import { IndexSpill } from './index-spill.js';
 import { type ScannedBatch, SegmentScanner } from './log-scanner.js';
-import type { PagePointer } from './paged/page.js';
-import { countHeld } from './paged/snapshot-removal.js';
-import { type BlockRange, repairTree } from './paged/tree-repair.js';
 import { Segment } from './segment.js';
-import type { SegmentLog } from './segment-log.js';
-import type { Superblock } from './superblock.js';
 import { UnsyncedTail } from './unsynced-tail.js';
 
-export interface RecoveryOptions {
-  readonly disk: Disk;
+export interface RecoveryOptions extends CheckpointLoaderOptions {
   readonly devices: Devices;
-  readonly identity: StoreIdentity;
-  readonly superblock: Superblock;
-  readonly checkpointPath: (number: number) => string;
   readonly checksums: BlockChecksums;
   /** The page cache survived since the deployment was last open: only the process ended. */
   readonly sameBoot: boolean;
-  readonly log: SegmentLog;
-  readonly image: Image;
   readonly pool: FilePool;
-  /** Lets others have their turn. */
-  readonly pause: () => Promise<void>;
-  /** For what is written into the pages before the opening's first checkpoint. Absent: nothing may be. */
-  readonly numbers?: CheckpointNumbers;
 }
 
 /** Blocks that were found to be damaged while opening; reads of them fail, and another copy heals them. */
@@ -80,40 +54,6 @@ export interface RecoveryReport {
   readonly stale: readonly Segment[];
 }
 
-type LoadedSegment = Omit<SegmentRow, 'device'>;
-
-interface Loaded {
-  readonly state: LogState;
-  readonly segments: readonly LoadedSegment[];
-  readonly snapshots: readonly Snapshot[];
-  readonly checkpointDue: boolean;
-  /** The index has lost what it knew of these blocks. */
-  readonly gaps: readonly BlockRange[];
-}
-
-const BEGINNING = { segment: 0, offset: 0 };
-/** Of a deployment that had no checkpoint yet. */
-const NOTHING: Loaded = {
-  state: {
-    batch: 0,
-    start: BEGINNING,
-    lastEpoch: 0,
-    lastSequence: 0,
-    generation: 0,
-    floor: 1,
-    streamStart: BEGINNING,
-  },
-  segments: [],
-  snapshots: [],
-  checkpointDue: false,
-  gaps: [],
-};
-
-interface SegmentFile {
-  readonly segment: Segment;
-  readonly size: number;
-}
-
 export async function recover(options: RecoveryOptions): Promise<RecoveryReport> {
   return new Recovery(options).run();
 }
@@ -121,12 +61,12 @@ export async function recover(options: RecoveryOptions): Promise<RecoveryReport>
 class Recovery {
   readonly #options: RecoveryOptions;
   readonly #damages: Damage[] = [];
-  readonly #indexDamages: Damage[] = [];
   /** Of the last batch: they never fall. */
   #opening = 0;
   #replayed = 0;
   readonly #unsynced: UnsyncedTail;
   readonly #spill: IndexSpill | undefined;
+  readonly #checkpoint: CheckpointLoader;
   #newest: Snapshot | undefined;
   /**
    * The last segment that the pages refer to. Behind a checkpoint that was made in pieces it may be one that has still
@@ -141,13 +81,14 @@ class Recovery {
     this.#unsynced = new UnsyncedTail(options.superblock.durableBatch);
     const { numbers, image, log, pause } = options;
     if (numbers !== undefined) this.#spill = new IndexSpill({ index: image.index, log, numbers, pause });
+    this.#checkpoint = new CheckpointLoader(options, this.#spill);
   }
 
   async run(): Promise<RecoveryReport> {
     const { log, superblock } = this.#options;
     this.#checkDevices();
     const files = await this.#listSegments();
-    const loaded = await this.#loadCheckpoint(files);
+    const loaded = await this.#checkpoint.load(files);
     const { state, snapshots } = loaded;
     this.#newest = snapshots.at(-1);
     for (const { number, blocks } of loaded.segments) if (blocks > 0) this.#farthest = Math.max(this.#farthest, number);
@@ -162,7 +103,7 @@ class Recovery {
     log.durableBatch = Math.min(log.lastBatch, superblock.durableBatch);
     return {
       damages: this.#damages,
-      indexDamages: this.#indexDamages,
+      indexDamages: this.#checkpoint.damages,
       replayedBatches: this.#replayed,
       cutBytes: this.#cutBytes,
       state,
@@ -206,115 +147,6 @@ class Recovery {
     }
     found.sort((a, b) => a.segment.number - b.segment.number);
     return new Map(found.map((file) => [file.segment.number, file]));
-  }
-
-  async #loadCheckpoint(files: Map<number, SegmentFile>): Promise<Loaded> {
-    const { superblock, image, log } = this.#options;
-    if (superblock.damage !== null && this.#spill === undefined) this.#fail(superblock.damage);
-    const loaded = superblock.checkpoint === null ? NOTHING : await this.#readCheckpoint(superblock.checkpoint);
-    for (const row of loaded.segments) this.#adopt(row, files.get(row.number), loaded);
-    const { state } = loaded;
-    image.lastEpoch = state.lastEpoch;
-    image.lastSequence = state.lastSequence;
-    image.generation = state.generation;
-    image.floor = state.floor;
-    image.streamStart = state.streamStart;
-    log.nextSegment = Math.max(log.nextSegment, state.start.segment);
-    return loaded;
-  }
-
-  /** From either of its files. */
-  async #readCheckpoint({ number, bytes }: NonNullable<Superblock['checkpoint']>): Promise<Loaded> {
-    const { checkpointPath } = this.#options;
-    const [path, copy] = copiesOf(checkpointPath(number));
-    const first = await this.#readFile(path, number, bytes);
-    if (!('what' in first)) return first;
-    const second = await this.#readFile(copy, number, bytes);
-    if ('what' in second) this.#fail(second.unread === true ? second : first);
-    this.#indexDamages.push(first);
-    return { ...second, checkpointDue: true };
-  }
-
-  async #readFile(path: string, number: number, bytes: number): Promise<Loaded | Damage> {
-    const { disk, identity, image } = this.#options;
-    const { file } = image.index;
-    let old!: OldIndex;
-    const read = await readChunks<Checkpoint | Checkpoint1>({ disk, path, identity, number }, bytes, (format) => {
-      if (format === FORMAT) return new CheckpointReader();
-      if (format !== 1) return undefined;
-      old = new OldIndex(file, number);
-      return new Checkpoint1Reader((block, record) => old.put(block, record));
-    });
-    if ('what' in read) return read;
-    if ('format' in read) {
-      image.index.publish(await old.finish(), false);
-      return { state: read, segments: old.segments(read.segments), snapshots: [], checkpointDue: true, gaps: [] };
-    }
-    file.slots = read.slots;
-    image.index.publish(read.root, false);
-    const { segments, snapshots } = read;
-    const loaded: Loaded = { state: read, segments, snapshots, checkpointDue: false, gaps: [] };
-    const damage = this.#options.superblock.damage ?? (await this.#damagedRoot(read.root));
-    if (damage === null || read.root === undefined) return loaded;
-    return this.#repair(read.root, damage, loaded);
-  }
-
-  async #damagedRoot(root: PagePointer | undefined): Promise<Damage | null> {
-    try {
-      if (root !== undefined) await this.#options.image.index.file.load(root);
-      return null;
-    } catch (error) {
-      if (error instanceof IndexDamageError) return error.damage;
-      throw error;
-    }
-  }
-
-  /** Leaves out what is damaged of the index; what is left is to be durable by the next checkpoint. */
-  async #repair(root: PagePointer, damage: Damage, loaded: Loaded): Promise<Loaded> {
-    const { image, numbers, superblock, pause } = this.#options;
-    const { index } = image;
-    if (numbers === undefined) this.#fail(damage);
-    const snapshot = loaded.snapshots.at(-1)?.checkpoint;
-    const checkpoint = await numbers.take();
-    const repaired = await repairTree({
-      file: index.file,
-      root,
-      blocks: superblock.blocks,
-      checkpoint,
-      snapshot,
-      references: new Map(loaded.segments.map(({ number, blocks, bytes }) => [number, { blocks, bytes }])),
-      pause,
-    });
-    this.#indexDamages.push(...repaired.damages);
-    this.#spill?.note(repaired.written, repaired.replaced);
-    index.publish(repaired.root, false);
-    if (repaired.damages.length === 0) return loaded;
-    const held = await countHeld(index.file, loaded.snapshots, repaired.root, pause);
-    const segments = loaded.segments.map((row) => {
-      const { blocks, bytes } = repaired.references.get(row.number) ?? { blocks: 0, bytes: 0 };
-      const { heldBlocks, heldBytes } = held.get(row.number);
-      return { ...row, blocks, bytes, heldBlocks: -heldBlocks, heldBytes: -heldBytes };
-    });
-    return { ...loaded, segments, gaps: repaired.gaps };
-  }
-
-  /** A segment of the checkpoint's table. One that is gone had been emptied, unless something refers to it. */
-  #adopt(row: LoadedSegment, file: SegmentFile | undefined, { state }: Loaded): void {
-    const referred = row.blocks > 0 || row.heldBlocks > 0;
-    if (referred && (file === undefined || file.size < row.size)) {
-      const path = file?.segment.path ?? `segment ${row.number}`;
-      this.#fail({ path, offset: row.size, what: 'segment missing or cut short' });
-    }
-    if (file === undefined) return;
-    const { segment } = file;
-    segment.liveBlocks = segment.indexedBlocks = row.blocks;
-    segment.liveBytes = segment.indexedBytes = row.bytes;
-    segment.heldBlocks = row.heldBlocks;
-    segment.heldBytes = row.heldBytes;
-    if (row.number >= state.start.segment) return;
-    segment.size = row.size;
-    segment.lastSequence = row.lastSequence;
-    this.#options.log.adopt(segment);
   }
 
   /** Follows the batches' numbers; a segment without any is one that nothing could be written to. */
