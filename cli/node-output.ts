@@ -75,6 +75,10 @@ function availableCapacity({ capacity }: ApiNode): string {
   return `${formatBytes(available)} (${formatBytes(total - free)} in use)`;
 }
 
+function unusable(copies: number): string {
+  return `${copies}, which the node cannot open: its log says why, "storageos debug store" there shows them`;
+}
+
 export function describeNode(node: ApiNode, volumes: readonly NamedVolume[], view: View): string {
   const { nowMs } = view;
   const fields = formatFields([
@@ -92,6 +96,7 @@ export function describeNode(node: ApiNode, volumes: readonly NamedVolume[], vie
     ['Version', node.version],
     ['Available capacity', availableCapacity(node)],
     ...(node.cordoned === true ? ([['Cordoned', 'true']] as const) : []),
+    ...(node.unusableCopies === undefined ? [] : ([['Unusable copies', unusable(node.unusableCopies)]] as const)),
   ]);
   const local = localDeployments(node, volumes);
   if (local.length === 0) return fields;
@@ -124,6 +129,7 @@ function common(node: ApiNode) {
 
 function rest(node: ApiNode) {
   return {
+    ...(node.unusableCopies !== undefined && { unusableCopies: node.unusableCopies }),
     labels: node.labels ?? {},
     createdAt: node.createdAt,
     updatedAt: node.updatedAt,

@@ -27,6 +27,8 @@ export interface ApiNode extends Versioned {
   readonly gossipEndpoint: string;
   readonly clusteringEndpoint: string;
   readonly cordoned?: boolean;
+  /** Only ours; absent: none. */
+  readonly unusableCopies?: number;
   readonly labels: ApiLabels | null;
 }
 

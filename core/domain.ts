@@ -150,6 +150,8 @@ export interface NodeRecord {
     readonly availableBytes: number;
     readonly reservedBytes: number;
   };
+  /** On its disks, and not to be opened at present: damaged, or on a device that gives errors. Absent: none. */
+  readonly unusableCopies?: number;
   readonly createdAt: string;
   readonly updatedAt: string;
 }

@@ -309,6 +309,7 @@ async function start(
     },
     run: randomUUID(),
     capacity: () => stores.capacity(),
+    unusableCopies: () => stores.unreadable + replication.unopened,
     reported: ({ totalBytes, availableBytes }) =>
       gossip.tell({ protocol: PROTOCOL_VERSION, capacity: { totalBytes, availableBytes } }),
     admit: () => new Licensing({ state, clock, publicKeys: licenceKeys }).admitNode(),

@@ -5,11 +5,12 @@ import { DomainError } from '../core/errors.js';
 import type { Clock, Timer } from '../core/ports.js';
 import type { Logger } from './log.js';
 import type { ClusterState, LeasedKey } from './state/cluster-state.js';
+import type { DiskReport } from './state/node-records.js';
 
 /** The time after which a node that no longer renews its lease counts as away, seconds. */
 const LIVENESS_TTL_SECONDS = 10;
-/** How often the capacity is compared with what etcd says, ms. */
-const CAPACITY_INTERVAL_MS = 10_000;
+/** How often the disks are compared with what etcd says, ms. */
+const REPORT_INTERVAL_MS = 10_000;
 /** A change of capacity smaller than this is not worth a write to etcd, bytes. */
 const CAPACITY_STEP_BYTES = 16 << 20;
 
@@ -19,10 +20,12 @@ export interface RegistrationOptions {
   readonly state: ClusterState;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly node: Omit<NodeRecord, 'capacity' | 'createdAt' | 'updatedAt' | 'revision'>;
+  readonly node: Omit<NodeRecord, keyof DiskReport | 'createdAt' | 'updatedAt' | 'revision'>;
   /** Identifies this run of the agent. */
   readonly run: string;
   readonly capacity: () => Capacity;
+  /** Of copies on its disks that cannot be opened at present. */
+  readonly unusableCopies: () => number;
   /** Told of the capacity that this node shows, now and after every change worth a write. */
   readonly reported: (capacity: Capacity) => void;
   /** Asked before this node is added to the cluster, not when it comes back. */
@@ -32,11 +35,11 @@ export interface RegistrationOptions {
 export class NodeRegistration {
   readonly #options: RegistrationOptions;
   readonly #liveness: LeasedKey;
-  #reported: Capacity;
+  #reported: DiskReport;
   #timer: Timer | undefined;
   #stopped = false;
 
-  private constructor(options: RegistrationOptions, liveness: LeasedKey, reported: Capacity) {
+  private constructor(options: RegistrationOptions, liveness: LeasedKey, reported: DiskReport) {
     this.#options = options;
     this.#liveness = liveness;
     this.#reported = reported;
@@ -46,11 +49,11 @@ export class NodeRegistration {
   static async start(options: RegistrationOptions): Promise<NodeRegistration> {
     const { state, clock, node, run } = options;
     const now = clock.timestamp();
-    const capacity = options.capacity();
-    await state.registerNode({ ...node, capacity, createdAt: now, updatedAt: now }, options.admit);
+    const disks = reportOf(options);
+    await state.registerNode({ ...node, ...disks, createdAt: now, updatedAt: now }, options.admit);
     const liveness = await state.registerLiveness({ node: node.id, run, startedAt: now }, LIVENESS_TTL_SECONDS);
-    options.reported(capacity);
-    const registration = new NodeRegistration(options, liveness, capacity);
+    options.reported(disks.capacity);
+    const registration = new NodeRegistration(options, liveness, disks);
     registration.#schedule();
     return registration;
   }
@@ -63,24 +66,31 @@ export class NodeRegistration {
 
   #schedule(): void {
     if (this.#stopped) return;
-    this.#timer = this.#options.clock.after(CAPACITY_INTERVAL_MS, () => {
+    this.#timer = this.#options.clock.after(REPORT_INTERVAL_MS, () => {
       this.#report().finally(() => this.#schedule());
     });
   }
 
   async #report(): Promise<void> {
     const { state, node, logger } = this.#options;
-    const capacity = this.#options.capacity();
-    const changed = (key: keyof Capacity) => Math.abs(capacity[key] - this.#reported[key]) >= CAPACITY_STEP_BYTES;
-    if (!changed('totalBytes') && !changed('freeBytes') && !changed('availableBytes')) return;
+    const disks = reportOf(this.#options);
+    const { capacity, unusableCopies } = this.#reported;
+    const changed = (key: keyof Capacity) => Math.abs(disks.capacity[key] - capacity[key]) >= CAPACITY_STEP_BYTES;
+    const room = changed('totalBytes') || changed('freeBytes') || changed('availableBytes');
+    if (!room && disks.unusableCopies === unusableCopies) return;
     try {
-      await state.nodeRecords.report(node.id, capacity);
-      this.#reported = capacity;
-      this.#options.reported(capacity);
+      await state.nodeRecords.report(node.id, disks);
+      this.#reported = disks;
+      this.#options.reported(disks.capacity);
     } catch (error) {
       // The next interval tries again; etcd's absence has its own message.
       const level = error instanceof DomainError && error.retryable ? 'debug' : 'warn';
-      logger[level]({ err: error }, 'capacity not reported');
+      logger[level]({ err: error }, 'the state of the disks is not reported');
     }
   }
+}
+
+function reportOf({ capacity, unusableCopies }: RegistrationOptions): DiskReport {
+  const unusable = unusableCopies();
+  return { capacity: capacity(), ...(unusable > 0 && { unusableCopies: unusable }) };
 }

@@ -69,6 +69,7 @@ export function nodeView({ value }: Versioned<NodeRecord>, health: NodeHealth) {
     clusteringEndpoint: withPort(value.ioEndpoint, CLUSTERING_PORT),
     cordoned: value.cordoned,
     ...(value.cordonedAt !== undefined && { cordonedAt: value.cordonedAt }),
+    ...(value.unusableCopies !== undefined && { unusableCopies: value.unusableCopies }),
     labels: nodeLabels(value),
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,

@@ -260,6 +260,11 @@ export class ReplicationHost {
     return this.#local.all().map((hosted) => ({ volume: hosted.volume, status: hosted.status() }));
   }
 
+  /** How many on the disks could not be opened the last time, and are tried again. */
+  get unopened(): number {
+    return this.#local.unopened;
+  }
+
   /** All that are open here, as the metrics show them. */
   copies(): CopyState[] {
     return this.#local.all().map(({ volume, replicated }) => {

@@ -76,6 +76,10 @@ export class LocalDeployments {
     return this.#options.stores.of(volume).filter((deployment) => !this.#open.has(deployment));
   }
 
+  get unopened(): number {
+    return this.#reopening.size;
+  }
+
   /** All that are on the disks, open or not. */
   onDisk(): DeploymentState[] {
     return this.#options.stores.deployments();

@@ -17,6 +17,9 @@ export function nodeVersion(node: NodeRecord): string {
   return versionOf(String(node.revision));
 }
 
+/** What a node says of its disks. */
+export type DiskReport = Pick<NodeRecord, 'capacity' | 'unusableCopies'>;
+
 export class NodeRecords {
   readonly #nodes: Repository<NodeRecord, NodeId>;
 
@@ -37,7 +40,7 @@ export class NodeRecords {
         `node id ${node.id} is registered under the host name "${existing.value.name}", this host is "${node.name}"`,
       );
     }
-    await this.report(node.id, node.capacity);
+    await this.report(node.id, node);
     const { ioEndpoint, apiEndpoint, gossipEndpoint, updatedAt } = node;
     return this.update(node.id, (current) =>
       current.ioEndpoint === ioEndpoint &&
@@ -48,9 +51,13 @@ export class NodeRecords {
     );
   }
 
-  /** Writes what room a node has. Errors: 'not-found', 'store-unavailable'. */
-  async report(id: NodeId, capacity: NodeRecord['capacity']): Promise<void> {
-    await this.#nodes.update(id, (current) => ({ ...current, capacity }));
+  /** Writes what room a node has, and what it cannot use of its disks. Errors: 'not-found', 'store-unavailable'. */
+  async report(id: NodeId, { capacity, unusableCopies }: DiskReport): Promise<void> {
+    await this.#nodes.update(id, ({ unusableCopies: _, ...current }) => ({
+      ...current,
+      capacity,
+      ...(unusableCopies !== undefined && { unusableCopies }),
+    }));
   }
 
   /**

@@ -155,6 +155,7 @@ export const nodeSchema = z.strictObject({
     // Records of older agents have none; each writes its own anew when it starts.
     reservedBytes: count.default(0),
   }),
+  unusableCopies: count.min(1).exactOptional(),
   createdAt: time,
   updatedAt: time,
 });

@@ -105,6 +105,7 @@ export class NodeStores {
   #closed = false;
   /** Deployment directories without a readable superblock, or out of date; nothing of them is touched. */
   readonly damages: Damage[] = [];
+  #unreadable = 0;
 
   private constructor(options: NodeStoresOptions, environment: StoreEnvironment, lock: DiskLock) {
     this.#options = options;
@@ -199,6 +200,7 @@ export class NodeStores {
       const { damages, owner } = read;
       this.damages.push(...damages);
       if (owner !== undefined) this.#newer.set(owner.deployment, { volume: owner.volume, damages });
+      else this.#unreadable++;
       return;
     }
     const { superblock } = read;
@@ -213,6 +215,11 @@ export class NodeStores {
       if (newer === known) return;
     }
     this.#known.set(superblock.deployment, found);
+  }
+
+  /** Directories of deployments of which no superblock says whose they are. */
+  get unreadable(): number {
+    return this.#unreadable;
   }
 
   /** Every deployment on the disk, open or not. */

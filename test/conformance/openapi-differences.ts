@@ -18,7 +18,8 @@ export const DIFFERENCES: readonly { readonly matches: RegExp; readonly reason: 
   },
   {
     matches: /^GET .*\/volumes\/\{id\}\/deployments: only ours$/,
-    reason: 'what the scrub of each copy has found is an addition; a volume is shown without asking the nodes of its copies',
+    reason:
+      'what the scrub of each copy has found is an addition; a volume is shown without asking the nodes of its copies',
   },
   {
     matches: /^GET \/diagnostics\/\{id\}\/local: only ours$/,
@@ -67,6 +68,10 @@ export const DIFFERENCES: readonly { readonly matches: RegExp; readonly reason: 
   {
     matches: /request: field (nodeID|sizeBytes|key) required$/,
     reason: 'the request says nothing without it',
+  },
+  {
+    matches: /^response Node: field unusableCopies only ours$/,
+    reason: 'copies that a node cannot open, an addition',
   },
   {
     matches: /^response CapacityStats: field reserved only ours$/,

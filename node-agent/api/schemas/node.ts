@@ -24,6 +24,11 @@ export const nodeSchema = z
     clusteringEndpoint: endpoint('Kept for clients that show it'),
     cordoned: z.boolean().meta({ description: 'No new copies are placed here.' }),
     cordonedAt: time('Only of a cordoned node.').optional(),
+    unusableCopies: z
+      .number()
+      .int()
+      .optional()
+      .meta({ description: 'Copies on its disks that it cannot open at present; absent: none.' }),
     labels,
     ...changes,
   })

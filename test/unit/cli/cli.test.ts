@@ -146,6 +146,10 @@ describe('objects', () => {
     expect(described).toMatch(/Clustering address +127\.0\.0\.9:5710/);
     expect(described).toMatch(/Available capacity +745 GiB \(93 GiB in use\)/);
     expect(described).toMatch(/NAMESPACE {2}VOLUME {2}DEPLOYMENT ID.*\n +default +data +[0-9a-f-]{36} +ready +replica/);
+    expect(described).not.toContain('Unusable');
+    const { value } = await api.state.nodes.require(api.nodes[1] as never);
+    await api.state.nodeRecords.report(value.id, { capacity: value.capacity, unusableCopies: 3 });
+    expect((await cli('describe', 'node', 'node-2')).out).toMatch(/Unusable copies +3, which the node cannot open/);
     expect(await json('get', 'node', 'node-1')).toMatchObject({ name: 'node-1', gossipAddress: '127.0.0.9:5711' });
     expect((await json('describe', 'node', 'node-1')).volumes).toMatchObject([
       { name: 'data', localDeployment: { kind: 'master' } },

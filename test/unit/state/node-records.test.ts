@@ -16,12 +16,14 @@ freshState((fresh) => {
   ({ etcd, namespace, state } = fresh);
 });
 const room = (freeBytes: number) => ({ totalBytes: 1000, freeBytes, availableBytes: freeBytes, reservedBytes: 0 });
+const report = (freeBytes: number) => ({ capacity: room(freeBytes) });
 
 it('a report of its room, and a start as it was, make no new version of a node', async () => {
   const node = aNode();
   const { value } = await state.registerNode(node);
   const version = nodeVersion(value);
-  await state.nodeRecords.report(node.id, room(7));
+  await state.nodeRecords.report(node.id, { ...report(7), unusableCopies: 2 });
+  expect((await state.nodes.require(node.id)).value.unusableCopies).toBe(2);
   await state.registerNode({ ...node, capacity: room(8), updatedAt: '2027-01-01T00:00:00Z' });
   const now = (await state.nodes.require(node.id)).value;
   expect(now).toEqual({ ...value, capacity: room(8) });
@@ -50,7 +52,7 @@ it('one of 100 writers wins while the node reports', async () => {
         outcomeOf(state.nodeRecords.update(value.id, (node) => ({ ...node, labels: { writer: `${i}` } }), version)),
       ),
     ),
-    Promise.all(Array.from({ length: 20 }, (_, i) => state.nodeRecords.report(value.id, room(i)))),
+    Promise.all(Array.from({ length: 20 }, (_, i) => state.nodeRecords.report(value.id, report(i)))),
   ]);
   expect(outcomes.filter((outcome) => outcome === 'done')).toHaveLength(1);
   expect(outcomes.filter((outcome) => outcome === 'stale-write')).toHaveLength(99);
@@ -61,7 +63,7 @@ it('one of 100 writers wins while the node reports', async () => {
 
 it('is deleted with the version that it has, although it reports', async () => {
   const { value } = await state.registerNode(aNode());
-  await state.nodeRecords.report(value.id, room(1));
+  await state.nodeRecords.report(value.id, report(1));
   expect(await outcomeOf(state.nodeRecords.remove(value.id, 'Mzg'))).toBe('stale-write');
   expect(await outcomeOf(state.nodeRecords.remove(value.id, nodeVersion(value)))).toBe('done');
   expect(await outcomeOf(state.nodeRecords.remove(value.id))).toBe('not-found');

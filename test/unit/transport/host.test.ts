@@ -135,8 +135,10 @@ describe('the host', () => {
     const back = await cluster.start(b.id);
     await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'invalid-state' });
+    expect(back.host.unopened).toBe(1);
     await back.host.removeDeployment(placed.deployment);
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
+    expect(back.host.unopened).toBe(0);
     await back.host.createDeployment(volume, placed.deployment);
     await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
   });
