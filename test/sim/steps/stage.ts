@@ -244,9 +244,9 @@ export class Stage implements StepWorld {
     if (lack !== undefined) this.problem(lack);
   }
 
-  /** Everything that is under way arrives, in turns, and disks do their work, until nothing is left. */
+  /** Everything that is under way arrives, in turns, and disks do their work, until nothing is left, or something is wrong. */
   async settle(): Promise<void> {
-    for (let idle = 0; idle < IDLE_ROUNDS; idle++) {
+    for (let idle = 0; idle < IDLE_ROUNDS && this.problems.length === 0; idle++) {
       for (const queue of this.queues.ready()) {
         idle = 0;
         if (this.queues.length(queue) > 0) await this.take(queue);
