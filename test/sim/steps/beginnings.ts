@@ -346,6 +346,8 @@ async function fencedBeforeJoin(scene: Scene): Promise<void> {
   await until(stage, () => stage.etcd.record?.inSync.length === 1);
   await readTwice(stage, stage.attach(primary));
   stage.links.heal();
+  // The fenced one does not reach who would tell it so.
+  stage.cut(primary, spared, NOTHING_ARRIVES);
   for (const [a, b] of stage.links.connectable()) {
     if (a.name !== spared.name && b.name !== spared.name) stage.links.connect(a, b);
   }
