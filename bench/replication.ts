@@ -4,10 +4,10 @@
  *   npm run bench -- replication [--part NAME]… [--rounds N] [--quick] [--setup TEXT] [--only TEXT] [--json FILE]
  *     [DIRECTORY]
  *
- * --part: only these, of those in replication/parts.ts. --rounds: failovers of each kind, instead of 50. --quick: a
- * few minutes in all, with fewer rounds and smaller volumes, whose results are not kept. --setup, --only: of the
- * part "copies", set-ups and loads whose titles have it. --json: where each kind of failovers leaves a line for
- * docs/reliability.md. DIRECTORY: where the data of all sides is put.
+ * --part: only these, of those in replication/parts.ts. --rounds: failovers of each kind, instead of 50, or of gossip's
+ * faults, instead of 20. --quick: a few minutes in all, with fewer rounds and smaller volumes, whose results are not
+ * kept. --setup, --only: of the part "copies", set-ups and loads whose titles have it. --json: where each kind of
+ * failovers leaves a line for docs/reliability.md. DIRECTORY: where the data of all sides is put.
  *
  * Every part replaces its own results in bench/results/replication.json.
  */

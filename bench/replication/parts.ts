@@ -4,11 +4,14 @@ import { appendRun, type Run } from '../../test/setup/run-record.js';
 import { measureCopies } from './copies.js';
 import { measureDelta } from './delta.js';
 import { type FailoverResult, type FaultKind, measureFailover } from './failover.js';
+import { measureGossip } from './gossip.js';
 import { type CopyFigures, measureForeground, measureRebuild } from './rebuild.js';
 
 const MIB = 1024 * 1024;
 const FAILOVERS = 50;
 const QUICK_FAILOVERS = 3;
+/** Of each kind of fault; a round takes half a minute. */
+const GOSSIP_ROUNDS = 20;
 /** Of volumes, bytes. */
 const SIZES = [1, 10, 100].map((gib) => gib * 1024 * MIB);
 const QUICK_SIZES = [256, 1024].map((mib) => mib * MIB);
@@ -17,7 +20,7 @@ export interface PartOptions {
   /** Where the data of all sides is put. */
   readonly place: string;
   readonly quick: boolean;
-  /** Of failovers; undefined: as many as the part thinks right. */
+  /** Of failovers and of gossip; undefined: as many as the part thinks right. */
   readonly rounds?: number;
   /** Of comparisons with qemu: set-ups and loads whose title contains this. */
   readonly setup: string;
@@ -36,6 +39,7 @@ export type Part = (options: PartOptions) => Promise<object>;
 export const PARTS = {
   kills: (options) => failover('kills', options),
   partitions: (options) => failover('partitions', options),
+  gossip,
   delta,
   rebuild,
   foreground,
@@ -58,6 +62,24 @@ async function failover(kind: FaultKind, options: PartOptions): Promise<object> 
   console.table({ 'no answer, ms': pauseMs, 'no write, ms': writePauseMs, 'goal, ms': goal });
   console.log(`${errors} errors; goal ${reached ? 'reached' : 'missed'}`);
   if (runFile !== undefined) appendRun(runFile, runOf(kind, result, (performance.now() - began) / 1000));
+  return result;
+}
+
+async function gossip({ place, quick, rounds, signal }: PartOptions): Promise<object> {
+  const result = await measureGossip({
+    rounds: rounds ?? (quick ? QUICK_FAILOVERS : GOSSIP_ROUNDS),
+    place,
+    signal,
+    told: (fault, { firstMs, allMs }) => console.log(`  ${fault}: ${firstMs} ms, all ${allMs} ms`),
+  });
+  const rows = Object.entries(result.detection).flatMap(([what, { firstMs, allMs }]) => [
+    { what, 'is known to': 'the first', ...firstMs },
+    { what, 'is known to': 'all', ...allMs },
+  ]);
+  console.table(rows);
+  const { suspicions, falseDeaths, rumouredDeaths, watchedMs } = result;
+  const time = `${(watchedMs / 60_000).toFixed(1)} minutes of agents`;
+  console.log(`${falseDeaths} false deaths and ${suspicions} suspicions in ${time}, and ${rumouredDeaths} on hearsay`);
   return result;
 }
 
