@@ -1,6 +1,7 @@
 /** `storageos recover`: volumes whose copies know more than etcd does, and those that it has lost. */
 
 import type { ApiLostVolume, ApiLostVolumes, ApiRecovery, ApiVolume, LostVolumeWishes } from '../../client/types.js';
+import { withNames } from '../../core/operation.js';
 import { type Context, show } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 import { type Cell, formatTable } from '../format.js';
@@ -108,7 +109,8 @@ function findLost({ client }: Context, { volumes, silent }: ApiLostVolumes, refe
 }
 
 /** One volume after the other, as each asks every node; those that can't be surveyed are named at the end. */
-async function surveyAll({ client, streams }: Context): Promise<Found[]> {
+async function surveyAll(context: Context): Promise<Found[]> {
+  const { client, streams } = context;
   const found: Found[] = [];
   let failures = 0;
   const attempt = async (name: string, look: () => Promise<Found>): Promise<void> => {
@@ -132,8 +134,10 @@ async function surveyAll({ client, streams }: Context): Promise<Found[]> {
   for (const { id, name } of volumes) {
     await attempt(name === '' ? id : `${name} (${id})`, async () => ({ recovery: await client.surveyLostVolume(id) }));
   }
-  if (silent.length > 0)
-    streams.err(`nodes that do not answer may have copies of other volumes: ${silent.join(', ')}\n`);
+  if (silent.length > 0) {
+    const names = (await nodesByName(context))(silent.join(', '));
+    streams.err(`nodes that do not answer may have copies of other volumes: ${names}\n`);
+  }
   if (failures > 0) throw new CliError(EXIT.other, `${failures} volumes could not be looked at`);
   return found;
 }
@@ -144,10 +148,20 @@ async function print(context: Context, found: readonly Found[]): Promise<void> {
     const { namespaceName, volume, recovery } = one;
     return { ...recovery, lost: false, name: volume.name, namespaceID: volume.namespaceID, namespaceName };
   });
-  await show(context, { text: () => (found.length === 0 ? 'Nothing to recover.\n' : table(found, context)), json });
+  const named = found.length === 0 ? (text: string) => text : await nodesByName(context);
+  await show(context, {
+    text: () => (found.length === 0 ? 'Nothing to recover.\n' : table(found, named, context)),
+    json,
+  });
 }
 
-function table(found: readonly Found[], context: Context): string {
+/** Puts the names of nodes in place of their ids. */
+async function nodesByName({ client }: Context): Promise<(text: string) => string> {
+  const names = new Map((await client.nodes()).map(({ id, name }) => [id, name]));
+  return (text) => withNames(text, (id) => names.get(id));
+}
+
+function table(found: readonly Found[], named: (text: string) => string, context: Context): string {
   const rows = found.map((one): Cell[] => {
     const { recovery } = one;
     const reasons = recovery.reasons.map((reason) => REASONS[reason]).join('; ');
@@ -155,18 +169,25 @@ function table(found: readonly Found[], context: Context): string {
       ...('volume' in one
         ? [one.namespaceName, one.volume.name, reasons]
         : [one.recovery.namespaceName, one.recovery.name || one.recovery.volume, LOST]),
-      String(recovery.inSync?.length ?? 0),
-      state(one),
+      copies(one, named),
+      state(one, named),
     ];
   });
   return formatTable(['NAMESPACE', 'VOLUME', 'WHY', 'COPIES', 'STATE'], rows, context);
 }
 
-function state({ recovery }: Found): Cell {
+/** How many there would be in sync; of a lost one also where all of them are. */
+function copies(found: Found, named: (text: string) => string): string {
+  const inSync = found.recovery.inSync?.length ?? 0;
+  if ('volume' in found || found.recovery.copies.length === 0) return String(inSync);
+  return `${inSync} (${found.recovery.copies.map(({ node }) => named(node)).join(', ')})`;
+}
+
+function state({ recovery }: Found, named: (text: string) => string): Cell {
   if (recovery.recovered) return { text: 'recovered', colour: 'green' };
   const { risks, epoch } = recovery;
   const obstacles = 'obstacles' in recovery ? recovery.obstacles : [];
   if (epoch === undefined) return { text: 'no copy answers', colour: 'red' };
   if (obstacles.length + risks.length === 0) return { text: 'nothing is lost by recovering it', colour: 'yellow' };
-  return { text: [...obstacles, ...risks].join('; '), colour: 'red' };
+  return { text: named([...obstacles, ...risks].join('; ')), colour: 'red' };
 }
