@@ -17,7 +17,7 @@ const LOOK_INTERVAL_MS = 15_000;
 const MARGIN_BYTES = 64 * 1024 * 1024;
 /** What is free is asked for again after this time, and behind half of that margin. */
 const SPACE_INTERVAL_MS = 1_000;
-/** A disk that has not answered for so long gets no more writes until it does. */
+/** A disk that has not answered for so long gets no more writes until it does, and nobody else waits for it. */
 const STALLED_MS = 250;
 const ID_FILE = 'device';
 const ID_BYTES = 36;
@@ -268,17 +268,32 @@ export class Devices {
     await Promise.all(await this.#begin());
   }
 
-  /** Asks for the free space of the devices that are known, but for those that owe an answer. */
+  /** Asks for the free space of the devices that are known, and does not wait for those that owe an answer. */
   async refresh(): Promise<void> {
-    const asked = this.all().filter(({ stalled }) => !stalled);
-    await Promise.all(asked.map((device) => device.look().catch(unlessDiskError)));
+    await Promise.all(this.all().map((device) => this.#lookBriefly(device).catch(unlessDiskError)));
   }
 
-  /** The same of all of them, however long it takes. Rejects with a DiskError if none can tell. */
-  async ask(): Promise<void> {
-    const outcomes = await Promise.allSettled(this.all().map((device) => device.look()));
+  /**
+   * The same, but waits for those of `needed` however long it takes: who has data there waits for them anyway. Rejects
+   * with a DiskError if none can tell.
+   */
+  async ask(needed: ReadonlySet<Device>): Promise<void> {
+    const asked = this.all().map((device) => (needed.has(device) ? device.look() : this.#lookBriefly(device)));
+    const outcomes = await Promise.allSettled(asked);
     const [failed] = outcomes.filter((outcome) => outcome.status === 'rejected');
     if (failed !== undefined && outcomes.every(({ status }) => status === 'rejected')) throw failed.reason;
+  }
+
+  /** Resolves also when the answer takes so long that there may be none. */
+  #lookBriefly(device: Device): Promise<void> {
+    if (device.stalled) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(STALLED_MS, resolve);
+      device
+        .look()
+        .then(resolve, reject)
+        .finally(() => timer.cancel());
+    });
   }
 
   async #begin(): Promise<Promise<void>[]> {

@@ -77,7 +77,7 @@ export class LogRoom {
       // Nobody is refused for a figure that is old, as a disk has owed its answer for long, or that counts twice what
       // is on its way.
       await this.#log.written();
-      await devices.ask();
+      await devices.ask(new Set([...this.#log.segments.values()].map(({ device }) => device)));
       if (!(await this.#take(bytes, use))) {
         throw new DiskError('no-space', this.#log.active?.path ?? 'data', 'the disk is full');
       }

@@ -4,16 +4,16 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import { type Clock, DiskError } from '../../../core/ports.js';
+import { type Clock, type Disk, DiskError, type DiskSpace } from '../../../core/ports.js';
 import { ENTRY_BYTES } from '../../../core/record.js';
 import { HEADER_BYTES, ORDER_BYTES } from '../../../node-agent/store/format.js';
 import { Scheduler, SeededRandom } from '../../sim/scheduler.js';
 import { SimDisk } from '../../sim/sim-disk.js';
-import { batchOf, data, epoch, newDeployment, openStores, sequence } from './support.js';
+import { batchOf, data, epoch, newDeployment, openStores, sequence, writeTo } from './support.js';
 
 const MIB = 1024 * 1024;
-const SEEDS = 40;
-const STEPS = 60;
+const SEEDS = 20;
+const STEPS = 40;
 const RESERVE_BYTES = 4 * MIB;
 /** With more than this above the reserve nobody asks for room, and others take less than it in a second. */
 const MARGIN_BYTES = 64 * MIB;
@@ -27,14 +27,28 @@ interface Asking {
   was: boolean;
 }
 
-async function live(seed: number): Promise<{ refused: number; taken: number }> {
-  const random = new SeededRandom(seed);
+function virtualTime() {
   const scheduler = new Scheduler();
   const clock: Clock = {
     now: () => scheduler.now,
     timestamp: () => '2026-01-01T00:00:00Z',
     after: (delayMs, run) => scheduler.after(delayMs, run),
   };
+  const until = async <T>(promise: Promise<T>): Promise<T> => {
+    let settled = false;
+    const end = (): void => {
+      settled = true;
+    };
+    promise.then(end, end);
+    await scheduler.run(Number.MAX_SAFE_INTEGER, () => settled);
+    return promise;
+  };
+  return { scheduler, clock, until };
+}
+
+async function live(seed: number): Promise<{ refused: number; taken: number }> {
+  const random = new SeededRandom(seed);
+  const { scheduler, clock, until } = virtualTime();
   // On every other disk some answers take longer than what counts as none.
   const slow = random.chance(0.5);
   const sim = new SimDisk({
@@ -53,15 +67,6 @@ async function live(seed: number): Promise<{ refused: number; taken: number }> {
     see();
   };
   sim.onOperation = see;
-  const until = async <T>(promise: Promise<T>): Promise<T> => {
-    let settled = false;
-    const end = (): void => {
-      settled = true;
-    };
-    promise.then(end, end);
-    await scheduler.run(Number.MAX_SAFE_INTEGER, () => settled);
-    return promise;
-  };
   const stores = await until(openStores(sim.mount(), { clock, reserveBytes: RESERVE_BYTES }));
   const store = await until(stores.create(newDeployment));
   const counts = { refused: 0, taken: 0 };
@@ -123,5 +128,39 @@ describe('room for an append', () => {
     }
     expect(total.refused).toBeGreaterThan(SEEDS);
     expect(total.taken).toBeGreaterThan(SEEDS * 10);
+  });
+
+  it('is not waited for on a disk that has nothing of the deployment', async () => {
+    const sim = new SimDisk({ random: new SeededRandom(1) });
+    const mounted = sim.mount();
+    await mounted.makeDirectoryAsync('data');
+    await mounted.makeDirectoryAsync('data/dev1');
+    await mounted.makeDirectoryAsync('data/dev2');
+    const { clock, until } = virtualTime();
+    let full = false;
+    let dead: string | undefined;
+    const disk: Disk = new Proxy(mounted, {
+      get: (target, name) => {
+        if (name === 'spaceAsync') {
+          return (path: string): Promise<DiskSpace> =>
+            path === dead
+              ? new Promise(() => {})
+              : Promise.resolve({ fileSystem: path, totalBytes: 1 << 30, freeBytes: full ? 0 : 1 << 30 });
+        }
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const stores = await until(openStores(disk, { clock }));
+    const store = await until(stores.create(newDeployment));
+    writeTo(store, data(1, 1));
+    await until(store.flush());
+    const used = sim.files().find((path) => path.endsWith('.blob'))!;
+    full = true;
+    await until(stores.findDevices());
+    // From now on it owes the answer to whatever it is asked.
+    dead = used.startsWith('data/dev1') ? 'data/dev2' : 'data/dev1';
+    for (let i = 0; i < 3; i++)
+      expect(await until(store.makeRoom(1, BLOCK_BYTES).then(() => false, noSpace))).toBe(true);
   });
 });
