@@ -47,6 +47,7 @@ async function run(line: CommandLine): Promise<number> {
       const outcome = await findMutation({ compiled, mutation, known: known[name], limits });
       if ('problem' in outcome) {
         found.set(name, outcome);
+        rememberSeeds(compiled, found);
         if (harmless !== undefined) wrong.set(name, 'it is said to do no harm');
         console.log(`${outcome.by} ${outcome.seed}: ${title}: ${outcome.problem}`);
       } else if (harmless !== undefined) {
@@ -66,7 +67,6 @@ async function run(line: CommandLine): Promise<number> {
   await Promise.all(Array.from({ length: line.count('jobs', availableParallelism(), 1) }, work));
 
   console.log(`${wanted.length} mistakes, ${found.size} noticed, ${wrong.size} not as they should be`);
-  rememberSeeds(compiled, found);
   const json = line.word('json');
   if (json !== undefined) {
     const row = ({ rule, name, harmless }: Mutation): (string | number)[] => {

@@ -278,9 +278,12 @@ export const RULES_OFF: readonly Mutation[] = [
   },
   {
     rule: 'R15',
-    name: 'confirmations of another incarnation count',
+    name: 'confirmations of an earlier incarnation count',
+    harmless:
+      'an unclean incarnation is refused when it greets, which is the rule in the specification (`MemberClean`) and the other mistake about it here; what a clean one has confirmed it still has, its next life keeps its leases [16], and no answer of a life comes behind the next one’s greeting, as both share a connection',
     edits: [
-      replication('peer-stream', 'if (this.incarnation !== incarnation) {', 'if (this.incarnation === undefined) {'),
+      replication('peer-stream', 'this.durable = 0;\n            this.leaseUntil = Number.NEGATIVE_INFINITY;', ''),
+      replication('peer-stream', 'message.incarnation !== this.incarnation)', 'false)'),
     ],
   },
   {
@@ -303,7 +306,11 @@ export const RULES_OFF: readonly Mutation[] = [
     rule: 'R17',
     name: 'a member with a longer log stays',
     edits: [
-      replication('peer-stream', 'message.last.sequence > store.last.sequence ||', 'false ||'),
+      replication(
+        'peer-stream',
+        'message.last.sequence > store.last.sequence ||\n            (message.last.sequence === store.last.sequence && message.last.epoch !== store.last.epoch) ||\n            isDead(message.last, store.state.history)',
+        'false',
+      ),
       replication(
         'opening',
         'member.current && member.acked === end && member.failure === undefined',
