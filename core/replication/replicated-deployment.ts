@@ -23,7 +23,6 @@ import type {
   PeerLinks,
   Random,
   SessionLink,
-  Timer,
 } from '../ports.js';
 import type { Batch, Lender } from '../record.js';
 import type { DeploymentId, Epoch, NodeId, Sequence, VolumeId } from '../types.js';
@@ -40,6 +39,7 @@ import { Member } from './member.js';
 import { Mending } from './mending.js';
 import { NodeLoad } from './node-load.js';
 import { Primary, type PrimaryHost, type PrimaryLoad } from './primary.js';
+import { PrimaryWatch } from './primary-watch.js';
 import { reject } from './sessions.js';
 import type { ReplicationSettings } from './settings.js';
 import { ADMIT_ALL, type SyncAdmission } from './sync-admission.js';
@@ -113,6 +113,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   record: Membership | undefined;
   readonly #member: Member;
   readonly #mending: Mending;
+  readonly #watch: PrimaryWatch;
   readonly #etcdGap: EtcdGap;
   readonly #etcdClusterId: string;
   #primary: Primary | undefined;
@@ -120,7 +121,6 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   readonly #nodes = new Map<DeploymentId, NodeId>();
   /** The record before the newest one, if it was seen: says whose leases may still run. */
   #previous: Membership | undefined;
-  #suspectTimer: Timer | undefined;
 
   constructor(options: ReplicatedDeploymentOptions) {
     this.self = options.self;
@@ -139,6 +139,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.#etcdClusterId = options.etcdClusterId;
     this.#etcdGap = new EtcdGap(() => this.clock.now(), this.settings.etcdBehindMs);
     this.#mending = new Mending(this);
+    this.#watch = new PrimaryWatch(this, () => this.#primary !== undefined);
     this.#member = new Member(this, (blocks) => this.heal(blocks));
   }
 
@@ -207,7 +208,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   }
 
   #end(): void {
-    this.#suspectTimer?.cancel();
+    this.#watch.stop();
     this.#mending.stop();
     this.admission.release(this.self.deployment);
     this.#primary?.stepDown();
@@ -270,7 +271,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     this.#learn(record.primary);
     this.#primary?.onRecord(record);
     this.#takeUp(record);
-    this.#watchPrimary();
+    this.#watch.look();
     this.#mending.advance();
   }
 
@@ -280,7 +281,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     if (this.halted || this.#primary !== undefined || record.active) return;
     if (deployment !== this.self.deployment || incarnation !== this.store.incarnation) return;
     this.events.log('info', 'opening as primary', { epoch: record.epoch });
-    this.#suspectTimer?.cancel();
+    this.#watch.stop();
     const oldLeasesEnd = this.#soleMember(record) ? 0 : this.#member.leasesEnd(!this.#servedItself(record));
     this.#primary = new Primary(this, this, record, oldLeasesEnd);
     this.#primary.start();
@@ -314,7 +315,7 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
     if (this.halted) return;
     this.events.log('info', 'stepped down', { epoch: was });
     this.events.attention('stepped-down');
-    this.#watchPrimary();
+    this.#watch.look();
   }
 
   onMessage(envelope: PeerEnvelope): void {
@@ -352,26 +353,8 @@ export class ReplicatedDeployment implements Context, PrimaryHost {
   onPeerDown(node: NodeId): void {
     this.guard(() => {
       this.#primary?.onPeerDown(node);
-      if (this.#primary === undefined && this.record?.primary.node === node) this.#watchPrimary();
+      if (this.#primary === undefined && this.record?.primary.node === node) this.#watch.look();
     });
-  }
-
-  /** As long as a member has no connection to its primary, the workflow is asked to look. */
-  #watchPrimary(): void {
-    this.#suspectTimer?.cancel();
-    const node = this.record?.primary.node;
-    if (this.halted || this.#primary !== undefined || node === undefined) return;
-    if (node === this.self.node || this.links.isUp(node)) return;
-    let delay = this.settings.memberGraceMs;
-    const look = (): void => {
-      this.guard(() => {
-        if (this.#primary !== undefined || this.record?.primary.node !== node || this.links.isUp(node)) return;
-        this.events.attention('suspect-primary');
-        delay = this.settings.suspectRepeatMs;
-        this.#suspectTimer = this.clock.after(delay, look);
-      });
-    };
-    this.#suspectTimer = this.clock.after(delay, look);
   }
 
   /* ---- frontends ---- */

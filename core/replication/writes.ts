@@ -7,37 +7,14 @@
 import { enoughCopies } from '../failure-mode.js';
 import type { IoStatus } from '../messages.js';
 import { invariant, type Timer } from '../ports.js';
-import {
-  type Batch,
-  batchProblem,
-  ENTRY_BYTES,
-  entryCount,
-  MAX_BATCH_ENTRIES,
-  readEntry,
-  release,
-  retain,
-  zeroEntry,
-} from '../record.js';
-import type { BlockNumber, Sequence } from '../types.js';
-import { joinBatches, makeBatch } from './batches.js';
+import { type Batch, batchProblem, entryCount, release, retain } from '../record.js';
+import type { Sequence } from '../types.js';
+import { joinBatches } from './batches.js';
 import type { Flight } from './in-flight.js';
 import type { Primary } from './primary.js';
 import { hasRoom, isNoSpace, makeRoom } from './room.js';
-
-/** Writes of at most so many bytes are copied into one batch with others of so many bytes together. */
-const MAX_JOINED_WRITE_BYTES = 32 << 10;
-const MAX_JOINED_BYTES = 128 << 10;
-
-/** Blocks that the index is asked for at a time. */
-const MAX_LOOKED_UP = 1024;
-
-interface Orderable {
-  batch: Batch;
-  readonly durable: boolean;
-  readonly done: (status: IoStatus) => void;
-  /** There is no room for it. */
-  full: boolean;
-}
+import { type Orderable, WriteGroup } from './write-group.js';
+import { writtenOf } from './written-blocks.js';
 
 interface Queued extends Orderable {
   /** False: its session is over, it must not be ordered any more [14]. */
@@ -239,7 +216,7 @@ export class Writes {
     const { settings, store } = this.#primary.context;
     const { flights, record } = this.#primary;
     this.#orderInternals();
-    const group = new Group();
+    const group = new WriteGroup();
     let taken = 0;
     while (taken < this.#queue.length) {
       const next = this.#queue[taken]!;
@@ -325,7 +302,7 @@ export class Writes {
   #examine(head: Queued): void {
     if (this.#examined === head) return;
     this.#examined = head;
-    const examined = this.#writtenOf(head.batch).then((written) => {
+    const examined = writtenOf(this.#primary.context.store, head.batch).then((written) => {
       if (this.#examined === head) this.#examined = undefined;
       // Its session, or this primary, may be over.
       if (this.#queue[0] !== head) return;
@@ -337,32 +314,6 @@ export class Writes {
       this.#primary.progress();
     });
     this.#primary.context.background(examined);
-  }
-
-  /** What of the zeroes is of blocks that the index knows; undefined if nothing is. */
-  async #writtenOf(zeroes: Batch): Promise<Batch | undefined> {
-    const { store } = this.#primary.context;
-    const runs: { first: number; end: number }[] = [];
-    for (let i = 0; i < entryCount(zeroes); i++) {
-      const { block, blocks } = readEntry(zeroes.entries, i);
-      const end = block + blocks;
-      for (let from = block; from < end; ) {
-        const limit = Math.min(MAX_LOOKED_UP, end - from);
-        const written = await store.newerThan(0 as Sequence, from as BlockNumber, limit);
-        for (const number of written) {
-          if (number >= end) break;
-          const run = runs.at(-1);
-          if (run?.end === number) run.end++;
-          else runs.push({ first: number, end: number + 1 });
-        }
-        from = written.length < limit ? end : written.at(-1)! + 1;
-      }
-    }
-    if (runs.length > MAX_BATCH_ENTRIES) return zeroes;
-    if (runs.length === 0) return undefined;
-    return makeBatch(
-      runs.map(({ first, end }) => ({ entry: zeroEntry(first, end - first), payload: zeroes.payload.subarray(0, 0) })),
-    );
   }
 
   #commit(): void {
@@ -426,48 +377,5 @@ export class Writes {
       this.#primary.progress();
     });
     context.background(flushed);
-  }
-}
-
-/** Writes that follow each other and are about to be ordered together. */
-class Group {
-  #writes: Orderable[] = [];
-  #entryBytes = 0;
-  payloadBytes = 0;
-
-  get entries(): number {
-    return this.#entryBytes / ENTRY_BYTES;
-  }
-
-  get count(): number {
-    return this.#writes.length;
-  }
-
-  fits({ batch, durable }: Orderable): boolean {
-    const [oldest] = this.#writes;
-    if (oldest === undefined) return true;
-    const { entries, payload } = batch;
-    return (
-      oldest.durable === durable &&
-      oldest.batch.payload.length <= MAX_JOINED_WRITE_BYTES &&
-      payload.length <= MAX_JOINED_WRITE_BYTES &&
-      this.payloadBytes + payload.length <= MAX_JOINED_BYTES &&
-      this.#entryBytes + entries.length <= MAX_BATCH_ENTRIES * ENTRY_BYTES
-    );
-  }
-
-  add(write: Orderable): void {
-    this.#writes.push(write);
-    this.#entryBytes += write.batch.entries.length;
-    this.payloadBytes += write.batch.payload.length;
-  }
-
-  /** Its writes; it is empty then. */
-  take(): readonly Orderable[] {
-    const writes = this.#writes;
-    this.#writes = [];
-    this.#entryBytes = 0;
-    this.payloadBytes = 0;
-    return writes;
   }
 }

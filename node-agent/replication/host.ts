@@ -1,13 +1,7 @@
 import type { Membership, NodeRecord, Placement, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { HeldVolume } from '../../core/lost-volumes.js';
-import {
-  type DeploymentStatus,
-  type PeerEnvelope,
-  type PeerMessage,
-  PRIMARY_REQUESTS,
-  type SyncProgress,
-} from '../../core/messages.js';
+import type { DeploymentStatus, SyncProgress } from '../../core/messages.js';
 import type {
   Clock,
   DeploymentStore,
@@ -23,14 +17,7 @@ import type { AttentionReason } from '../../core/replication/context.js';
 import { NodeLoad } from '../../core/replication/node-load.js';
 import { DEFAULT_SETTINGS, type ReplicationSettings } from '../../core/replication/settings.js';
 import { BoundedAdmission, type SyncAdmission } from '../../core/replication/sync-admission.js';
-import {
-  type BlockNumber,
-  type DeploymentId,
-  type Incarnation,
-  type NodeId,
-  ORDER_ZERO,
-  type VolumeId,
-} from '../../core/types.js';
+import type { BlockNumber, DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import type { BlockChecksums } from '../codec/index.js';
 import { type Endpoint, parseEndpoint } from '../config.js';
 import type { Logger } from '../log.js';
@@ -39,12 +26,12 @@ import type { TlsIdentity } from '../pki/index.js';
 import type { NodeStores } from '../store/index.js';
 import { AlignedClock } from './aligned-clock.js';
 import { answer } from './answers.js';
+import { Delivery } from './delivery.js';
 import { HostedDeployment } from './hosted-deployment.js';
 import { type InventoryPage, takeInventory } from './inventory.js';
 import { LocalDeployments } from './local-deployments.js';
 import { ReplicationNetwork } from './network.js';
 import { REQUESTS, type RequestName } from './requests.js';
-import type { OpenTarget } from './sessions.js';
 import { DEFAULT_TRANSPORT_SETTINGS, type TransportSettings } from './settings.js';
 import { SyncSlots } from './sync-slots.js';
 import { type Running, type SharedSlots, SyncTurns } from './sync-turns.js';
@@ -86,8 +73,6 @@ export interface CopiesMemory {
   forget(volume: VolumeId): void;
 }
 
-/** Stands in a refusal by a node that has no such deployment, and so no incarnation. */
-const NO_INCARNATION = '00000000-0000-0000-0000-000000000000' as Incarnation;
 const DEFAULT_REQUEST_TIMEOUT_MS = 5000;
 const DEFAULT_MAX_SYNCS = 4;
 /** Answers to `held` that are asked for at the most: far more volumes than a node has. */
@@ -112,6 +97,7 @@ export class ReplicationHost {
   readonly #memberships = new Map<VolumeId, Membership>();
   readonly #addresses = new Map<NodeId, Endpoint>();
   readonly #local: LocalDeployments;
+  readonly #delivery: Delivery;
   #state: 'new' | 'running' | 'stopped' = 'new';
 
   constructor(options: ReplicationHostOptions) {
@@ -136,6 +122,11 @@ export class ReplicationHost {
       opened: (hosted) => this.#opened(hosted),
       removed: () => this.#updateInterest(),
     });
+    this.#delivery = new Delivery({
+      deployments: this.#local,
+      primaryNode: (volume) => this.#memberships.get(volume)?.primary.node,
+      send: (node, frame) => this.#network.send(node, frame),
+    });
     this.#network = new ReplicationNetwork({
       self: options.self,
       cluster: options.cluster,
@@ -149,10 +140,10 @@ export class ReplicationHost {
       events: {
         peerUp: (node) => this.#local.each((hosted) => hosted.replicated.onPeerUp(node)),
         peerDown: (node) => this.#local.each((hosted) => hosted.replicated.onPeerDown(node)),
-        message: (envelope) => this.#deliver(envelope),
+        message: (envelope) => this.#delivery.message(envelope),
         request: (_node, method, args) => this.#answer(method, args),
       },
-      openSession: this.#openSession,
+      openSession: this.#delivery.openSession,
       lend: options.lendSpare,
     });
     this.connector = this.#network.sessions;
@@ -437,57 +428,6 @@ export class ReplicationHost {
     };
   }
 
-  #deliver(envelope: PeerEnvelope): void {
-    const hosted = this.#local.find(envelope.to);
-    if (hosted === undefined || hosted.volume !== envelope.volume) {
-      this.#refuse(envelope);
-      return;
-    }
-    this.#local.guard(hosted, () => hosted.onMessage(envelope));
-  }
-
-  #refuse(envelope: PeerEnvelope): void {
-    const { volume, from, fromNode, to, message } = envelope;
-    const of = REFUSABLE.get(message.type);
-    if (of === undefined) return;
-    const refusal = {
-      type: 'refused',
-      epoch: message.epoch,
-      incarnation: NO_INCARNATION,
-      of,
-      reason: 'no-deployment',
-      last: ORDER_ZERO,
-    } as const;
-    this.#network.send(fromNode, encodePeerMessage({ volume, from: to, to: from }, refusal));
-  }
-
-  readonly #openSession: OpenTarget = (address, end) => {
-    const local = (): HostedDeployment | undefined => {
-      const hosted = this.#local.find(address.deployment);
-      return hosted?.volume === address.volume ? hosted : undefined;
-    };
-    return {
-      open: (link, message) => {
-        const hosted = local();
-        if (hosted !== undefined) {
-          this.#local.guard(hosted, () => hosted.openSession(link, message, end));
-          return;
-        }
-        const primary = this.#memberships.get(address.volume)?.primary.node;
-        const rejected = { type: 'rejected', session: message.session, reason: 'not-primary' } as const;
-        link.send(primary === undefined ? rejected : { ...rejected, primary });
-      },
-      message: (link, message) => {
-        const hosted = local();
-        if (hosted !== undefined) this.#local.guard(hosted, () => hosted.onFrontend(link, message));
-      },
-      closed: (link) => {
-        const hosted = local();
-        if (hosted !== undefined) this.#local.guard(hosted, () => hosted.onSessionClosed(link));
-      },
-    };
-  };
-
   /** Connections are kept with all nodes that share a volume with this one. */
   #updateInterest(): void {
     if (this.#state !== 'running') return;
@@ -501,5 +441,3 @@ export class ReplicationHost {
     this.#network.setInterest(nodes);
   }
 }
-
-const REFUSABLE = new Map(PRIMARY_REQUESTS.map((type) => [type as PeerMessage['type'], type]));
