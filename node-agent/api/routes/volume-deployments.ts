@@ -39,7 +39,8 @@ export const volumeDeploymentRoutes: readonly Route[] = [
     responses: { 200: { description: 'The copies.', body: z.array(deployment) } },
     handler: async (call, services) => {
       const { value } = await volumeOf(call, services);
-      return ok(await deploymentViews(services.dependencies, value));
+      const { dependencies, views } = services;
+      return ok(await deploymentViews(dependencies, value, (node) => views.health(node)));
     },
   }),
 ];

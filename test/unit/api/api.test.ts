@@ -623,6 +623,8 @@ describe('what a volume shows of its copies', () => {
     api.statuses.set(volume.master.id, { ...told, scrub: { ...scrub, passes: 0, endedMs: null } } as DeploymentStatus);
     const never = (await api.request('GET', path)).body[0];
     expect(never).toEqual({ ...master, scrub: { ...shown, passes: 0 } });
+    api.offline.add(volume.master.nodeID);
+    expect((await api.request('GET', path)).body[0].answered).toBe(false);
   });
 
   it('verify compares all copies', async () => {
