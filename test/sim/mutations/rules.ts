@@ -321,6 +321,8 @@ export const RULES_OFF: readonly Mutation[] = [
   {
     rule: 'R18',
     name: 'the tail has dead entries as well',
+    harmless:
+      'dead entries of a copy that can be a primary lie before the position record with which its last sync began, and the reader begins behind that (`streamStart`); the specification’s log has no such record, and needs the rule',
     edits: [store('log-reader', 'Math.min(next - 1, lastLive(header.epoch, history))', 'next - 1')],
   },
   {
