@@ -47,10 +47,16 @@ export interface StateDeps {
   /** The volume's records go and its deployments' tombstones come, in one transaction. 'not-found' */
   deleteVolume(id: VolumeId, tombstones: readonly Tombstone[]): Promise<void>;
   /**
-   * The records of a volume that has none, in one transaction; detached, with this generation. 'already-exists',
-   * 'not-found' (namespace), 'conflict' (a membership, or a tombstone of a copy).
+   * The records of a volume that has none, and tombstones of copies that it goes on without, in one transaction;
+   * detached, with this generation. 'already-exists', 'not-found' (namespace), 'conflict' (a membership, or a
+   * tombstone of a copy).
    */
-  restoreVolume(volume: Volume, membership: Membership, generation: Generation): Promise<Versioned<Volume>>;
+  restoreVolume(
+    volume: Volume,
+    membership: Membership,
+    generation: Generation,
+    abandoned: readonly Tombstone[],
+  ): Promise<Versioned<Volume>>;
 }
 
 /** A block of a copy as it is stored, without its payload. */

@@ -5,6 +5,8 @@ import type { Volume } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import {
   describeObstacle,
+  describeRestorationRisk,
+  type Encryption,
   type HeldVolume,
   type LostVolumes,
   type LostVolumeWishes,
@@ -14,11 +16,12 @@ import {
   type Restoration,
 } from '../core/lost-volumes.js';
 import { FLAG_XTS, KIND_DATA } from '../core/record.js';
-import { planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
-import type { BlockNumber, Generation, NodeId, VolumeId } from '../core/types.js';
+import { describeRisk, planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
+import type { BlockNumber, DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
 import type { ActivityDeps, InventoryPage } from './deps.js';
 import { report, requireAccepted } from './recover.js';
 import { type Survey, surveyNodes } from './survey.js';
+import { tombstoneOf } from './tombstones.js';
 
 /** The nodes open the copies to answer, and go through the ends of their logs. */
 const SURVEY_TIMEOUT_MS = 10_000;
@@ -50,6 +53,7 @@ export async function listLostVolumes({
 }: Pick<SurveyDeps, 'state' | 'replication' | 'settings'>): Promise<LostVolumes> {
   const held = new Map<NodeId, readonly HeldVolume[]>();
   const silent: NodeId[] = [];
+  const erasable = await buried(state);
   await Promise.all(
     (await state.nodes.list()).map(async ({ value: { id } }) => {
       try {
@@ -61,15 +65,22 @@ export async function listLostVolumes({
     }),
   );
   // Behind the answers: the record of a volume is there before its copies are.
-  const [volumes, tombstones] = await Promise.all([state.volumes.list(), state.tombstones.list()]);
+  const [volumes, later] = await Promise.all([state.volumes.list(), buried(state)]);
   const known = new Set(volumes.map(({ value }) => value.id));
-  const buried = new Set(tombstones.map(({ value }) => value.deployment));
   const found = lostVolumes(
     held,
     (volume) => known.has(volume),
-    (deployment) => buried.has(deployment),
+    (deployment) => erasable.has(deployment) || later.has(deployment),
   );
   return { volumes: found, silent: silent.sort() };
+}
+
+/**
+ * Copies that their nodes may erase. To be asked for before the nodes are asked and again after: a tombstone goes when
+ * its copy is gone, and a deletion in between leaves copies in the answers of those that were asked first.
+ */
+async function buried({ tombstones }: Pick<SurveyDeps['state'], 'tombstones'>): Promise<ReadonlySet<DeploymentId>> {
+  return new Set((await tombstones.list()).map(({ value }) => value.deployment));
 }
 
 /** What is known of one, and what stands against it. Errors: 'not-found' if etcd has it or no node has a copy. */
@@ -91,13 +102,19 @@ interface LostSurvey {
 
 async function survey(deps: SurveyDeps, volume: VolumeId, wishes: LostVolumeWishes): Promise<LostSurvey> {
   const { state, settings, keys } = deps;
-  const [nodes, namespaces, key] = await Promise.all([state.nodes.list(), state.namespaces.list(), keys.check(volume)]);
+  const [nodes, namespaces, key, early] = await Promise.all([
+    state.nodes.list(),
+    state.namespaces.list(),
+    keys.check(volume),
+    buried(state),
+  ]);
   const all = await surveyAll(deps, volume, new Set(nodes.map(({ value }) => value.id)));
-  const buried = new Set((await state.tombstones.list()).map(({ value }) => value.deployment));
-  const copies = all.copies.filter(({ status }) => !buried.has(status.deployment));
-  const closed = all.closed.filter(({ deployment }) => !buried.has(deployment));
+  const late = await buried(state);
+  const stays = (deployment: DeploymentId): boolean => !early.has(deployment) && !late.has(deployment);
+  const copies = all.copies.filter(({ status }) => stays(status.deployment));
+  const closed = all.closed.filter(({ deployment }) => stays(deployment));
   const found = { ...all, copies, closed };
-  const { silent } = found;
+  const { silent, unsure } = found;
   const remembered = newestMemory(found.remembered);
   if (copies.length + closed.length === 0) {
     const unheard = silent.length === 0 ? '' : `; ${silent.length} nodes do not answer: ${silent.join(', ')}`;
@@ -105,13 +122,13 @@ async function survey(deps: SurveyDeps, volume: VolumeId, wishes: LostVolumeWish
   }
   const [record, encrypted, volumes] = await Promise.all([
     state.membershipStore.read(volume),
-    isEncrypted(deps, copies),
+    encryptionOf(deps, copies),
     state.volumes.list(),
   ]);
   const { etcdClusterId } = state;
   const timestamp = settings.timestamp();
-  const placements = (remembered?.volume.placements ?? []).filter(({ deployment }) => !buried.has(deployment));
-  const plan = planRecovery({ volume, record, placements, copies, closed, silent, etcdClusterId, timestamp });
+  const placements = (remembered?.volume.placements ?? []).filter(({ deployment }) => stays(deployment));
+  const plan = planRecovery({ volume, record, placements, copies, closed, silent, unsure, etcdClusterId, timestamp });
   const restoration = planRestoration({
     volume,
     wishes,
@@ -140,33 +157,39 @@ async function surveyAll(deps: SurveyDeps, volume: VolumeId, nodes: ReadonlySet<
     closed: [...first.closed, ...second.closed],
     remembered: [...first.remembered, ...second.remembered],
     silent: [...first.silent, ...second.silent],
+    unsure: [...first.unsure, ...second.unsure],
     generation: Math.max(first.generation, second.generation) as Generation,
   };
 }
 
-/** What the first block with a payload says; undefined if there is none, or no copy tells. */
-async function isEncrypted(
+/** What the first block with a payload says, of any copy; 'untold' where not all blocks of any could be looked at. */
+async function encryptionOf(
   { replication }: Pick<SurveyDeps, 'replication'>,
   copies: readonly SurveyedCopy[],
-): Promise<boolean | undefined> {
+): Promise<Encryption> {
+  let found: Encryption = 'untold';
   for (const { node, status } of copies) {
     let from: number | undefined = 0;
     for (let page = 0; page < MAX_INVENTORY_PAGES && from !== undefined; page++) {
       const told: InventoryPage | undefined = await replication
         .remoteInventory({ deployment: status.deployment, node }, from as BlockNumber, INVENTORY_BLOCKS)
         .catch(() => undefined);
-      const payload = told?.blocks.find(({ kind }) => kind === KIND_DATA);
-      if (payload !== undefined) return (payload.flags & FLAG_XTS) !== 0;
-      from = told?.next;
+      // Whatever the reason, it has told nothing.
+      if (told === undefined) break;
+      const payload = told.blocks.find(({ kind }) => kind === KIND_DATA);
+      if (payload !== undefined) return (payload.flags & FLAG_XTS) !== 0 ? 'encrypted' : 'plain';
+      from = told.next;
     }
+    if (from === undefined) found = 'empty';
   }
-  return undefined;
+  return found;
 }
 
 function describe({ volume, found, plan, restoration }: LostSurvey, recovered: boolean): LostVolumeReport {
   const { name, namespaceName, sizeBytes, obstacles } = restoration;
   return {
     ...report(volume, plan, recovered),
+    risks: [...plan.risks.map(describeRisk), ...restoration.risks.map(describeRestorationRisk)],
     name,
     namespaceName,
     sizeBytes,
@@ -217,19 +240,21 @@ export function createLostVolumeActivities(deps: ActivityDeps): LostVolumeActivi
     const known = await survey(deps, volume, wishes);
     const { plan, restoration, found } = known;
     const { next } = plan;
+    const { record } = restoration;
     if (restoration.obstacles.length > 0) {
       throw new DomainError(
         'invalid-state',
         `volume ${volume}: ${restoration.obstacles.map(describeObstacle).join('; ')}`,
       );
     }
-    if (next === undefined || restoration.record === undefined) {
+    if (next === undefined || record === undefined) {
       throw new DomainError('node-unavailable', `no node with a copy of volume ${volume} answers`);
     }
-    requireAccepted(plan, acceptLoss);
+    requireAccepted(describe(known, false).risks, acceptLoss);
     // Before the records, which they take for another etcd's otherwise.
     for (const copy of plan.adopting) await replication.adoptCluster(copy, state.etcdClusterId, SURVEY_TIMEOUT_MS);
-    await state.restoreVolume(restoration.record, next, (found.generation + 1) as Generation);
+    const tombstones = plan.abandoned.map((copy) => tombstoneOf(volume, copy, record.updatedAt));
+    await state.restoreVolume(record, next, (found.generation + 1) as Generation, tombstones);
     await deps.look(volume, 'its record was recovered');
     return describe(known, true);
   }

@@ -1,11 +1,12 @@
 /** The placements and the phase in a volume's record; only its workflow changes them. */
 
-import type { Placement, Tombstone, Volume, VolumePhase } from '../core/domain.js';
+import type { Placement, Volume, VolumePhase } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import { type PlacementNode, placeCopies } from '../core/placement.js';
 import type { DeploymentId, NodeId, VolumeId } from '../core/types.js';
 import { askCopies, requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
+import { ignore, tombstoneOf } from './tombstones.js';
 
 export interface VolumeFacts {
   readonly phase: VolumePhase;
@@ -77,13 +78,6 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
     updatedAt: settings.timestamp(),
   });
 
-  const tombstone = (volume: VolumeId, placed: Placement): Tombstone => ({
-    deployment: placed.deployment,
-    volume,
-    node: placed.node,
-    deletedAt: settings.timestamp(),
-  });
-
   return {
     placeVolume: ({ volume, deployments }) => place(volume, deployments),
 
@@ -106,7 +100,9 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
       }
       const dropped = found.value.placements.filter((placed) => deployments.includes(placed.deployment));
       for (const placed of dropped) {
-        await state.tombstones.create(tombstone(volume, placed)).catch(ignore('already-exists'));
+        await state.tombstones
+          .create(tombstoneOf(volume, placed, settings.timestamp()))
+          .catch(ignore('already-exists'));
       }
       await state.volumes
         .update(volume, (current) => {
@@ -160,7 +156,7 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
     },
 
     async finishDeletion({ volume, placements }) {
-      const tombstones = placements.map((placed) => tombstone(volume, placed));
+      const tombstones = placements.map((placed) => tombstoneOf(volume, placed, settings.timestamp()));
       await state.deleteVolume(volume, tombstones).catch(ignore('not-found'));
     },
   };
@@ -175,12 +171,5 @@ function forget(volume: Volume, gone: readonly DeploymentId[]): Volume {
     ...rest,
     ...(candidates.length > 0 && { evictionCandidates: candidates }),
     ...(asked.length > 0 && { evicting: asked }),
-  };
-}
-
-/** For a step that was done already, by an earlier attempt of the same activity. */
-function ignore(code: DomainError['code']): (error: unknown) => void {
-  return (error) => {
-    if (!(error instanceof DomainError) || error.code !== code) throw error;
   };
 }

@@ -7,13 +7,15 @@ import type { Epoch, Generation, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
 import { surveyNodes } from './survey.js';
+import { ignore, tombstoneOf } from './tombstones.js';
 
 export interface RecoverActivities {
   /** What is wrong and what would be done; changes nothing. 'not-found' if etcd has no such volume. */
   surveyVolume(request: { volume: VolumeId }): Promise<RecoveryReport>;
   /**
    * Writes placements and membership as the copies tell them, and has all copies adopt the present etcd. What may be
-   * lost must be accepted: else 'invalid-state', which says what. 'stale-write' if the record changes meanwhile.
+   * lost must be accepted: else 'invalid-state', which says what; copies that are accepted to be lost may be erased
+   * from then on. 'stale-write' if the record changes meanwhile.
    */
   recoverMembership(request: { volume: VolumeId; acceptLoss: boolean }): Promise<RecoveryReport>;
 }
@@ -29,13 +31,13 @@ async function survey(deps: SurveyDeps, volume: VolumeId) {
   ]);
   const asked = new Set([...nodes.map(({ value }) => value.id), ...placements.map(({ node }) => node)]);
   const found = await surveyNodes(deps, volume, asked, settings.statusTimeoutMs);
-  const { copies, closed, silent, generation } = found;
+  const { generation, remembered: _, ...told } = found;
   const { etcdClusterId } = state;
   const timestamp = settings.timestamp();
   return {
     record,
     generation,
-    plan: planRecovery({ volume, record, placements, copies, closed, silent, etcdClusterId, timestamp }),
+    plan: planRecovery({ volume, record, placements, ...told, etcdClusterId, timestamp }),
   };
 }
 
@@ -59,9 +61,9 @@ export function report(volume: VolumeId, { reasons, risks, next }: RecoveryPlan,
 }
 
 /** Errors: 'invalid-state', which says what may be lost. */
-export function requireAccepted({ risks }: RecoveryPlan, acceptLoss: boolean): void {
-  if (risks.length === 0 || acceptLoss) return;
-  throw new DomainError('invalid-state', `this would lose data, or may: ${risks.map(describeRisk).join('; ')}`);
+export function requireAccepted(risks: readonly string[], accepted: boolean): void {
+  if (risks.length === 0 || accepted) return;
+  throw new DomainError('invalid-state', `this has to be accepted: ${risks.join('; ')}`);
 }
 
 export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
@@ -78,11 +80,11 @@ export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
 
   async function recoverMembership(volume: VolumeId, acceptLoss: boolean): Promise<RecoveryReport> {
     const { plan, record, generation } = await survey(deps, volume);
-    const { next, placements } = plan;
+    const { next, placements, abandoned } = plan;
     if (plan.reasons.length === 0) return report(volume, plan, false);
     if (next === undefined)
       throw new DomainError('node-unavailable', `no node with a copy of volume ${volume} answers`);
-    requireAccepted(plan, acceptLoss);
+    requireAccepted(plan.risks.map(describeRisk), acceptLoss);
     // Before the record, which they take for another etcd's otherwise: until it is there, it is older than their epochs.
     for (const copy of plan.adopting)
       await replication.adoptCluster(copy, state.etcdClusterId, settings.statusTimeoutMs);
@@ -92,6 +94,10 @@ export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
       await state.memberships.create(next);
     } else if ((await state.membershipStore.swap(record, next)) !== 'applied') {
       throw new DomainError('stale-write', `the membership of volume ${volume} changed meanwhile, or may have`);
+    }
+    // Behind the record: a copy is given up only when the volume goes on without it.
+    for (const copy of abandoned) {
+      await state.tombstones.create(tombstoneOf(volume, copy, settings.timestamp())).catch(ignore('already-exists'));
     }
     await deps.look(volume, 'its membership was recovered');
     return report(volume, plan, true);

@@ -11,6 +11,8 @@ export interface Survey {
   readonly remembered: readonly RememberedVolume[];
   /** Did not answer. */
   readonly silent: readonly NodeId[];
+  /** Have answered, and have copies that they cannot read. */
+  readonly unsure: readonly NodeId[];
   /** The highest of the attachments that a copy has seen. */
   readonly generation: Generation;
 }
@@ -26,12 +28,14 @@ export async function surveyNodes(
   const closed: Placement[] = [];
   const remembered: RememberedVolume[] = [];
   const silent: NodeId[] = [];
+  const unsure: NodeId[] = [];
   await Promise.all(
     [...nodes].map(async (node) => {
       try {
         const found = await replication.survey(node, volume, timeoutMs);
         copies.push(...found.copies);
         closed.push(...found.closed.map((deployment) => ({ deployment, node })));
+        if (found.unreadable > 0) unsure.push(node);
         if (found.remembered !== undefined) remembered.push(found.remembered);
       } catch {
         // Whatever the reason, it has told nothing.
@@ -40,5 +44,5 @@ export async function surveyNodes(
     }),
   );
   const generation = Math.max(0, ...copies.map(({ status }) => status.generation)) as Generation;
-  return { copies, closed, remembered, silent, generation };
+  return { copies, closed, remembered, silent, unsure, generation };
 }

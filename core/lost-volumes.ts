@@ -88,6 +88,9 @@ export interface LostVolumeWishes {
 /** Of a volume in the key store. `unusable`: there is one, and it does not open with the cluster key. */
 export type KeyCondition = 'usable' | 'missing' | 'unusable';
 
+/** What stored blocks say. `empty`: there is none that would tell; `untold`: no copy has told of all of its blocks. */
+export type Encryption = 'encrypted' | 'plain' | 'empty' | 'untold';
+
 export interface RestorationInput {
   readonly volume: VolumeId;
   readonly wishes: LostVolumeWishes;
@@ -98,8 +101,7 @@ export interface RestorationInput {
   /** Whether a volume of etcd's has this name there. */
   readonly isTaken: (namespace: NamespaceId, name: string) => boolean;
   readonly key: KeyCondition;
-  /** Whether the copies hold encrypted blocks; undefined: none that would tell. */
-  readonly encrypted: boolean | undefined;
+  readonly encrypted: Encryption;
   /** RFC 3339. */
   readonly timestamp: string;
 }
@@ -112,11 +114,17 @@ export type Obstacle =
   /** What is encrypted can't be read by anybody. */
   | { readonly kind: 'key-missing' }
   | { readonly kind: 'key-unusable' }
+  /** Taken for what it is not, it would be read as garbage, and written so. */
+  | { readonly kind: 'encryption-untold' }
   /** Nobody knows how large it is. */
   | { readonly kind: 'shapeless' };
 
+/** What has to be accepted by somebody. */
+export type RestorationRisk = { readonly kind: 'was-being-deleted' };
+
 export interface Restoration {
   readonly obstacles: readonly Obstacle[];
+  readonly risks: readonly RestorationRisk[];
   /** '' where nothing says. */
   readonly name: string;
   readonly namespaceName: string;
@@ -135,13 +143,17 @@ export function planRestoration(input: RestorationInput): Restoration {
   if (name === '' || (namespace === undefined && remembered === undefined)) obstacles.push({ kind: 'nameless' });
   else if (namespace === undefined) obstacles.push({ kind: 'namespace-gone', name: namespaceName });
   else if (input.isTaken(namespace.id, name)) obstacles.push({ kind: 'name-taken', name, namespaceName });
-  const encryption = input.encrypted ?? remembered?.volume.encryption ?? input.key !== 'missing';
-  if (encryption && input.key !== 'usable') obstacles.push({ kind: `key-${input.key}` });
+  const encryption = isEncrypted(input);
+  if (encryption === undefined) obstacles.push({ kind: 'encryption-untold' });
+  else if (encryption && input.key !== 'usable') obstacles.push({ kind: `key-${input.key}` });
   const shape = shapeOf(input);
   if (shape === undefined) obstacles.push({ kind: 'shapeless' });
   const sizeBytes = shape === undefined ? 0 : shape.blocks * shape.blockSize;
-  const told = { obstacles, name, namespaceName, sizeBytes };
-  if (shape === undefined || namespace === undefined || obstacles.length > 0) return { ...told, record: undefined };
+  const risks: RestorationRisk[] = remembered?.volume.phase === 'deleting' ? [{ kind: 'was-being-deleted' }] : [];
+  const told = { obstacles, risks, name, namespaceName, sizeBytes };
+  if (shape === undefined || namespace === undefined || encryption === undefined || obstacles.length > 0) {
+    return { ...told, record: undefined };
+  }
   return {
     ...told,
     record: {
@@ -163,6 +175,14 @@ export function planRestoration(input: RestorationInput): Restoration {
 function settled(volume: Volume): Volume {
   const { nextCopyOn, evicting, evictionCandidates, reason, ...settings } = volume;
   return settings;
+}
+
+/** What blocks say; else what was remembered; else by its key, which only encrypted ones have. Undefined: nobody knows. */
+function isEncrypted({ encrypted, remembered, key }: RestorationInput): boolean | undefined {
+  if (encrypted === 'encrypted' || encrypted === 'plain') return encrypted === 'encrypted';
+  if (remembered !== undefined) return remembered.volume.encryption;
+  if (key !== 'missing') return true;
+  return encrypted === 'empty' ? false : undefined;
 }
 
 /** The user's; else the one that it was in; else one of the same name, if that one was lost as well and made anew. */
@@ -221,7 +241,17 @@ export function describeObstacle(obstacle: Obstacle): string {
       return 'it is encrypted and its key is not in the key store: restore the key file <volume id>.key, without it nobody can read the data';
     case 'key-unusable':
       return 'it is encrypted and its key does not open with the cluster key: restore the cluster key that it was wrapped with';
+    case 'encryption-untold':
+      return 'no copy tells whether it is encrypted: try again when its nodes answer';
     case 'shapeless':
       return 'no copy of it answers';
+  }
+}
+
+/** For people: what they accept with the volume. */
+export function describeRestorationRisk({ kind }: RestorationRisk): string {
+  switch (kind) {
+    case 'was-being-deleted':
+      return 'its deletion was accepted: it comes back whole, or as what is left of it, and is kept';
   }
 }

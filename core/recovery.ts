@@ -5,6 +5,7 @@
  */
 
 import type { Membership, Placement, Volume } from './domain.js';
+import { DomainError } from './errors.js';
 import { MAX_OUT_OF_SYNC } from './membership.js';
 import type { DeploymentStatus } from './messages.js';
 import { commonEnd, compareOrders } from './order.js';
@@ -34,6 +35,8 @@ export interface NodeSurvey {
   readonly copies: readonly SurveyedCopy[];
   /** On its disks and not open: damaged, or about to be opened. */
   readonly closed: readonly DeploymentId[];
+  /** Copies on its disks that do not even say of which volume they are. */
+  readonly unreadable: number;
   readonly remembered?: RememberedVolume | undefined;
 }
 
@@ -47,6 +50,8 @@ export interface RecoveryInput {
   readonly closed: readonly Placement[];
   /** Nodes that were asked and did not answer. */
   readonly silent: readonly NodeId[];
+  /** Nodes that have answered, and have copies of which they cannot tell of which volume they are. */
+  readonly unsure: readonly NodeId[];
   /** Of the etcd that is there now. */
   readonly etcdClusterId: string;
   /** RFC 3339. */
@@ -74,13 +79,28 @@ export interface RecoveryPlan {
   readonly risks: readonly RecoveryRisk[];
   /** Takes the place of what etcd has; undefined: nothing is to be done, or no copy was found. */
   readonly next: Membership | undefined;
-  /** Where the volume's copies are: those that etcd names, and those that were found. */
+  /** Where the volume's copies are: those that etcd names, and those that were found, without `abandoned`. */
   readonly placements: readonly Placement[];
+  /**
+   * Copies that the recovery goes on without. They may have gone on under primaries that nobody else knows, so that
+   * their logs agree with the volume's up to a point that cannot be told: they never join it again, and are erased.
+   */
+  readonly abandoned: readonly Placement[];
   /** Copies that have to be told the id of the present etcd. */
   readonly adopting: readonly Placement[];
 }
 
-/** What is wrong between etcd and the volume's copies, and the record that puts it right. */
+/**
+ * By how much the epoch rises beyond all that are known where copies may have used later ones. Epochs that were given
+ * twice would make two logs look like one. A volume's epoch rises by one or two for each failure, so that no copy gets
+ * this far while it is away; and 2^53, the largest number that is exact, has room for 2^33 such recoveries.
+ */
+export const UNSEEN_EPOCHS = 2 ** 20;
+
+/**
+ * What is wrong between etcd and the volume's copies, and the record that puts it right. Errors:
+ * DomainError('invalid-state') if there is no epoch above those that the copies tell.
+ */
 export function planRecovery(input: RecoveryInput): RecoveryPlan {
   const { copies, record, etcdClusterId } = input;
   const promised = Math.max(0, ...copies.map(({ status }) => status.promised));
@@ -93,14 +113,23 @@ export function planRecovery(input: RecoveryInput): RecoveryPlan {
   if (adopting.length > 0 || (record !== undefined && record.etcdClusterId !== etcdClusterId)) {
     reasons.push('other-cluster');
   }
-  const placements = allPlacements(input);
-  if (reasons.length === 0 || copies.length === 0) return { reasons, risks: [], next: undefined, placements, adopting };
-  return { reasons, placements, adopting, ...rebuild(input, promised as Epoch, placements) };
+  const placements = allPlacements(input, promised);
+  if (reasons.length === 0 || copies.length === 0) {
+    return { reasons, risks: [], next: undefined, placements, abandoned: [], adopting };
+  }
+  return { reasons, adopting, ...rebuild(input, promised as Epoch, placements) };
 }
 
-/** In the order of the record; then what was found beside, by id: not in the order of the answers. */
-function allPlacements({ placements, copies, closed }: RecoveryInput): Placement[] {
-  const told = [...copies.map(({ status, node }) => ({ deployment: status.deployment, node })), ...closed];
+/**
+ * In the order of the record; then what was found beside, by id: not in the order of the answers. Without copies that
+ * were not heard when a loss was accepted, and are placed nowhere since: others are far ahead of them.
+ */
+function allPlacements({ placements, copies, closed }: RecoveryInput, promised: number): Placement[] {
+  const isPlaced = (deployment: DeploymentId): boolean => placements.some((placed) => placed.deployment === deployment);
+  const ours = copies.filter(
+    ({ status }) => isPlaced(status.deployment) || promised - status.promised < UNSEEN_EPOCHS / 2,
+  );
+  const told = [...ours.map(({ status, node }) => ({ deployment: status.deployment, node })), ...closed];
   const found = new Map(told.map((placed) => [placed.deployment, placed]));
   const known = placements.map((placed) => found.get(placed.deployment) ?? placed);
   for (const { deployment } of placements) found.delete(deployment);
@@ -110,8 +139,8 @@ function allPlacements({ placements, copies, closed }: RecoveryInput): Placement
 function rebuild(
   input: RecoveryInput,
   promised: Epoch,
-  placements: readonly Placement[],
-): Pick<RecoveryPlan, 'risks' | 'next'> {
+  found: readonly Placement[],
+): Pick<RecoveryPlan, 'risks' | 'next' | 'placements' | 'abandoned'> {
   const { copies, etcdClusterId, volume } = input;
   const seen = newestRecord(input);
   const history = newestHistory(input, seen);
@@ -125,11 +154,19 @@ function rebuild(
     seen !== undefined &&
     seen.epoch >= promised &&
     !complete.some(({ status }) => seen.inSync.includes(status.deployment));
-  const risks = [...missing(input, seen, placements, membersGone), ...flaws(chosen)];
+  const absent = missing(input, seen, found, membersGone);
+  const risks = [...absent, ...flaws(chosen)];
+  const isAbandoned = ({ deployment }: Placement): boolean =>
+    absent.some((risk) => 'deployment' in risk && risk.deployment === deployment);
+  const placements = found.filter((placed) => !isAbandoned(placed));
   const inSync = (clean.includes(chosen) ? clean : complete.includes(chosen) ? complete : [chosen]).map(
     ({ status }) => status.deployment,
   );
-  const epoch = (Math.max(promised, seen?.epoch ?? 0, input.record?.epoch ?? 0) + 1) as Epoch;
+  const known = Math.max(promised, seen?.epoch ?? 0, input.record?.epoch ?? 0);
+  const epoch = (known + (absent.length > 0 ? UNSEEN_EPOCHS : 1)) as Epoch;
+  if (!Number.isSafeInteger(epoch)) {
+    throw new DomainError('invalid-state', `a copy of volume ${volume} has promised epoch ${known}: none is above it`);
+  }
   const left = placements
     .filter(({ deployment }) => !inSync.includes(deployment))
     .map(({ deployment }) => ({ deployment, reason: 'recovered without it', since: input.timestamp }));
@@ -146,7 +183,7 @@ function rebuild(
     etcdClusterId,
     readOnly: false,
   };
-  return { risks, next };
+  return { risks, next, placements, abandoned: found.filter(isAbandoned) };
 }
 
 /** The newest membership that etcd or a running process knows. */
@@ -196,11 +233,13 @@ function isBetter(
 }
 
 /**
- * A copy is gone for good if its node answers and has nothing of it: it was erased, by a tombstone. With `membersGone`
- * that is no answer for those that were in sync: nobody erases these, so their disks may not be mounted, or readable.
+ * A copy is gone for good if its node answers and has nothing of it: it was erased, by a tombstone. That is no answer
+ * where its disk may just not be mounted, or readable: with `membersGone` for those that were in sync, as nobody erases
+ * these; from a node that has copies which it cannot read; and where no record has been seen, as then nobody knows who
+ * was in sync.
  */
 function missing(
-  { copies, closed, silent }: RecoveryInput,
+  { copies, closed, silent, unsure }: RecoveryInput,
   seen: Membership | undefined,
   placements: readonly Placement[],
   membersGone: boolean,
@@ -220,7 +259,8 @@ function missing(
     const member = seen?.inSync.includes(deployment) === true;
     // Lost by the newest record and placed nowhere since: it was erased. If it is on a silent node after all, that counts.
     if (node === undefined && !member) continue;
-    if (node !== undefined && !silent.includes(node) && !isClosed && !(member && membersGone)) continue;
+    const erased = seen !== undefined && !(member && membersGone) && !isClosed;
+    if (node !== undefined && erased && !silent.includes(node) && !unsure.includes(node)) continue;
     const kind = member ? 'member-missing' : 'copy-missing';
     risks.push({ kind, deployment, ...(node !== undefined && { node }) });
   }
@@ -241,9 +281,9 @@ export function describeRisk(risk: RecoveryRisk): string {
   const at = 'node' in risk && risk.node !== undefined ? ` on node ${risk.node}` : '';
   switch (risk.kind) {
     case 'member-missing':
-      return `copy ${risk.deployment}${at} does not answer and was in sync: acknowledged writes that only it holds are lost`;
+      return `copy ${risk.deployment}${at} does not answer and was in sync: acknowledged writes that only it holds are lost, it is erased when it comes back`;
     case 'copy-missing':
-      return `copy ${risk.deployment}${at} does not answer: if it was in sync later than is known, what was acknowledged since is lost`;
+      return `copy ${risk.deployment}${at} does not answer: if it was in sync later than is known, what was acknowledged since is lost, it is erased when it comes back`;
     case 'node-missing':
       return `node ${risk.node} does not answer: a copy there that etcd does not know of, and writes that only it holds, are lost`;
     case 'unclean':

@@ -39,6 +39,7 @@ export async function answer(sources: AnswerSources, method: string, args: unkno
       return {
         copies: deployments.of(volume).map((hosted) => hosted.survey()),
         closed: deployments.closedOf(volume),
+        unreadable: deployments.unreadable,
         remembered: sources.memoryOf(volume),
       };
     }

@@ -319,8 +319,8 @@ export class ReplicationHost {
 
   /** What a node's copies of a volume know. Errors: like `remoteStatus`. */
   async survey(node: NodeId, volume: VolumeId, timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS): Promise<NodeSurvey> {
-    const { copies, closed, remembered } = await this.#ask(node, 'survey', { volume }, timeoutMs);
-    return { copies: copies.map((copy) => ({ ...copy, node })), closed, remembered };
+    const { copies, ...told } = await this.#ask(node, 'survey', { volume }, timeoutMs);
+    return { ...told, copies: copies.map((copy) => ({ ...copy, node })) };
   }
 
   /** The volumes of which a node has copies and sees no record in etcd. Errors: like `remoteStatus`. */

@@ -76,6 +76,11 @@ export class LocalDeployments {
     return this.#options.stores.of(volume).filter((deployment) => !this.#open.has(deployment));
   }
 
+  /** Copies on the disks that do not even say of which volume they are. */
+  get unreadable(): number {
+    return this.#options.stores.unreadable;
+  }
+
   get unopened(): number {
     return this.#reopening.size;
   }

@@ -109,6 +109,8 @@ export const REQUESTS = {
     result: z.object({
       copies: z.array(surveyedCopy).max(MAX_SURVEYED_COPIES),
       closed: z.array(deploymentId).max(MAX_SURVEYED_COPIES),
+      // Older agents do not tell.
+      unreadable: count.default(0),
       remembered: z.object({ volume: volumeSchema, namespaceName: z.string().max(MAX_NAME_CHARS) }).optional(),
     }),
   },

@@ -274,11 +274,17 @@ export class ClusterState {
 
   /**
    * Writes the records of a volume that etcd has lost, all at once: no workflow meets one without the others.
+   * `abandoned`: of copies that it goes on without, whose nodes may erase them.
    * Errors: 'already-exists' (name or id), 'not-found' (namespace), 'conflict' if there is a membership, or a tombstone
    * of one of its copies.
    */
-  restoreVolume(volume: Volume, membership: Membership, generation: Generation): Promise<Versioned<Volume>> {
-    return this.#volumeRecords.restore(volume, membership, generation);
+  restoreVolume(
+    volume: Volume,
+    membership: Membership,
+    generation: Generation,
+    abandoned: readonly Tombstone[],
+  ): Promise<Versioned<Volume>> {
+    return this.#volumeRecords.restore(volume, membership, generation, abandoned);
   }
 
   /**

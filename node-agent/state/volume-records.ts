@@ -55,7 +55,12 @@ export class VolumeRecords {
   }
 
   /** See ClusterState.restoreVolume. */
-  restore(volume: Volume, membership: Membership, generation: Generation): Promise<Versioned<Volume>> {
+  restore(
+    volume: Volume,
+    membership: Membership,
+    generation: Generation,
+    abandoned: readonly Tombstone[],
+  ): Promise<Versioned<Volume>> {
     const membershipKey = objectKey('memberships', volume.id);
     const tombstones = volume.placements.map(({ deployment }) => objectKey('tombstones', deployment));
     // What exists is not refused for its size.
@@ -63,7 +68,7 @@ export class VolumeRecords {
     return this.#turns.run(() =>
       this.#create(volume, generation, admit, {
         absent: [membershipKey, ...tombstones],
-        operations: [{ put: membershipKey, value: encodeValue(membershipKey, membership) }],
+        operations: [{ put: membershipKey, value: encodeValue(membershipKey, membership) }, ...abandoned.map(buried)],
       }),
     );
   }
@@ -118,10 +123,7 @@ export class VolumeRecords {
     const others: Operation[] = [
       { remove: objectKey('attachments', id) },
       { remove: objectKey('memberships', id) },
-      ...tombstones.map((tombstone) => {
-        const key = objectKey('tombstones', tombstone.deployment);
-        return { put: key, value: encodeValue(key, tombstone) };
-      }),
+      ...tombstones.map(buried),
     ];
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const sum = await this.#sum();
@@ -165,6 +167,11 @@ export class VolumeRecords {
     const all = await this.#options.volumes.list();
     return all.reduce((sum, { value }) => sum + value.sizeBytes, 0);
   }
+}
+
+function buried(tombstone: Tombstone): Operation {
+  const key = objectKey('tombstones', tombstone.deployment);
+  return { put: key, value: encodeValue(key, tombstone) };
 }
 
 function write(bytes: number): Operation {

@@ -332,6 +332,7 @@ export class SimController {
       copies: surveys.flatMap((survey) => survey?.copies ?? []),
       closed,
       silent: nodes.filter((_, i) => surveys[i] === undefined).map(({ id }): NodeId => id),
+      unsure: [],
       etcdClusterId: etcd.clusterId,
       timestamp: new Date(scheduler.now).toISOString(),
     });

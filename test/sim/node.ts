@@ -343,7 +343,7 @@ export class SimNode {
     const closed = this.disk.copies
       .filter((copy) => copy.volume === volume.id && !this.copies.has(copy.deployment))
       .map(({ deployment }) => deployment);
-    return { copies: open.map((copy) => copy.survey()), closed };
+    return { copies: open.map((copy) => copy.survey()), closed, unreadable: 0 };
   }
 
   #onMessage({ volume, from, to, message }: Envelope): void {

@@ -379,6 +379,7 @@ describe('recovery', () => {
     cluster.start(gone.node);
     const report = await shared.recoverMembership({ volume, acceptLoss: false });
     expect(report).toMatchObject({ recovered: true, epoch: snapshot.epoch + 2, risks: [] });
+    expect(cluster.tombstones.values.size).toBe(0);
     expect(report.inSync).not.toContain(gone.deployment);
     await vi.waitFor(() => expect(cluster.record(volume)).toMatchObject({ active: true, inSync: report.inSync }));
     expect(cluster.record(volume).history.length).toBeGreaterThan(snapshot.history.length);
@@ -389,6 +390,8 @@ describe('recovery', () => {
     const report = await shared.recoverMembership({ volume, acceptLoss: true });
     expect(report).toMatchObject({ recovered: true, risks: [expect.stringContaining('lost')] });
     expect(report.inSync).not.toContain(gone.deployment);
+    expect(cluster.volumes.value(volume)!.placements).not.toContainEqual(gone);
+    expect(cluster.tombstones.value(gone.deployment)).toMatchObject({ volume, node: gone.node });
   });
 
   it('fences attachments that etcd does not remember', async () => {
@@ -492,7 +495,48 @@ describe('a volume of which etcd has no record', () => {
     });
     expect(cluster.volumes.value(volume)).toBeUndefined();
     expect(await shared.recoverLostVolume({ ...named, acceptLoss: true })).toMatchObject({ recovered: true });
-    expect(cluster.volumes.value(volume)).toMatchObject({ name: 'another' });
+    expect(cluster.volumes.value(volume)).toMatchObject({ name: 'another', placements: [record.placements[0]] });
+    const [, gone] = record.placements;
+    expect(cluster.tombstones.value(gone!.deployment)).toMatchObject({ volume, node: gone!.node });
+  });
+
+  it('is not lost if its deletion ends while the nodes are asked', async () => {
+    const { volume, record } = await aLostVolume();
+    for (const { deployment, node } of record.placements) {
+      cluster.tombstones.put({ deployment, volume, node, deletedAt: new Date().toISOString() });
+    }
+    const { survey, held } = deps.replication;
+    let answers = 0;
+    const erasedAfter = async <T>(answer: Promise<T>): Promise<T> => {
+      const told = await answer;
+      // The last to answer says what it has, then all erase and bury.
+      if (++answers === cluster.nodes.values.size) cluster.tombstones.values.clear();
+      return told;
+    };
+    const replication = {
+      ...deps.replication,
+      survey: (...args: Parameters<typeof survey>) => erasedAfter(survey(...args)),
+      held: (...args: Parameters<typeof held>) => erasedAfter(held(...args)),
+    };
+    expect((await listLostVolumes({ ...deps, replication })).volumes).toEqual([]);
+    for (const { deployment, node } of record.placements) {
+      cluster.tombstones.put({ deployment, volume, node, deletedAt: new Date().toISOString() });
+    }
+    answers = 0;
+    expect(await codeOf(surveyLostVolume({ ...deps, replication }, volume))).toBe('not-found');
+    expect(cluster.tombstones.values.size).toBe(0);
+  });
+
+  it('comes back from a deletion only if that is accepted', async () => {
+    const { volume, record, namespace } = await aLostVolume();
+    cluster.memory.set(volume, { volume: { ...record, phase: 'deleting' }, namespaceName: namespace.name });
+    expect((await surveyLostVolume(deps, volume)).risks).toEqual([expect.stringContaining('deletion')]);
+    await expect(shared.recoverLostVolume({ volume, acceptLoss: false })).rejects.toMatchObject({
+      code: 'invalid-state',
+      message: expect.stringContaining('deletion'),
+    });
+    expect(await shared.recoverLostVolume({ volume, acceptLoss: true })).toMatchObject({ recovered: true });
+    expect(cluster.volumes.value(volume)?.phase).toBe('ready');
   });
 
   it('does not come back encrypted without its key', async () => {
@@ -523,6 +567,10 @@ describe('a volume of which etcd has no record', () => {
     expect((await surveyLostVolume(deps, volume, wishes)).obstacles.join()).toMatch(/encrypted/);
     for (const copy of cluster.copies.values()) copy.inventory = [{ ...block, block: 1, kind: KIND_DATA, flags: 0 }];
     expect((await surveyLostVolume(deps, volume)).obstacles.join()).toMatch(/name and namespace/);
+    const replication = { ...deps.replication, remoteInventory: () => Promise.reject(new Error('no answer')) };
+    expect((await surveyLostVolume({ ...deps, replication }, volume, wishes)).obstacles.join()).toMatch(
+      /no copy tells/,
+    );
     await shared.recoverLostVolume({ volume, acceptLoss: false, ...wishes });
     expect(cluster.volumes.value(volume)).toMatchObject({ name: 'found', encryption: false, replicas: 1 });
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   describeObstacle,
+  describeRestorationRisk,
   type HeldVolume,
   lostVolumes,
   newestMemory,
@@ -100,7 +101,7 @@ describe('the record of a volume that comes back', () => {
       namespaces: [shop],
       isTaken: () => false,
       key: 'usable',
-      encrypted: true,
+      encrypted: 'encrypted',
       timestamp: '2026-05-05T00:00:00Z',
       ...patch,
     });
@@ -110,6 +111,8 @@ describe('the record of a volume that comes back', () => {
     expect(record === undefined).toBe(obstacles.length > 0);
     return obstacles.map(({ kind }) => kind);
   };
+
+  const ofNobody: Partial<RestorationInput> = { remembered: undefined, wishes: { name: 'x', namespace: shop.id } };
 
   it('is what was remembered, without what was about to happen, in the size that the copies have', () => {
     const { nextCopyOn: _, evicting: __, ...settings } = known;
@@ -136,7 +139,7 @@ describe('the record of a volume that comes back', () => {
 
   it('has what copies and user say where nobody remembers it', () => {
     const wishes = { name: 'found', namespace: shop.id, fsType: 'btrfs' } as const;
-    const { record } = plan({ remembered: undefined, wishes, encrypted: undefined, key: 'missing' });
+    const { record } = plan({ remembered: undefined, wishes, encrypted: 'empty', key: 'missing' });
     expect(record).toMatchObject({
       name: 'found',
       fsType: 'btrfs',
@@ -146,7 +149,7 @@ describe('the record of a volume that comes back', () => {
       sizeBytes: 81_920,
     });
     // A key is made for encrypted volumes only.
-    expect(plan({ remembered: undefined, wishes, encrypted: undefined }).record?.encryption).toBe(true);
+    expect(plan({ remembered: undefined, wishes, encrypted: 'untold' }).record?.encryption).toBe(true);
   });
 
   it.each<[string, Partial<RestorationInput>]>([
@@ -158,12 +161,27 @@ describe('the record of a volume that comes back', () => {
     ['name-taken', { isTaken: (namespace, name) => namespace === shop.id && name === 'orders' }],
     ['key-missing', { key: 'missing' }],
     ['key-unusable', { key: 'unusable' }],
-    ['shapeless', { copies: [], remembered: undefined, wishes: { name: 'x', namespace: shop.id } }],
+    ['encryption-untold', { ...ofNobody, encrypted: 'untold', key: 'missing' }],
+    ['shapeless', { ...ofNobody, copies: [] }],
   ])('%s stands against it: %#', (kind, patch) => {
     expect(obstacles(patch)).toEqual([kind]);
   });
 
+  it('takes what was remembered for whether it is encrypted, where no copy tells', () => {
+    expect(plan({ encrypted: 'untold' }).record?.encryption).toBe(true);
+    const plain = { volume: { ...known, encryption: false }, namespaceName: 'shop' };
+    expect(plan({ encrypted: 'untold', remembered: plain }).record?.encryption).toBe(false);
+  });
+
+  it('has to be accepted if the volume was being deleted', () => {
+    expect(plan().risks).toEqual([]);
+    const { risks, record } = plan({ remembered: { volume: { ...known, phase: 'deleting' }, namespaceName: 'shop' } });
+    expect(risks).toEqual([{ kind: 'was-being-deleted' }]);
+    for (const risk of risks) expect(describeRestorationRisk(risk)).toMatch(/deletion/);
+    expect(record?.phase).toBe('ready');
+  });
+
   it('needs no key for data that is not encrypted, whatever is remembered', () => {
-    expect(plan({ encrypted: false, key: 'missing' }).record?.encryption).toBe(false);
+    expect(plan({ encrypted: 'plain', key: 'missing' }).record?.encryption).toBe(false);
   });
 });

@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { Membership } from '../../../core/domain.js';
+import { activate, nameCandidate } from '../../../core/membership.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
-import { describeRisk, planRecovery, type RecoveryInput, type SurveyedCopy } from '../../../core/recovery.js';
+import { isDead } from '../../../core/order.js';
+import {
+  describeRisk,
+  planRecovery,
+  type RecoveryInput,
+  type SurveyedCopy,
+  UNSEEN_EPOCHS,
+} from '../../../core/recovery.js';
 import type {
   DeploymentId,
   Epoch,
@@ -70,6 +78,7 @@ function recover(copies: readonly SurveyedCopy[], patch: Partial<RecoveryInput> 
     copies,
     closed: [],
     silent: [],
+    unsure: [],
     etcdClusterId: 'e1',
     timestamp: 'now',
     ...patch,
@@ -216,6 +225,71 @@ describe('a recovery', () => {
     expect(plan.reasons).toEqual(['other-cluster']);
     expect(plan.adopting.map(({ deployment }) => deployment)).toEqual(['a', 'c']);
     expect(plan.next).toMatchObject({ epoch: 8, inSync: ['a', 'b', 'c'], etcdClusterId: 'e2' });
+  });
+
+  it('takes no word for it that a copy was erased, where no record has been seen or its node cannot read all it has', () => {
+    const copies = [copy('a'), copy('b')];
+    const missing = { kind: 'copy-missing', deployment: 'c', node: 'node-c' };
+    expect(recover(copies).risks).toMatchObject([]);
+    expect(recover(copies, { record: undefined }).risks).toEqual([missing]);
+    expect(recover(copies, { record: record(5, { inSync: [id('a')] }), unsure: [nodeOf('c')] }).risks).toEqual([
+      missing,
+    ]);
+    expect(recover(copies, { record: record(5, { inSync: [id('a')] }), unsure: [nodeOf('x')] }).risks).toEqual([]);
+  });
+
+  describe('of which a loss is accepted', () => {
+    const both = ['a', 'c'].map((name) => ({ deployment: id(name), node: nodeOf(name) }));
+    const confirmed = (name: string) => ({ confirmed: new Set([id(name)]), lossy: false, reason: () => '' });
+    const start = record(2, { inSync: [id('a'), id('c')] });
+    const a = copy('a', { promised: 2, last: [2, 120], history: start.history });
+    /** c went on alone, under an epoch that only etcd knew beside it. */
+    const alone = activate(nameCandidate(start, { ...both[1]!, incarnation: 'next' as Incarnation }), {
+      ...confirmed('c'),
+      startsAfter: 100 as Sequence,
+      timestamp: '',
+    });
+    const absentC = { record: undefined, placements: both, silent: [nodeOf('c')] };
+
+    it('begins behind every epoch that an absent copy can have used', () => {
+      const { next, risks } = recover([a], absentC);
+      expect(risks).toEqual([{ kind: 'copy-missing', deployment: 'c', node: 'node-c' }]);
+      expect(next?.epoch).toBe(2 + UNSEEN_EPOCHS);
+      const now = activate(next!, { ...confirmed('a'), startsAfter: 120 as Sequence, timestamp: '' });
+      // What c wrote and a never had is dead, and c neither is ahead of etcd nor better than a.
+      expect(isDead({ epoch: alone.epoch, sequence: 121 as Sequence }, now.history)).toBe(true);
+      const c = copy('c', { promised: alone.epoch, last: [alone.epoch, 500], history: alone.history });
+      const running = copy('a', { promised: now.epoch, last: [now.epoch, 130], history: now.history, record: now });
+      expect(recover([running, c], { record: now, placements: both }).reasons).toEqual([]);
+      const again = recover([running, c], { record: undefined, placements: both });
+      expect(again).toMatchObject({ risks: [], next: { primary: { deployment: 'a' }, inSync: ['a'] } });
+      expect(again.next?.lossVerifier).toBe(next?.lossVerifier);
+    });
+
+    it('gives up the absent copies: where their logs part from the others is not known', () => {
+      const plan = recover([a], absentC);
+      expect(plan.abandoned).toEqual([both[1]]);
+      expect(plan.placements).toEqual([both[0]]);
+      expect(plan.next?.outOfSync).toEqual([]);
+      // Those that are there stay, though they are stale, and so do all where nothing is missing.
+      const stale = recover([copy('a'), copy('b', { promised: 3, last: [3, 5] })], { silent: [nodeOf('c')] });
+      expect(stale.placements.map(({ deployment }) => deployment)).toEqual(['a', 'b']);
+      expect(recover([copy('a', { unclean: true }), copy('b'), copy('c')]).abandoned).toEqual([]);
+    });
+
+    it('never takes in a copy again that nobody knew of then', () => {
+      const next = 5 + UNSEEN_EPOCHS;
+      const copies = [copy('a', { promised: next, last: [next, 130] }), copy('c', { promised: 6 })];
+      const alone = { record: undefined, placements: [both[0]!] };
+      expect(recover(copies, alone).placements).toEqual([both[0]]);
+      // One that is placed is brought up to date.
+      expect(recover(copies, { ...alone, placements: both }).placements).toEqual(both);
+    });
+
+    it('is refused if a copy tells of epochs that leave no room', () => {
+      const last = copy('a', { promised: Number.MAX_SAFE_INTEGER });
+      expect(() => recover([last, copy('b'), copy('c')])).toThrow(/epoch/);
+    });
   });
 
   it('does nothing without a copy', () => {

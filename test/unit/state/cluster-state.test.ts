@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Epoch, Generation, NodeId } from '../../../core/types.js';
+import type { Tombstone } from '../../../core/domain.js';
+import type { DeploymentId, Epoch, Generation, NodeId } from '../../../core/types.js';
 import { systemClock } from '../../../node-agent/clock.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
 import { revisionOf, versionOf } from '../../../node-agent/state/encoding.js';
@@ -284,13 +285,17 @@ describe('a volume that etcd has lost', () => {
     const { deployment, node } = membership.primary;
     return { volume: { ...volume, placements: [{ deployment, node }] }, membership, deployment, node };
   };
-  const restore = ({ volume, membership }: Awaited<ReturnType<typeof aLostVolume>>) =>
-    state.restoreVolume(volume, membership, 8 as Generation);
+  const restore = (
+    { volume, membership }: Awaited<ReturnType<typeof aLostVolume>>,
+    abandoned: readonly Tombstone[] = [],
+  ) => state.restoreVolume(volume, membership, 8 as Generation, abandoned);
 
   it('gets all its records at once, and its size counts', async () => {
     const lost = await aLostVolume();
-    await restore(lost);
-    const { id } = lost.volume;
+    const { id, createdAt } = lost.volume;
+    const given = { deployment: randomUUID() as DeploymentId, volume: id, node: lost.node, deletedAt: createdAt };
+    await restore(lost, [given]);
+    expect((await state.tombstones.list()).map(({ value }) => value)).toEqual([given]);
     expect((await state.volumes.require(id)).value).toEqual(lost.volume);
     expect((await state.memberships.require(id)).value).toEqual(lost.membership);
     expect((await state.attachments.require(id)).value).toMatchObject({ generation: 8, mode: 'rw' });

@@ -132,6 +132,8 @@ export class FakeCluster {
   readonly badKeys = new Set<VolumeId>();
   /** What all nodes with a copy remember of its volume. */
   readonly memory = new Map<VolumeId, RememberedVolume>();
+  /** Copies that a node has, and of which it cannot tell of which volume they are. */
+  readonly unreadable = new Map<NodeId, number>();
   /** What each node shows. */
   readonly shown = new Map<NodeId, Map<VolumeId, Generation>>();
   /** Deployments that a node can't make, volumes that it can't show; throws what is there. */
@@ -288,10 +290,11 @@ export class FakeCluster {
       this.memberships.values.delete(volume);
       for (const tombstone of tombstones) this.tombstones.put(tombstone);
     },
-    restoreVolume: async (volume, membership, generation) => {
+    restoreVolume: async (volume, membership, generation, abandoned) => {
       const created = await this.volumes.create(volume);
       this.attachments.put({ volume: volume.id, generation, mode: 'rw', updatedAt: volume.updatedAt });
       this.memberships.put(membership);
+      for (const tombstone of abandoned) this.tombstones.put(tombstone);
       return created;
     },
   };
@@ -325,7 +328,7 @@ export class FakeCluster {
             syncBase: null,
             shape: { blockSize: 4096, blocks: 2 ** 18 },
           }));
-        return { copies, closed: [], remembered: copies.length === 0 ? undefined : this.memory.get(volume) };
+        return { copies, closed: [], unreadable: this.unreadable.get(node) ?? 0, remembered: copies.length === 0 ? undefined : this.memory.get(volume) };
       },
       held: async (node) => {
         if (!this.isAlive(node)) throw new DomainError('node-unavailable', `node ${node} does not answer`);
