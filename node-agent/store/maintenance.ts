@@ -5,8 +5,8 @@ import type { LocalDeploymentStore } from './deployment-store.js';
 import type { StoreSettings } from './environment.js';
 import { Pace } from './pace.js';
 
-/** A scrub is not slower than this, however little there is to read. */
-const MIN_SCRUB_BYTES_PER_SECOND = 16 * 1024;
+/** A store that has anything counts as no less: beside its blocks, a pass reads pages of the index and the checkpoint. */
+const MIN_SCRUBBED_BYTES = 64 * 1024;
 /** What changes the scrub's rate, new volumes for one, shows after this time at the latest. */
 const MAX_SCRUB_WAIT_MS = 60_000;
 /** What a scrub that was paused, or whose machine slept, may catch up with at once. */
@@ -72,8 +72,9 @@ export class Maintenance {
 
   #scrubRate(stores: readonly LocalDeploymentStore[]): number {
     const { scrubIntervalMs, scrubBytesPerSecond } = this.#settings;
-    const all = stores.reduce((bytes, store) => bytes + store.scrubBytes, 0);
-    return Math.min(scrubBytesPerSecond, Math.max(MIN_SCRUB_BYTES_PER_SECOND, (all / scrubIntervalMs) * 1000));
+    let all = MIN_SCRUBBED_BYTES;
+    for (const store of stores) if (store.liveBytes > 0) all += Math.max(MIN_SCRUBBED_BYTES, store.scrubBytes);
+    return Math.min(scrubBytesPerSecond, (all / scrubIntervalMs) * 1000);
   }
 
   #nextToScrub(stores: readonly LocalDeploymentStore[]): LocalDeploymentStore | undefined {

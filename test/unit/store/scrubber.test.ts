@@ -258,6 +258,17 @@ describe('a scrub', () => {
     await stores.close();
   });
 
+  it('begins no pass before it has to, however little there is to read', async () => {
+    const clock = virtualClock();
+    const settings = { scrubIntervalMs: 10_000_000, scrubBytesPerSecond: 10_000_000, maintenanceIntervalMs: 60_000 };
+    const { store, stores } = await bench(settings, clock);
+    const from = clock.now();
+    while (store.scrubProgress.passes < 3) await new Promise((resolve) => setImmediate(resolve));
+    // The first of them begins at once, and a pass may be read in the last part of its time.
+    expect(clock.now() - from).toBeGreaterThan(settings.scrubIntervalMs);
+    await stores.close();
+  });
+
   it('runs by itself, no faster than it has to, and rests while it is paused', async () => {
     const clock = hastyClock();
     const bytes = BLOCKS * 1000;
