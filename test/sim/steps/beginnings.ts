@@ -280,10 +280,23 @@ async function crashOfOne({ stage, primary, struck, client, random }: Scene): Pr
 }
 
 /** Another primary is named while the present one, which hears nothing of that, has its leases. */
-async function split({ stage, primary, random }: Scene): Promise<void> {
+async function split(scene: Scene): Promise<void> {
+  const { stage, primary, random } = scene;
+  if (random.chance(0.5)) return lateLeases(scene);
   stage.mute(primary);
   stage.look('suspect');
   for (let round = random.int(0, FAILOVER_ROUNDS); round >= 0; round--) await turn(stage);
+}
+
+/** The answers with which it would have leases come when another primary serves. */
+async function lateLeases({ stage, primary, spared, struck }: Scene): Promise<void> {
+  for (const { name } of [spared, struck]) stage.links.hold(name, primary.name);
+  await turn(stage);
+  stage.mute(primary);
+  stage.look('suspect');
+  await until(stage, () => [spared, struck].some((node) => node.status()?.serving === true));
+  for (const { name } of [spared, struck]) stage.queues.unblock(`${name}>${primary.name}`);
+  await stage.settle();
 }
 
 /** The same, and who is named has granted one of these leases in an earlier life. */
