@@ -7,6 +7,7 @@ import type { BadBlocks } from './bad-blocks.js';
 import type { Checkpointer } from './checkpointer.js';
 import type { SpaceUse } from './devices.js';
 import type { StoreSettings } from './environment.js';
+import { StoreClosedError } from './errors.js';
 import {
   BATCH_BACKFILL,
   BATCH_POSITION,
@@ -51,7 +52,7 @@ export class Appender {
     return this.#options.log.room.find(bytesOf(entries, payloadBytes), useOf(payloadBytes)) !== undefined;
   }
 
-  /** Errors: DiskError 'no-space', which is not final, and others. */
+  /** Errors: DiskError 'no-space' and StoreClosedError, which are not final, and others. */
   async makeRoom(entries: number, payloadBytes: number, use = useOf(payloadBytes)): Promise<void> {
     const { log, checkpointer } = this.#options;
     const bytes = bytesOf(entries, payloadBytes);
@@ -67,11 +68,11 @@ export class Appender {
     }
   }
 
-  /** A full disk is no reason to end; what may free something is begun. */
+  /** A full disk is no reason to end; what may free something is begun. Nor is the end itself an error of the store. */
   #failed(error: unknown): never {
     const { checkpointer, fail } = this.#options;
     if (isNoSpace(error)) checkpointer.noSpace();
-    else fail(error);
+    else if (!(error instanceof StoreClosedError)) fail(error);
     throw error;
   }
 

@@ -517,6 +517,7 @@ export class LocalDeploymentStore implements DeploymentStore {
   }
 
   async #end(clean: boolean): Promise<void> {
+    this.#log.room.end();
     try {
       await Promise.all([this.#cleaning, this.#scrubbing]);
       await this.#checkpointer.stop();

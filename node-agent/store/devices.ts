@@ -274,14 +274,12 @@ export class Devices {
   }
 
   /**
-   * The same, but waits for those of `needed` however long it takes: who has data there waits for them anyway. Rejects
-   * with a DiskError if none can tell.
+   * The same, but waits for those of `needed` however long it takes: who has data there waits for them anyway. Of one
+   * that can't tell, what it said last counts: that it can't is no error of a write.
    */
   async ask(needed: ReadonlySet<Device>): Promise<void> {
-    const asked = this.all().map((device) => (needed.has(device) ? device.look() : this.#lookBriefly(device)));
-    const outcomes = await Promise.allSettled(asked);
-    const [failed] = outcomes.filter((outcome) => outcome.status === 'rejected');
-    if (failed !== undefined && outcomes.every(({ status }) => status === 'rejected')) throw failed.reason;
+    const look = (device: Device): Promise<void> => (needed.has(device) ? device.look() : this.#lookBriefly(device));
+    await Promise.all(this.all().map((device) => look(device).catch(unlessDiskError)));
   }
 
   /** Resolves also when the answer takes so long that there may be none. */

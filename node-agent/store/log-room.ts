@@ -5,7 +5,9 @@
  */
 
 import { type Disk, DiskError } from '../../core/ports.js';
+import type { DeploymentId } from '../../core/types.js';
 import type { Device, Devices, SpaceUse } from './devices.js';
+import { StoreClosedError } from './errors.js';
 import type { FilePool } from './file-pool.js';
 import { Segment } from './segment.js';
 import type { SegmentLog } from './segment-log.js';
@@ -16,6 +18,7 @@ const RESERVED_BYTES = 1024 * 1024;
 const ATTEMPTS = 8;
 
 export interface LogRoomOptions {
+  readonly identity: { readonly deployment: DeploymentId };
   readonly disk: Disk;
   readonly devices: Devices;
   readonly pool: FilePool;
@@ -29,8 +32,11 @@ export class LogRoom {
   readonly #options: LogRoomOptions;
   readonly #log: SegmentLog;
   readonly #allowed = new Set<Device>();
-  /** One at a time. */
-  #making: Promise<void> = Promise.resolve();
+  /** Room is taken by one after the other. */
+  #taking: Promise<unknown> = Promise.resolve();
+  /** Ends the waiting of those that are not refused before every device has answered. */
+  readonly #asking = new Set<() => void>();
+  #ended = false;
   /** A segment is being made: nobody else may make the one of this number. */
   #creating = false;
 
@@ -57,31 +63,62 @@ export class LogRoom {
     return device && this.#newSegment(device);
   }
 
-  /** Makes `find` find one, if nobody else takes the room before. Errors: DiskError 'no-space' and others. */
-  make(bytes: number, use: SpaceUse): Promise<void> {
-    const made = this.#making.then(() => this.#make(bytes, use));
-    this.#making = made.catch(() => {});
-    return made;
-  }
-
-  /** Resolves when none is being made. */
-  async idle(): Promise<void> {
-    await this.#making;
-  }
-
-  async #make(bytes: number, use: SpaceUse): Promise<void> {
-    const { devices } = this.#options;
+  /**
+   * Makes `find` find one, if nobody else takes the room before. Errors: DiskError 'no-space' and others,
+   * StoreClosedError.
+   */
+  async make(bytes: number, use: SpaceUse): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS && this.find(bytes, use) === undefined; attempt++) {
-      await devices.refresh();
-      if (await this.#take(bytes, use)) continue;
-      // Nobody is refused for a figure that is old, as a disk has owed its answer for long, or that counts twice what
-      // is on its way.
-      await this.#log.written();
-      await devices.ask(new Set([...this.#log.segments.values()].map(({ device }) => device)));
-      if (!(await this.#take(bytes, use))) {
+      if (await this.#inTurn(() => this.#look(bytes, use))) continue;
+      // Out of turn: what a device that does not answer has no room for holds up nobody for whom there is some.
+      await this.#unlessEnded(this.#ask());
+      if (!(await this.#inTurn(() => this.#take(bytes, use)))) {
         throw new DiskError('no-space', this.#log.active?.path ?? 'data', 'the disk is full');
       }
     }
+  }
+
+  #inTurn(take: () => Promise<boolean>): Promise<boolean> {
+    const taken = this.#taking.then(() => {
+      if (this.#ended) throw new StoreClosedError(this.#options.identity.deployment);
+      return take();
+    });
+    this.#taking = taken.catch(() => {});
+    return taken;
+  }
+
+  /** No room is made any more; nobody waits for a device that does not answer. */
+  end(): void {
+    this.#ended = true;
+    for (const end of this.#asking) end();
+  }
+
+  /** Resolves when none is being taken. */
+  async idle(): Promise<void> {
+    await this.#taking;
+  }
+
+  async #look(bytes: number, use: SpaceUse): Promise<boolean> {
+    await this.#options.devices.refresh();
+    return this.#take(bytes, use);
+  }
+
+  /**
+   * Nobody is refused for a figure that is old, as a disk has owed its answer for long, or that counts twice what is on
+   * its way.
+   */
+  async #ask(): Promise<void> {
+    await this.#log.written();
+    await this.#options.devices.ask(new Set([...this.#log.segments.values()].map(({ device }) => device)));
+  }
+
+  #unlessEnded(asked: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => reject(new StoreClosedError(this.#options.identity.deployment));
+      this.#asking.add(end);
+      if (this.#ended) end();
+      asked.then(resolve, reject).finally(() => this.#asking.delete(end));
+    });
   }
 
   /** Takes room from the first place that has it; false if there is none. */

@@ -122,7 +122,7 @@ function encode(superblock: Superblock, number: number): Buffer {
 interface Sealed {
   readonly format: number;
   readonly number: number;
-  /** JSON. */
+  /** JSON up to the present format. */
   readonly body: string;
 }
 
@@ -137,13 +137,24 @@ function unseal(copy: Buffer): Sealed | string {
   return { format: copy.readUInt16LE(8), number: readU64(copy, 16), body };
 }
 
+/** The later format of a copy that is longer than any this program writes, so that its checksum is not looked at. */
+function laterFormat(copy: Buffer): number | undefined {
+  if (copy.length <= MAX_BYTES || copy.readUInt32LE(0) !== MAGIC) return undefined;
+  const format = copy.readUInt16LE(8);
+  return format > FORMAT ? format : undefined;
+}
+
+function unknownFormat(format: number): string {
+  return `superblock of format ${format}, this program knows ${FORMAT}`;
+}
+
 interface Decoded {
   readonly superblock: Superblock;
   readonly number: number;
 }
 
 function decodeBody({ format, number, body }: Sealed): Decoded | string {
-  if (format < OLDEST_FORMAT || format > FORMAT) return `superblock of format ${format}, this program knows ${FORMAT}`;
+  if (format < OLDEST_FORMAT || format > FORMAT) return unknownFormat(format);
   const parsed = bodySchema.safeParse(JSON.parse(body));
   return parsed.success ? { superblock: parsed.data, number } : `superblock body: ${parsed.error.message}`;
 }
@@ -159,9 +170,18 @@ export type Owner = Pick<Superblock, 'volume' | 'deployment'>;
 
 const ownerSchema = bodySchema.pick({ volume: true, deployment: true });
 
-/** Of a later format, which keeps these two. */
+/** Of a later format, if that keeps these two as they are. */
 function ownerOf({ body }: Sealed): Owner | undefined {
-  return ownerSchema.safeParse(JSON.parse(body)).data;
+  try {
+    return ownerSchema.safeParse(JSON.parse(body)).data;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function newerCopy(format: number, owner: Owner | undefined): UnusableCopy {
+  return { what: unknownFormat(format), unread: true, newer: { owner } };
 }
 
 interface UnusableCopy extends Pick<Damage, 'what' | 'unread'> {
@@ -254,14 +274,15 @@ async function readCopy(disk: Disk, path: string): Promise<Decoded | UnusableCop
   try {
     const file = await disk.openAsync(path, { create: false });
     try {
-      const copy = Buffer.alloc(Math.min(file.size(), MAX_BYTES));
-      const sealed = unseal(copy.subarray(0, await file.readAsync(copy, 0)));
+      const room = Buffer.alloc(Math.min(file.size(), MAX_BYTES + 1));
+      const copy = room.subarray(0, await file.readAsync(room, 0));
+      const later = laterFormat(copy);
+      if (later !== undefined) return newerCopy(later, undefined);
+      const sealed = unseal(copy);
       if (typeof sealed === 'string') return { what: sealed };
+      if (sealed.format > FORMAT) return newerCopy(sealed.format, ownerOf(sealed));
       const found = decodeBody(sealed);
-      if (typeof found !== 'string') return found;
-      return sealed.format > FORMAT
-        ? { what: found, unread: true, newer: { owner: ownerOf(sealed) } }
-        : { what: found };
+      return typeof found === 'string' ? { what: found } : found;
     } finally {
       await file.close();
     }

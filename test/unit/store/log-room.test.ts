@@ -1,9 +1,19 @@
 /** Room on a disk that is nearly full. */
 
 import { expect, test } from 'vitest';
-import type { Disk } from '../../../core/ports.js';
+import { type Disk, DiskError } from '../../../core/ports.js';
 import { SimDisk } from '../../sim/sim-disk.js';
-import { block, content, DEPLOYMENT, data, newDeployment, openStores, seeded, writeTo } from './support.js';
+import {
+  block,
+  content,
+  DEPLOYMENT,
+  data,
+  newDeployment,
+  openStores,
+  seeded,
+  writeTo,
+  writeWhenRoom,
+} from './support.js';
 
 const MIB = 1024 * 1024;
 const TURNS = 20;
@@ -65,3 +75,30 @@ test.each(['closed', 'killed, opened and closed'])(
     expect((await (await openStores(sim.mount())).open(DEPLOYMENT)).last.sequence).toBe(1);
   },
 );
+
+test('that a file system cannot tell of is refused, and no write counts as lost by that', async () => {
+  const sim = new SimDisk({ random: seeded(1), capacityBytes: MARGIN_BYTES });
+  const mounted = sim.mount();
+  let broken = false;
+  const disk: Disk = new Proxy(mounted, {
+    get: (target, name) => {
+      if (name === 'spaceAsync' && broken) {
+        return (path: string) => Promise.reject(new DiskError('io', path, 'no answer of the file system'));
+      }
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const stores = await openStores(disk);
+  const store = await stores.create(newDeployment);
+  await writeWhenRoom(store, data(1, 1));
+  await store.flush();
+  sim.capacityBytes = sim.usedBytes();
+  await stores.findDevices();
+  broken = true;
+  await expect(store.makeRoom(300, MIB)).rejects.toMatchObject({ code: 'no-space' });
+  broken = false;
+  expect(store.failed).toBe(false);
+  await stores.close();
+  expect((await (await openStores(sim.mount())).open(DEPLOYMENT)).state.unclean).toBe(false);
+});

@@ -1,9 +1,10 @@
 /** A deployment that a newer program has written, whatever older copies of its superblock say. */
 
-import { crc32 } from 'node:zlib';
+import { crc32, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import type { DeploymentId, VolumeId } from '../../../core/types.js';
 import { inspect } from '../../../node-agent/store/inspection.js';
+import type { Owner } from '../../../node-agent/store/superblock.js';
 import { SimDisk } from '../../sim/sim-disk.js';
 import {
   DEPLOYMENT,
@@ -20,12 +21,12 @@ import {
 const DIRECTORY = 'data/db1/1';
 const HEADER_BYTES = 24;
 
-/** What a newer program would write: another format, and a body that this one does not understand. */
-function renew(sim: SimDisk, copy: number): void {
+/** What a newer program would write in the place of this copy: another format. */
+function renew(sim: SimDisk, copy: number, bodyOf: (owner: Owner) => Buffer): void {
   const path = `${DIRECTORY}/super.${copy}`;
   const old = Buffer.from(sim.contents(path));
   const { volume, deployment } = JSON.parse(old.toString('utf8', HEADER_BYTES, HEADER_BYTES + old.readUInt32LE(12)));
-  const body = Buffer.from(JSON.stringify({ volume, deployment, promised: { number: 7 } }));
+  const body = bodyOf({ volume, deployment });
   const bytes = Buffer.concat([old.subarray(0, HEADER_BYTES), body]);
   bytes.writeUInt16LE(3, 8);
   bytes.writeUInt32LE(body.length, 12);
@@ -35,12 +36,32 @@ function renew(sim: SimDisk, copy: number): void {
   file.write([bytes], 0);
 }
 
-test.each([[[0]], [[2]], [[0, 1, 2]]])('is left as it is, with copies %j of the newer format', async (copies) => {
+/** JSON that this program does not understand, but for the owner. */
+function json(owner: Owner): Buffer {
+  return Buffer.from(JSON.stringify({ ...owner, promised: { number: 7 } }));
+}
+
+function compressed(owner: Owner): Buffer {
+  return gzipSync(json(owner));
+}
+
+/** More than this program reads of a copy. */
+function long(owner: Owner): Buffer {
+  return Buffer.concat([json(owner), Buffer.alloc(5 * 1024 * 1024, ' ')]);
+}
+
+test.each([
+  ['JSON', [0], json],
+  ['JSON', [2], json],
+  ['JSON', [0, 1, 2], json],
+  ['compressed', [1], compressed],
+  ['long', [1], long],
+] as const)('is left as it is, with %s in copies %j of the newer format', async (_, copies, bodyOf) => {
   const sim = new SimDisk({ random: seeded(1) });
   const before = await openStores(sim.mount());
   writeTo(await before.create(newDeployment), data(1, 1));
   await before.close();
-  for (const copy of copies) renew(sim, copy);
+  for (const copy of copies) renew(sim, copy, bodyOf);
   const files = () => sim.files().map((path) => [path, Buffer.from(sim.contents(path)).toString('base64')]);
   const found = files();
 
@@ -74,5 +95,28 @@ test.each([[[0]], [[2]], [[0, 1, 2]]])('is left as it is, with copies %j of the 
     expect(report).toMatchObject({ directory: DIRECTORY, damages: damages.map(({ path, what }) => ({ path, what })) });
     expect(report.contents).toBeUndefined();
   }
+  expect(files()).toEqual(found);
+});
+
+test.each([
+  ['compressed', compressed],
+  ['long', long],
+])('is no reason not to start when %s bodies do not even say whose it is', async (_, bodyOf) => {
+  const sim = new SimDisk({ random: seeded(1) });
+  const before = await openStores(sim.mount());
+  writeTo(await before.create(newDeployment), data(1, 1));
+  await before.close();
+  for (const copy of [0, 1, 2]) renew(sim, copy, bodyOf);
+  const files = () => sim.files().map((path) => [path, Buffer.from(sim.contents(path)).toString('base64')]);
+  const found = files();
+
+  const stores = await openStores(sim.mount());
+  expect(stores.damages.map(({ path, what, unread }) => [path, what, unread])).toEqual(
+    [0, 1, 2].map((copy) => [`${DIRECTORY}/super.${copy}`, 'superblock of format 3, this program knows 2', true]),
+  );
+  const deployment = '55555555-5555-4555-8555-555555555555' as DeploymentId;
+  await (await stores.create({ ...newDeployment, deployment })).close();
+  await stores.remove(deployment);
+  await stores.close();
   expect(files()).toEqual(found);
 });

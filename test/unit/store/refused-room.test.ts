@@ -9,7 +9,7 @@ import { ENTRY_BYTES } from '../../../core/record.js';
 import { HEADER_BYTES, ORDER_BYTES } from '../../../node-agent/store/format.js';
 import { Scheduler, SeededRandom } from '../../sim/scheduler.js';
 import { SimDisk } from '../../sim/sim-disk.js';
-import { batchOf, data, epoch, newDeployment, openStores, sequence, writeTo } from './support.js';
+import { batchOf, data, epoch, newDeployment, openStores, sequence, writeTo, writeWhenRoom } from './support.js';
 
 const MIB = 1024 * 1024;
 const SEEDS = 20;
@@ -113,6 +113,43 @@ async function live(seed: number): Promise<{ refused: number; taken: number }> {
   return counts;
 }
 
+/** A deployment on disks 1 and 2, of which each says that it has as much room as it is told to. */
+async function onTwoDisks() {
+  const sim = new SimDisk({ random: new SeededRandom(1) });
+  const mounted = sim.mount();
+  for (const path of ['data', 'data/dev1', 'data/dev2']) await mounted.makeDirectoryAsync(path);
+  const { scheduler, clock, until } = virtualTime();
+  const freeBytes = new Map<string, number>();
+  const silent = new Set<string>();
+  const disk: Disk = new Proxy(mounted, {
+    get: (target, name) => {
+      if (name === 'spaceAsync') {
+        return (path: string): Promise<DiskSpace> =>
+          silent.has(path)
+            ? new Promise(() => {})
+            : Promise.resolve({ fileSystem: path, totalBytes: 1 << 30, freeBytes: freeBytes.get(path) ?? 1 << 30 });
+      }
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const settings = { segmentBytes: 64 * 1024 };
+  const stores = await until(openStores(disk, { clock, reserveBytes: RESERVE_BYTES, settings }));
+  const store = await until(stores.create(newDeployment));
+  const pathOf = (number: number): string => `data/dev${number}`;
+  return {
+    scheduler,
+    stores,
+    store,
+    until,
+    free: (number: number, bytes: number) => freeBytes.set(pathOf(number), bytes),
+    /** It owes the answer to whatever it is asked about its room from now on. */
+    stopAnswering: (number: number) => silent.add(pathOf(number)),
+    segmentsOn: (number: number) =>
+      sim.files().filter((path) => path.startsWith(pathOf(number)) && path.endsWith('.blob')).length,
+  };
+}
+
 function noSpace(error: unknown): true {
   if (!(error instanceof DiskError && error.code === 'no-space')) throw error;
   return true;
@@ -131,36 +168,51 @@ describe('room for an append', () => {
   });
 
   it('is not waited for on a disk that has nothing of the deployment', async () => {
-    const sim = new SimDisk({ random: new SeededRandom(1) });
-    const mounted = sim.mount();
-    await mounted.makeDirectoryAsync('data');
-    await mounted.makeDirectoryAsync('data/dev1');
-    await mounted.makeDirectoryAsync('data/dev2');
-    const { clock, until } = virtualTime();
-    let full = false;
-    let dead: string | undefined;
-    const disk: Disk = new Proxy(mounted, {
-      get: (target, name) => {
-        if (name === 'spaceAsync') {
-          return (path: string): Promise<DiskSpace> =>
-            path === dead
-              ? new Promise(() => {})
-              : Promise.resolve({ fileSystem: path, totalBytes: 1 << 30, freeBytes: full ? 0 : 1 << 30 });
-        }
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === 'function' ? value.bind(target) : value;
-      },
-    });
-    const stores = await until(openStores(disk, { clock }));
-    const store = await until(stores.create(newDeployment));
+    const { stores, store, until, free, stopAnswering, segmentsOn } = await onTwoDisks();
     writeTo(store, data(1, 1));
     await until(store.flush());
-    const used = sim.files().find((path) => path.endsWith('.blob'))!;
-    full = true;
+    const used = segmentsOn(1) > 0 ? 1 : 2;
+    free(1, 0);
+    free(2, 0);
     await until(stores.findDevices());
-    // From now on it owes the answer to whatever it is asked.
-    dead = used.startsWith('data/dev1') ? 'data/dev2' : 'data/dev1';
+    stopAnswering(used === 1 ? 2 : 1);
     for (let i = 0; i < 3; i++)
       expect(await until(store.makeRoom(1, BLOCK_BYTES).then(() => false, noSpace))).toBe(true);
+  });
+
+  it('is made for others, and the end is not put off, while an append waits for a disk that never answers', async () => {
+    const { scheduler, stores, store, until, free, stopAnswering, segmentsOn } = await onTwoDisks();
+    let written = 0;
+    const fill = async (number: number): Promise<void> => {
+      while (segmentsOn(number) === 0) await until(writeWhenRoom(store, data(written++ % 64, 1, BLOCK_BYTES)));
+    };
+    free(1, 0);
+    await until(stores.findDevices());
+    await fill(2);
+    free(1, 1 << 30);
+    free(2, 0);
+    await until(stores.findDevices());
+    await fill(1);
+    await until(store.flush());
+    // Records and copies may take a part of the reserve, payloads none of it.
+    free(1, RESERVE_BYTES - MIB);
+    await until(stores.findDevices());
+    stopAnswering(2);
+    const refused = store.makeRoom(1, BLOCK_BYTES).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    let waits = true;
+    refused.then(() => {
+      waits = false;
+    });
+    await scheduler.run(scheduler.now + 60_000);
+    expect(waits).toBe(true);
+    // A TRIM.
+    await until(store.makeRoom(1000, 0));
+    expect(waits).toBe(true);
+    await until(store.close());
+    expect(await refused).toMatchObject({ name: 'StoreClosedError' });
+    expect(store.failed).toBe(false);
   });
 });
