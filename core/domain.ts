@@ -150,10 +150,15 @@ export interface NodeRecord {
     readonly availableBytes: number;
     readonly reservedBytes: number;
   };
-  /** On its disks, and not to be opened at present: damaged, or on a device that gives errors. Absent: none. */
-  readonly unusableCopies?: number;
   readonly createdAt: string;
   readonly updatedAt: string;
+}
+
+/** What a node says of its disks beside its room; there is no record where there is nothing to be said. */
+export interface NodeDisks {
+  readonly node: NodeId;
+  /** Copies on them that cannot be opened at present: damaged, or on a device that gives errors. */
+  readonly unusableCopies: number;
 }
 
 export interface Namespace {

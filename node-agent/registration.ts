@@ -50,9 +50,11 @@ export class NodeRegistration {
     const { state, clock, node, run } = options;
     const now = clock.timestamp();
     const disks = reportOf(options);
-    await state.registerNode({ ...node, ...disks, createdAt: now, updatedAt: now }, options.admit);
+    const { capacity } = disks;
+    await state.registerNode({ ...node, capacity, createdAt: now, updatedAt: now }, options.admit);
+    await state.nodeRecords.report(node.id, disks);
     const liveness = await state.registerLiveness({ node: node.id, run, startedAt: now }, LIVENESS_TTL_SECONDS);
-    options.reported(disks.capacity);
+    options.reported(capacity);
     const registration = new NodeRegistration(options, liveness, disks);
     registration.#schedule();
     return registration;
@@ -91,6 +93,5 @@ export class NodeRegistration {
 }
 
 function reportOf({ capacity, unusableCopies }: RegistrationOptions): DiskReport {
-  const unusable = unusableCopies();
-  return { capacity: capacity(), ...(unusable > 0 && { unusableCopies: unusable }) };
+  return { capacity: capacity(), unusableCopies: unusableCopies() };
 }

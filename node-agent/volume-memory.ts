@@ -11,7 +11,7 @@ import type { RememberedVolume } from '../core/recovery.js';
 import { isUuid, type NamespaceId, type VolumeId } from '../core/types.js';
 import { syncDirectory, writeFileDurably } from './durable-file.js';
 import type { Logger } from './log.js';
-import { volumeSchema } from './state/schemas.js';
+import { toldVolumeSchema } from './state/schemas.js';
 
 const VERSION = 1;
 const SUFFIX = '.json';
@@ -21,7 +21,7 @@ const MAX_FILE_BYTES = 2 << 20;
 const schema = z.object({
   version: z.literal(VERSION),
   namespaceName: z.string().max(253),
-  volume: volumeSchema,
+  volume: toldVolumeSchema,
 });
 
 /** What is remembered, and as which text it is on the disk. */

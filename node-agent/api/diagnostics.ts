@@ -38,7 +38,7 @@ async function clusterFiles({ dependencies: { state }, views }: ApiServices): Pr
     }),
     jsonFile(
       'cluster/nodes.json',
-      nodes.map((node) => nodeView(node, views.health(node.value.id))),
+      nodes.map((node) => nodeView(node, views.health(node.value.id), state.disks.cached.get(node.value.id)?.value)),
     ),
     jsonFile('cluster/users.json', users.map(userView)),
     jsonFile('cluster/policies.json', await values(state.policies.listOrLastSeen())),

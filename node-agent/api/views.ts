@@ -5,6 +5,7 @@ import type {
   Cluster,
   Membership,
   Namespace,
+  NodeDisks,
   NodeRecord,
   PolicyGroup,
   User,
@@ -52,7 +53,8 @@ export function nodeLabels(node: NodeRecord): Readonly<Record<string, string>> {
   return node.computeOnly ? { ...node.labels, [LABEL_COMPUTE_ONLY]: 'true' } : node.labels;
 }
 
-export function nodeView({ value }: Versioned<NodeRecord>, health: NodeHealth) {
+/** `disks`: what the node says of them beside its room. */
+export function nodeView({ value }: Versioned<NodeRecord>, health: NodeHealth, disks: NodeDisks | undefined) {
   return {
     id: value.id,
     name: value.name,
@@ -69,7 +71,7 @@ export function nodeView({ value }: Versioned<NodeRecord>, health: NodeHealth) {
     clusteringEndpoint: withPort(value.ioEndpoint, CLUSTERING_PORT),
     cordoned: value.cordoned,
     ...(value.cordonedAt !== undefined && { cordonedAt: value.cordonedAt }),
-    ...(value.unusableCopies !== undefined && { unusableCopies: value.unusableCopies }),
+    ...(disks !== undefined && { unusableCopies: disks.unusableCopies }),
     labels: nodeLabels(value),
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,

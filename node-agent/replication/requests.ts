@@ -12,7 +12,7 @@ import {
   type Sequence,
   type VolumeId,
 } from '../../core/types.js';
-import { membershipSchema, volumeSchema } from '../state/schemas.js';
+import { toldMembershipSchema, toldVolumeSchema } from '../state/schemas.js';
 import { inventoryPage, MAX_INVENTORY_BLOCKS } from './inventory.js';
 
 const uuid = z.string().refine(isUuid, 'a UUID');
@@ -80,7 +80,7 @@ const surveyedCopy = z
       )
       .max(MAX_SURVEYED_HISTORY),
     syncBase: order.nullable(),
-    record: membershipSchema.optional(),
+    record: toldMembershipSchema.optional(),
     // Older agents do not tell.
     shape: z.object({ blockSize: count, blocks: count }).optional(),
   })
@@ -111,7 +111,7 @@ export const REQUESTS = {
       closed: z.array(deploymentId).max(MAX_SURVEYED_COPIES),
       // Older agents do not tell.
       unreadable: count.default(0),
-      remembered: z.object({ volume: volumeSchema, namespaceName: z.string().max(MAX_NAME_CHARS) }).optional(),
+      remembered: z.object({ volume: toldVolumeSchema, namespaceName: z.string().max(MAX_NAME_CHARS) }).optional(),
     }),
   },
   /** The volumes of which the node has copies and sees no record in etcd: by id, those behind `after`. */

@@ -5,6 +5,7 @@ import type {
   Cluster,
   Membership,
   Namespace,
+  NodeDisks,
   NodeLiveness,
   NodeRecord,
   PolicyGroup,
@@ -35,6 +36,7 @@ import { NodeRecords } from './node-records.js';
 import { Repository, type RepositoryOptions, staleWrite, UPDATE_ATTEMPTS, type Versioned } from './repository.js';
 import {
   attachmentSchema,
+  disksSchema,
   livenessSchema,
   membershipSchema,
   namespaceSchema,
@@ -76,6 +78,8 @@ export class ClusterState {
   /** For writing users, and for deleting policy groups. */
   readonly accounts: Accounts;
   readonly tombstones: Repository<Tombstone, DeploymentId>;
+  /** For reading; written by `nodeRecords`. */
+  readonly disks: Repository<NodeDisks, NodeId>;
   /** For reading; keys are written by `registerLiveness`. */
   readonly liveness: Repository<NodeLiveness, NodeId>;
   readonly membershipStore: MembershipStore;
@@ -157,7 +161,13 @@ export class ClusterState {
       idOf: (group: PolicyGroup) => group.id,
       uniqueName: (group) => ({ kind: 'policies', ...named(group) }),
     });
-    this.nodeRecords = new NodeRecords(this.nodes);
+    this.disks = this.#repository({
+      kind: 'disks',
+      noun: 'state of the disks of node',
+      schema: disksSchema,
+      idOf: (disks: NodeDisks) => disks.node,
+    });
+    this.nodeRecords = new NodeRecords(this.nodes, this.disks);
     this.accounts = new Accounts({ etcd, users: this.users, policies: this.policies });
     this.tombstones = this.#repository({
       kind: 'tombstones',

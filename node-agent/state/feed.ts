@@ -5,6 +5,7 @@ import type {
   Cluster,
   Membership,
   Namespace,
+  NodeDisks,
   NodeLiveness,
   NodeRecord,
   PolicyGroup,
@@ -32,6 +33,7 @@ export interface WatchHandlers {
   user?(id: UserId, value: User | undefined): void;
   policy?(id: PolicyGroupId, value: PolicyGroup | undefined): void;
   tombstone?(id: DeploymentId, value: Tombstone | undefined): void;
+  disks?(id: NodeId, value: NodeDisks | undefined): void;
   cluster?(value: Cluster): void;
   /** Everything that was there when `watch` was called has been told. */
   synced?(): void;
@@ -51,6 +53,7 @@ const HANDLER: Readonly<Record<Kind, Exclude<keyof WatchHandlers, 'synced' | 'cl
   users: 'user',
   policies: 'policy',
   tombstones: 'tombstone',
+  disks: 'disks',
 };
 
 /** The order in which a listing is told: what a volume refers to comes before it. */

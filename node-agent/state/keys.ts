@@ -10,6 +10,7 @@ export const KINDS = [
   'users',
   'policies',
   'tombstones',
+  'disks',
 ] as const;
 
 export type Kind = (typeof KINDS)[number];

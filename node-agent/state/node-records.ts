@@ -3,10 +3,11 @@
  * they saw; the nodes themselves report their room, often, which is no new version to anybody.
  */
 
-import type { NodeRecord } from '../../core/domain.js';
+import type { NodeDisks, NodeRecord } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { NodeId } from '../../core/types.js';
 import { versionOf } from './encoding.js';
+import { objectKey } from './keys.js';
 import { type Repository, staleWrite, type Versioned } from './repository.js';
 
 /** Attempts against reports that come in between, before 'stale-write'. */
@@ -18,13 +19,15 @@ export function nodeVersion(node: NodeRecord): string {
 }
 
 /** What a node says of its disks. */
-export type DiskReport = Pick<NodeRecord, 'capacity' | 'unusableCopies'>;
+export type DiskReport = Pick<NodeRecord, 'capacity'> & Pick<NodeDisks, 'unusableCopies'>;
 
 export class NodeRecords {
   readonly #nodes: Repository<NodeRecord, NodeId>;
+  readonly #disks: Repository<NodeDisks, NodeId>;
 
-  constructor(nodes: Repository<NodeRecord, NodeId>) {
+  constructor(nodes: Repository<NodeRecord, NodeId>, disks: Repository<NodeDisks, NodeId>) {
     this.#nodes = nodes;
+    this.#disks = disks;
   }
 
   /** See ClusterState.registerNode. */
@@ -40,7 +43,7 @@ export class NodeRecords {
         `node id ${node.id} is registered under the host name "${existing.value.name}", this host is "${node.name}"`,
       );
     }
-    await this.report(node.id, node);
+    await this.#nodes.update(node.id, (current) => ({ ...current, capacity: node.capacity }));
     const { ioEndpoint, apiEndpoint, gossipEndpoint, updatedAt } = node;
     return this.update(node.id, (current) =>
       current.ioEndpoint === ioEndpoint &&
@@ -53,11 +56,12 @@ export class NodeRecords {
 
   /** Writes what room a node has, and what it cannot use of its disks. Errors: 'not-found', 'store-unavailable'. */
   async report(id: NodeId, { capacity, unusableCopies }: DiskReport): Promise<void> {
-    await this.#nodes.update(id, ({ unusableCopies: _, ...current }) => ({
-      ...current,
-      capacity,
-      ...(unusableCopies !== undefined && { unusableCopies }),
-    }));
+    await this.#nodes.update(id, (current) => ({ ...current, capacity }));
+    const known = await this.#disks.get(id);
+    if ((known?.value.unusableCopies ?? 0) === unusableCopies) return;
+    if (unusableCopies === 0) await this.#disks.remove(id);
+    else if (known === undefined) await this.#disks.create({ node: id, unusableCopies });
+    else await this.#disks.update(id, (current) => ({ ...current, unusableCopies }));
   }
 
   /**
@@ -82,7 +86,7 @@ export class NodeRecords {
       const { value, version } = await this.#nodes.require(id);
       check(value, expectedVersion);
       try {
-        return await this.#nodes.remove(id, version);
+        return await this.#nodes.remove(id, version, [], [{ remove: objectKey('disks', id) }]);
       } catch (error) {
         if (!(error instanceof DomainError && error.code === 'stale-write')) throw error;
       }

@@ -1,4 +1,9 @@
-/** One schema for each type that etcd holds; held equal to core/domain.ts by the compiler. */
+/**
+ * One schema for each type that etcd holds; held equal to core/domain.ts by the compiler. They are strict: an agent that
+ * changes a record would drop what it does not know. So agents of the version before refuse records with a new member,
+ * while a cluster is being updated or a node has been rolled back; what is new goes under a key of its own, of which
+ * they know nothing, until all versions in the field read it.
+ */
 
 import { z } from 'zod';
 import { ANY, RESOURCE_TYPES } from '../../core/access.js';
@@ -8,6 +13,7 @@ import type {
   FailureMode,
   Membership,
   Namespace,
+  NodeDisks,
   NodeLiveness,
   NodeRecord,
   PolicyGroup,
@@ -109,24 +115,36 @@ export const volumeSchema = z.strictObject({
   updatedAt: time,
 });
 
+const outOfSync = z.strictObject({ deployment: id<DeploymentId>(), reason: z.string().max(1024), since: time });
+const historyEntry = z.strictObject({ epoch: counter<Epoch>(), startsAfter: counter<Sequence>() });
+
 export const membershipSchema = z.strictObject({
   volume: id<VolumeId>(),
   epoch: counter<Epoch>(),
   primary: z.strictObject({ ...placement, incarnation }),
   inSync: z.array(id<DeploymentId>()).min(1).max(MAX_MEMBERS).readonly(),
-  outOfSync: z
-    .array(z.strictObject({ deployment: id<DeploymentId>(), reason: z.string().max(1024), since: time }))
-    .max(MAX_MEMBERS)
-    .readonly(),
-  history: z
-    .array(z.strictObject({ epoch: counter<Epoch>(), startsAfter: counter<Sequence>() }))
-    .max(MAX_HISTORY)
-    .readonly(),
+  outOfSync: z.array(outOfSync).max(MAX_MEMBERS).readonly(),
+  history: z.array(historyEntry).max(MAX_HISTORY).readonly(),
   active: z.boolean(),
   lossVerifier: count,
   etcdClusterId: z.string().regex(/^[0-9a-f]{1,32}$/),
   readOnly: z.boolean(),
 });
+
+/**
+ * The same as other nodes tell them, or as an agent of another version has left them on the disk: nobody changes these,
+ * so that members which are not known here are left out.
+ */
+export const toldVolumeSchema = volumeSchema
+  .extend({ placements: z.array(z.object(placement)).max(MAX_MEMBERS).readonly() })
+  .strip();
+export const toldMembershipSchema = membershipSchema
+  .extend({
+    primary: membershipSchema.shape.primary.strip(),
+    outOfSync: z.array(outOfSync.strip()).max(MAX_MEMBERS).readonly(),
+    history: z.array(historyEntry.strip()).max(MAX_HISTORY).readonly(),
+  })
+  .strip();
 
 export const attachmentSchema = z.strictObject({
   volume: id<VolumeId>(),
@@ -155,7 +173,6 @@ export const nodeSchema = z.strictObject({
     // Records of older agents have none; each writes its own anew when it starts.
     reservedBytes: count.default(0),
   }),
-  unusableCopies: count.min(1).exactOptional(),
   createdAt: time,
   updatedAt: time,
 });
@@ -219,6 +236,11 @@ export const clusterSchema = z.strictObject({
   updatedAt: time,
 });
 
+export const disksSchema = z.strictObject({
+  node: id<NodeId>(),
+  unusableCopies: count.min(1),
+});
+
 export const livenessSchema = z.strictObject({
   node: id<NodeId>(),
   run: uuid,
@@ -248,6 +270,7 @@ type Same<A, B> = [A] extends [B]
   tombstone: true,
   cluster: true,
   liveness: true,
+  disks: true,
   failureMode: true,
 }) satisfies {
   volume: Same<z.output<typeof volumeSchema>, Volume>;
@@ -261,5 +284,6 @@ type Same<A, B> = [A] extends [B]
   tombstone: Same<z.output<typeof tombstoneSchema>, Tombstone>;
   cluster: Same<z.output<typeof clusterSchema>, Cluster>;
   liveness: Same<z.output<typeof livenessSchema>, NodeLiveness>;
+  disks: Same<z.output<typeof disksSchema>, NodeDisks>;
   failureMode: Same<z.output<typeof failureMode>, FailureMode>;
 };

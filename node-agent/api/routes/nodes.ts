@@ -14,7 +14,9 @@ const node = { description: 'The node.', body: nodeSchema };
 const params = { id: id<NodeId>('Id of the node.') };
 
 function view(services: ApiServices, found: Versioned<NodeRecord>) {
-  return nodeView(found, services.views.health(found.value.id));
+  const { id } = found.value;
+  const { disks } = services.dependencies.state;
+  return nodeView(found, services.views.health(id), disks.cached.get(id)?.value);
 }
 
 export const nodeRoutes: readonly Route[] = [

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { DomainError } from '../../../core/errors.js';
 import type { DeploymentStatus } from '../../../core/messages.js';
@@ -149,7 +149,9 @@ describe('objects', () => {
     expect(described).not.toContain('Unusable');
     const { value } = await api.state.nodes.require(api.nodes[1] as never);
     await api.state.nodeRecords.report(value.id, { capacity: value.capacity, unusableCopies: 3 });
-    expect((await cli('describe', 'node', 'node-2')).out).toMatch(/Unusable copies +3, which the node cannot open/);
+    await vi.waitFor(async () =>
+      expect((await cli('describe', 'node', 'node-2')).out).toMatch(/Unusable copies +3, which the node cannot open/),
+    );
     expect(await json('get', 'node', 'node-1')).toMatchObject({ name: 'node-1', gossipAddress: '127.0.0.9:5711' });
     expect((await json('describe', 'node', 'node-1')).volumes).toMatchObject([
       { name: 'data', localDeployment: { kind: 'master' } },

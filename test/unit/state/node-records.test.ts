@@ -16,20 +16,32 @@ freshState((fresh) => {
   ({ etcd, namespace, state } = fresh);
 });
 const room = (freeBytes: number) => ({ totalBytes: 1000, freeBytes, availableBytes: freeBytes, reservedBytes: 0 });
-const report = (freeBytes: number) => ({ capacity: room(freeBytes) });
+const report = (freeBytes: number) => ({ capacity: room(freeBytes), unusableCopies: 0 });
 
 it('a report of its room, and a start as it was, make no new version of a node', async () => {
   const node = aNode();
   const { value } = await state.registerNode(node);
   const version = nodeVersion(value);
-  await state.nodeRecords.report(node.id, { ...report(7), unusableCopies: 2 });
-  expect((await state.nodes.require(node.id)).value.unusableCopies).toBe(2);
+  await state.nodeRecords.report(node.id, report(7));
   await state.registerNode({ ...node, capacity: room(8), updatedAt: '2027-01-01T00:00:00Z' });
   const now = (await state.nodes.require(node.id)).value;
   expect(now).toEqual({ ...value, capacity: room(8) });
   const moved = await state.registerNode({ ...node, ioEndpoint: '127.0.0.7:1', updatedAt: '2027-01-01T00:00:00Z' });
   expect(nodeVersion(moved.value)).not.toBe(version);
   expect(moved.value).toMatchObject({ ioEndpoint: '127.0.0.7:1', updatedAt: '2027-01-01T00:00:00Z', labels: {} });
+});
+
+it('says how many copies on its disks cannot be used, as long as there are any and it is in the cluster', async () => {
+  const node = aNode();
+  await state.registerNode(node);
+  const said = async () => (await state.disks.get(node.id))?.value.unusableCopies;
+  expect(await said()).toBeUndefined();
+  for (const unusableCopies of [2, 2, 3, 0, 1]) {
+    await state.nodeRecords.report(node.id, { ...report(7), unusableCopies });
+    expect(await said()).toBe(unusableCopies === 0 ? undefined : unusableCopies);
+  }
+  await state.nodeRecords.remove(node.id);
+  expect(await said()).toBeUndefined();
 });
 
 it('is added only if the licence lets it be, and comes back in any case', async () => {
