@@ -50,6 +50,8 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
   {
     rule: 'I3',
     name: 'an epoch is promised before that is on the disk',
+    harmless:
+      'a deposed primary needs a lease and the confirmations of every copy in sync, the candidate among them, whose own promise is on its disk before it acts; in the specification a promise and its answer are one step',
     edits: [
       replication(
         'member',
@@ -61,6 +63,8 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
   {
     rule: 'I3',
     name: 'a primary acts before its own promise is on the disk',
+    harmless:
+      'if it starts anew without its promise, the deposed primary needs it and all others in sync as members: these have promised durably, and what it has acknowledged alone makes its log the longer one [17]; in the specification a primary’s epoch is durable in the step in which it learns of it',
     edits: [replication('primary', 'return this.#ownEpoch === this.record.epoch;', 'return true;')],
   },
   {

@@ -46,6 +46,8 @@ const SETTINGS: Partial<ReplicationSettings> = {
 export const TIME_STEP_MS = 20;
 /** Rounds of everything in its order in which all has to be whole again. */
 const CALM_ROUNDS = 400;
+/** Without time nothing is repeated; what is under way is some hundred steps at most. */
+const SETTLING_STEPS = 10_000;
 /** Rounds of the disks' work from which nothing came: what was asked of them needs no more. */
 const IDLE_ROUNDS = 3;
 const ALL_BLOCKS = Array.from({ length: VOLUME_BLOCKS }, (_, block) => block as BlockNumber);
@@ -246,7 +248,9 @@ export class Stage implements StepWorld {
 
   /** Everything that is under way arrives, in turns, and disks do their work, until nothing is left, or something is wrong. */
   async settle(): Promise<void> {
+    const until = this.steps + SETTLING_STEPS;
     for (let idle = 0; idle < IDLE_ROUNDS && this.problems.length === 0; idle++) {
+      if (this.steps > until) this.problem('no end of messages, though no time passes');
       for (const queue of this.queues.ready()) {
         idle = 0;
         if (this.queues.length(queue) > 0) await this.take(queue);
