@@ -15,6 +15,9 @@ on all processors, until 5 have failed. --json appends the totals to the file; -
   flags: ['trace'],
 };
 
+/** For docs/reliability.md. */
+const RECORDED = ['steps', 'operations', 'operationsDone', 'promotions', 'syncs', 'losses'];
+
 async function run(line: CommandLine): Promise<number> {
   const from = line.count('from', 1);
   const seeds = line.count('seeds', 1000, 1);
@@ -48,7 +51,8 @@ async function run(line: CommandLine): Promise<number> {
   const json = line.word('json');
   if (json !== undefined) {
     const command = `npm run sim:walks -- --from ${from} --seeds ${next - from}`;
-    appendRun(json, { kind: 'walks', command, ...time, counts: { walks: next - from, ...counts }, failures: failed });
+    const recorded = Object.fromEntries(RECORDED.map((what) => [what, counts[what] ?? 0]));
+    appendRun(json, { kind: 'walks', command, ...time, counts: { walks: next - from, ...recorded }, failures: failed });
   }
   return failed > 0 ? 1 : 0;
 }
