@@ -39,7 +39,8 @@ export async function readIntact(
 
 /**
  * Adds to what is intact what is known of the rest: that it is lost, with its order and checksum. Of whose order
- * nothing is known was written at `last` at the latest: what a target has of it from before must not count.
+ * nothing is known was written at `last` at the latest, the end of the stream before the blocks were read: what a
+ * target has of it from before must not count, and what is written behind must.
  */
 export function withLost({ stored, bad }: Intact, last: Order): StoredBlocks {
   const parts: EntryWithPayload[] = [...entriesOf(stored.batch)];
@@ -72,10 +73,18 @@ export function sameChecksum(
 }
 
 /**
+ * It is not known which write of the block is lost, only its latest possible order: it is in a gap of an index
+ * (decision 20), of this copy's or of that from which it came as lost. No lost write of a known order looks so.
+ */
+export function isUnidentified({ checksumLow, checksumHigh }: BlockIdentity): boolean {
+  return checksumLow === 0 && checksumHigh === 0;
+}
+
+/**
  * Writes again, under their orders, those of `damaged` that the answer of another copy has with the same order and
- * checksum, unless they were overwritten meanwhile; and those of which not even the order is known here (decision 20),
- * if the other copy has all of the stream up to `completeTo`, and they were written before. Returns what was written;
- * nothing if the answer itself is damaged.
+ * checksum, unless they were overwritten meanwhile; and those that nobody can identify, if the other copy has all of
+ * the stream up to `completeTo`, and they were written before. Returns what was written; nothing if the answer itself is
+ * damaged.
  */
 export async function rewriteDamaged(
   context: Pick<Context, 'store' | 'verify' | 'halted'>,
@@ -125,8 +134,8 @@ function isSame(entry: Entry, order: Order, block: IndexedBlock): boolean {
 }
 
 /**
- * Of a block in a gap of the index nothing is known but that it was written, or trimmed, at its order's sequence at the
- * latest. A copy that has everything up to there has it right, be it a hole.
+ * Of an unidentified block nothing is known but that it was written, or trimmed, at its order's sequence at the latest. A
+ * copy that has everything up to there has it right, be it a hole.
  */
 function fillsGap(
   entry: Entry,
@@ -136,6 +145,8 @@ function fillsGap(
   history: readonly HistoryEntry[],
 ): boolean {
   const { epoch, sequence } = block.order;
-  if (epoch !== UNKNOWN_EPOCH || completeTo < sequence) return false;
+  if (block.kind !== KIND_LOST || !isUnidentified(block) || completeTo < sequence) return false;
+  // An end of another branch of the stream says nothing of this one: a sync replaces it.
+  if (epoch !== UNKNOWN_EPOCH && isDead(block.order, history)) return false;
   return entry.kind !== KIND_LOST && order.sequence <= sequence && !isDead(order, history);
 }

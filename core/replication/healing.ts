@@ -1,15 +1,16 @@
 /**
  * Mends blocks of this copy whose stored bytes do not match their checksum: another in-sync copy that has the
  * same block with the same order and checksum sends it, and it is written again under its own order. What was in a
- * gap of this copy's index is taken from any member that has all of the stream up to there.
+ * gap of an index, this copy's or that of whom it was synced from, is taken from any member that has all of the stream
+ * up to there.
  */
 
-import type { Fetched, Mend } from '../messages.js';
-import { sameOrder } from '../order.js';
+import type { BlockIdentity, Fetched, Mend } from '../messages.js';
+import { isDead, sameOrder, UNKNOWN_EPOCH } from '../order.js';
 import type { IndexedBlock, Timer } from '../ports.js';
-import type { BlockNumber, DeploymentId, Sequence } from '../types.js';
+import type { BlockNumber, DeploymentId, Order, Sequence } from '../types.js';
 import { blocksPerBatch } from './batches.js';
-import { readIntact, rewriteDamaged, sameChecksum, stillPresent } from './damage.js';
+import { isUnidentified, readIntact, rewriteDamaged, sameChecksum, stillPresent } from './damage.js';
 import type { PeerStream } from './peer-stream.js';
 import type { Primary } from './primary.js';
 
@@ -91,7 +92,7 @@ export class Healing {
     }
   }
 
-  /** The asked blocks that this copy holds, too, as far as they fit into an answer. */
+  /** The asked blocks of which this copy holds what the asker has lost, as far as they fit into an answer. */
   #sameHere({ blocks }: Mend): Promise<BlockNumber[]> {
     const { store } = this.#primary.context;
     const asked = blocks
@@ -102,11 +103,25 @@ export class Healing {
       (lookup) => {
         const same = asked.filter((block) => {
           const present = lookup(block.block);
-          return present !== undefined && sameOrder(present.order, block.order) && sameChecksum(present, block);
+          if (present !== undefined && sameOrder(present.order, block.order) && sameChecksum(present, block))
+            return true;
+          return isUnidentified(block) && this.#settles(present?.order, block);
         });
         return same.map(({ block }) => block);
       },
     );
+  }
+
+  /**
+   * Whether what this copy has of an unidentified block, under that order or as a hole, is what the asker has lost: all
+   * of the stream up to the latest order that the block can have there is in this log, and nothing came later.
+   */
+  #settles(present: Order | undefined, { order }: BlockIdentity): boolean {
+    const { context, epoch, established, record } = this.#primary;
+    const { last, state } = context.store;
+    if (!established || !record.active || order.epoch === UNKNOWN_EPOCH || order.epoch > epoch) return false;
+    if (order.sequence > last.sequence || isDead(order, state.history)) return false;
+    return present === undefined || (present.sequence <= order.sequence && !isDead(present, state.history));
   }
 
   /** Asks one member after the other, until all is mended; whether none was away and could be asked again. */

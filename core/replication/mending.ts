@@ -1,15 +1,19 @@
 /**
  * A member's own damaged blocks: it asks its primary for them, by order and checksum, writes them again and reads
  * them back. Whoever sends a block with that order and checksum sends the right one, so that nothing else needs to
- * be agreed upon. One request at a time, at most one each `mendIntervalMs`.
+ * be agreed upon; of a block that came without a checksum, as lost in a gap of an index, a primary of no earlier epoch
+ * than was promised has the right one. One request at a time, at most one each `mendIntervalMs`.
  */
 
 import { MAX_MEND_BLOCKS, type Mended, VERSION_WITH_MENDING } from '../messages.js';
 import type { IndexedBlock, Timer } from '../ports.js';
-import type { BlockNumber, DeploymentId } from '../types.js';
+import type { BlockNumber, DeploymentId, Sequence } from '../types.js';
 import { blocksPerBatch } from './batches.js';
 import type { Context } from './context.js';
 import { readIntact, rewriteDamaged, stillPresent } from './damage.js';
+
+const NOTHING = 0 as Sequence;
+const EVERYTHING = Number.MAX_SAFE_INTEGER as Sequence;
 
 interface Asked {
   readonly of: DeploymentId;
@@ -98,7 +102,9 @@ export class Mending {
 
   async #mend(blocks: readonly IndexedBlock[], answer: Mended): Promise<void> {
     const { store, counters, events } = this.#context;
-    const written = await rewriteDamaged(this.#context, answer, blocks);
+    // A primary has all of the stream, unless a later one that was promised something goes on with another stream.
+    const completeTo = answer.epoch < store.state.promised ? NOTHING : EVERYTHING;
+    const written = await rewriteDamaged(this.#context, answer, blocks, completeTo);
     const { bad } = await readIntact(
       store,
       written.map(({ block }) => block),

@@ -16,7 +16,7 @@ import {
 } from '../messages.js';
 import type { StoredBlocks, SyncedRegion, Timer } from '../ports.js';
 import { release } from '../record.js';
-import type { BlockNumber, DeploymentId, Epoch } from '../types.js';
+import type { BlockNumber, DeploymentId, Epoch, Order } from '../types.js';
 import { generationBatch } from './batches.js';
 import { Cancellation } from './cancellation.js';
 import { ReplicationError } from './context.js';
@@ -195,22 +195,24 @@ export class SyncSource {
   async #readHealing(blocks: readonly BlockNumber[]): Promise<StoredBlocks> {
     const { context, healing } = this.primary;
     const { store, lendSpare, settings } = context;
+    let { last } = store;
     let found = await readIntact(store, blocks, lendSpare);
     for (let attempt = 0; found.bad.length > 0 && attempt < settings.healAttempts; attempt++) {
       release(found.stored.batch);
       const healed = await healing.heal(found.bad, this.stream);
+      last = store.last;
       found = await readIntact(store, blocks, lendSpare);
       if (!healed) break;
     }
     if (found.bad.length === 0) return found.stored;
     try {
-      return this.#giveUp(found);
+      return this.#giveUp(found, last);
     } finally {
       release(found.stored.batch);
     }
   }
 
-  #giveUp(found: Intact): StoredBlocks {
+  #giveUp(found: Intact, last: Order): StoredBlocks {
     const { context } = this.primary;
     const node = context.nodeOf(this.target);
     if (node === undefined || context.links.version(node) < VERSION_WITH_MENDING) {
@@ -224,7 +226,7 @@ export class SyncSource {
       blocksLost: found.bad.length,
       blocks: found.bad.slice(0, 10).map(({ block }) => block),
     });
-    return withLost(found, context.store.last);
+    return withLost(found, last);
   }
 
   note(change: Partial<SyncProgress>): void {

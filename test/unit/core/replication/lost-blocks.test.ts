@@ -77,6 +77,25 @@ describe('a sync that comes to a block which the primary cannot read', () => {
     expect(sent()[0]!.order.sequence).toBeGreaterThan(0);
   });
 
+  it('sends that as no newer than what is written while it reads: the target has it from the stream', async () => {
+    const order = { epoch: 0 as Epoch, sequence: 1 as Sequence };
+    const { lab, sent, write, until } = await syncWithBadBlock(undefined, 2, order);
+    const readBlocks = lab.store.readBlocks.bind(lab.store);
+    let begun: Order | undefined;
+    let number = 100;
+    lab.store.readBlocks = async (blocks, lend) => {
+      const reading = readBlocks(blocks, lend);
+      reading.catch(() => {});
+      begun = lab.store.last;
+      write(number++);
+      await new Promise<void>((resolve) => lab.scheduler.after(5, resolve));
+      expect(lab.store.last.sequence).toBeGreaterThan(begun.sequence);
+      return reading;
+    };
+    await until(() => sent().length > 0);
+    expect(sent()[0]).toMatchObject({ order: begun, entry: { block: 3, kind: KIND_LOST } });
+  });
+
   it.each([
     ['a member', OTHER],
     ['the target itself', THIRD],
