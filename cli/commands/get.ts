@@ -1,6 +1,7 @@
 import { ApiError } from '../../client/errors.js';
 import type { ApiCluster, ApiNamespace, ApiNode, ApiVolume } from '../../client/types.js';
 import { type Context, show } from '../context.js';
+import { askCopies } from '../copies.js';
 import { describeNode, nodeJson, nodeTable, nodeYaml, wideNodeTable } from '../node-output.js';
 import {
   clusterFields,
@@ -24,8 +25,6 @@ const separated = (parts: readonly string[]) => parts.join('\n\n');
 
 /** Namespaces that are asked for their volumes at the same time. */
 const MAX_PARALLEL_LISTS = 16;
-/** Volumes whose copies are asked at the same time. */
-const MAX_PARALLEL_QUESTIONS = 16;
 
 /** Namespaces that may not be read are left out, as the user did not ask for them by name. */
 async function volumesOfAll({ client }: Context, namespaces: readonly ApiNamespace[]): Promise<ApiVolume[]> {
@@ -71,25 +70,8 @@ export async function getVolumes(context: Context, names: string[], flags: Selec
   });
 }
 
-/** With what their copies say of themselves; without it from agents that don't know the question yet. */
-async function askCopies({ client }: Context, volumes: readonly NamedVolume[]): Promise<NamedVolume[]> {
-  const asked: NamedVolume[] = [];
-  for (let first = 0; first < volumes.length; first += MAX_PARALLEL_QUESTIONS) {
-    const some = volumes.slice(first, first + MAX_PARALLEL_QUESTIONS).map(async (named) => {
-      try {
-        return { ...named, copies: await client.deployments(named.volume) };
-      } catch (error) {
-        if (error instanceof ApiError && error.status === 404) return named;
-        throw error;
-      }
-    });
-    asked.push(...(await Promise.all(some)));
-  }
-  return asked;
-}
-
 export async function describeVolumes(context: Context, names: string[], flags: SelectionFlags): Promise<void> {
-  const volumes = await askCopies(context, await selectVolumes(context, names, flags));
+  const volumes = await askCopies(context.client, await selectVolumes(context, names, flags));
   const json = oneOrMany(names, volumes.map(volumeJson));
   await show(context, {
     text: () => separated(volumes.map((volume) => describeVolume(volume, context.nowMs))),

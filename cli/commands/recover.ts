@@ -2,10 +2,15 @@
 
 import type { ApiLostVolume, ApiLostVolumes, ApiRecovery, ApiVolume, LostVolumeWishes } from '../../client/types.js';
 import { withNames } from '../../core/operation.js';
+import { isUuid } from '../../core/types.js';
 import { type Context, show } from '../context.js';
 import { CliError, EXIT } from '../errors.js';
 import { type Cell, formatTable } from '../format.js';
 
+/** Volumes that are looked at at the same time; each is asked for at every node. */
+const MAX_PARALLEL_SURVEYS = 8;
+/** For these, ms: nodes that do not answer are waited for 10 s, and after them those that etcd has forgotten. */
+const SURVEYS_TIMEOUT_MS = 30_000;
 /** Every node is asked, and a new primary is waited for. */
 const RECOVERY_TIMEOUT_MS = 3 * 60_000;
 
@@ -42,13 +47,15 @@ export async function recover(context: Context, names: string[], flags: RecoverF
     throw new CliError(EXIT.invalidInput, '--name and --fs-type are for one volume');
   }
   client.allowAtLeast(RECOVERY_TIMEOUT_MS * Math.max(1, names.length));
-  const found = names.length === 0 ? await surveyAll(context) : await survey(context, names, flags);
-  const needed = found.filter((one) => !('volume' in one) || one.recovery.reasons.length > 0);
-  if (names.length === 0 || flags.dryRun === true) return print(context, needed);
+  if (names.length === 0) return showAll(context);
+  const needed = (await survey(context, names, flags)).filter(isNeeded);
+  if (flags.dryRun === true) return print(context, needed);
   const recovered: Found[] = [];
   for (const one of needed) recovered.push(await recoverOne(context, one, flags));
   await print(context, recovered);
 }
+
+const isNeeded = (one: Found): boolean => !('volume' in one) || one.recovery.reasons.length > 0;
 
 async function recoverOne({ client }: Context, found: Found, flags: RecoverFlags): Promise<Found> {
   const acceptLoss = flags.acceptDataLoss === true;
@@ -74,6 +81,10 @@ async function survey(context: Context, names: string[], { name }: RecoverFlags)
       found.push({ ...known, recovery: await client.surveyRecovery(known.volume) });
       continue;
     }
+    if (isUuid(reference)) {
+      found.push({ recovery: await client.surveyLostVolume(reference) });
+      continue;
+    }
     lost ??= await client.lostVolumes();
     found.push({ recovery: await client.surveyLostVolume(findLost(context, lost, reference)) });
   }
@@ -91,12 +102,12 @@ async function findKnown({ client }: Context, reference: string): Promise<Omit<K
   }
 }
 
-/** Its id, by id or by the name that it had. Errors: CliError('not found'), also if several had the name. */
+/** The id of the one that had this name. Errors: CliError('not found'), also if several had the name. */
 function findLost({ client }: Context, { volumes, silent }: ApiLostVolumes, reference: string): string {
   const { namespace } = client.settings;
   const named = volumes.filter(({ name, namespaceName }) => name === reference && namespaceName === namespace);
-  const found = volumes.find(({ id }) => id === reference) ?? (named.length === 1 ? named[0] : undefined);
-  if (found !== undefined) return found.id;
+  const [found] = named;
+  if (found !== undefined && named.length === 1) return found.id;
   if (named.length > 1) {
     const ids = named.map(({ id }) => id).join(', ');
     throw new CliError(
@@ -108,38 +119,60 @@ function findLost({ client }: Context, { volumes, silent }: ApiLostVolumes, refe
   throw new CliError(EXIT.notFound, `no volume "${reference}" is known to etcd or to any node${unheard}`);
 }
 
-/** One volume after the other, as each asks every node; those that can't be surveyed are named at the end. */
-async function surveyAll(context: Context): Promise<Found[]> {
+interface Question {
+  /** What the answer is about. */
+  readonly name: string;
+  readonly look: () => Promise<Found>;
+}
+
+/** What is found is shown also where some volumes can't be looked at. Errors: CliError, then. */
+async function showAll(context: Context): Promise<void> {
   const { client, streams } = context;
-  const found: Found[] = [];
-  let failures = 0;
-  const attempt = async (name: string, look: () => Promise<Found>): Promise<void> => {
-    try {
-      found.push(await look());
-    } catch (error) {
-      failures++;
-      streams.err(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
-    }
-  };
+  const questions: Question[] = [];
   for (const namespace of await client.namespaces()) {
     for (const volume of await client.volumes(namespace.id)) {
-      await attempt(`${namespace.name}/${volume.name}`, async () => ({
-        namespaceName: namespace.name,
-        volume,
-        recovery: await client.surveyRecovery(volume),
-      }));
+      const namespaceName = namespace.name;
+      questions.push({
+        name: `${namespaceName}/${volume.name}`,
+        look: async () => ({ namespaceName, volume, recovery: await client.surveyRecovery(volume) }),
+      });
     }
   }
   const { volumes, silent } = await client.lostVolumes();
   for (const { id, name } of volumes) {
-    await attempt(name === '' ? id : `${name} (${id})`, async () => ({ recovery: await client.surveyLostVolume(id) }));
+    questions.push({
+      name: name === '' ? id : `${name} (${id})`,
+      look: async () => ({ recovery: await client.surveyLostVolume(id) }),
+    });
   }
+  const { found, failures } = await answersTo(questions, context);
+  const needed = found.filter(isNeeded);
+  if (needed.length > 0 || failures === 0) await print(context, needed);
   if (silent.length > 0) {
     const names = (await nodesByName(context))(silent.join(', '));
     streams.err(`nodes that do not answer may have copies of other volumes: ${names}\n`);
   }
   if (failures > 0) throw new CliError(EXIT.other, `${failures} volumes could not be looked at`);
-  return found;
+}
+
+const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** In the order of the questions. Those without an answer are named on stderr, and why. */
+async function answersTo(
+  questions: readonly Question[],
+  { client, streams }: Context,
+): Promise<{ readonly found: Found[]; readonly failures: number }> {
+  const found: Found[] = [];
+  for (let first = 0; first < questions.length; first += MAX_PARALLEL_SURVEYS) {
+    client.allowAtLeast(SURVEYS_TIMEOUT_MS);
+    const some = questions.slice(first, first + MAX_PARALLEL_SURVEYS);
+    const answers = await Promise.allSettled(some.map(({ look }) => look()));
+    for (const [i, answer] of answers.entries()) {
+      if (answer.status === 'fulfilled') found.push(answer.value);
+      else streams.err(`${some[i]!.name}: ${reasonOf(answer.reason)}\n`);
+    }
+  }
+  return { found, failures: questions.length - found.length };
 }
 
 async function print(context: Context, found: readonly Found[]): Promise<void> {

@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { DomainError } from '../../../core/errors.js';
 import type { DeploymentId, Epoch, NodeId, VolumeId } from '../../../core/types.js';
 import { type CliHarness, freshHarness } from './harness.js';
 
@@ -125,6 +126,37 @@ describe('recover', () => {
       ),
     ]);
     expect(harness.api.controller.calls.filter((call) => call.startsWith('recover'))).toEqual([]);
+  });
+
+  it('shows what is found although another volume cannot be looked at, and fails', async () => {
+    loseTwo();
+    const { controller } = harness.api;
+    const survey = controller.lostVolume.bind(controller);
+    vi.spyOn(controller, 'lostVolume').mockImplementation((volume) => {
+      if (volume === other) throw new DomainError('node-unavailable', 'its node has just gone away');
+      return survey(volume);
+    });
+    const { code, out, err } = await cli('recover');
+    expect(code).toBe(1);
+    expect(out).toMatch(/^default +orders .* nothing is lost/m);
+    expect(out).not.toContain(other);
+    expect(err).toMatch(new RegExp(`^${other}: .*just gone away`, 'm'));
+    expect(err).toContain('1 volumes could not be looked at');
+    controller.lost = { volumes: controller.lost.volumes.slice(1), silent: [] };
+    expect(await cli('recover')).toMatchObject({ code: 1, out: '' });
+  });
+
+  it('finds a volume by its id that the list does not have', async () => {
+    loseTwo();
+    const { controller } = harness.api;
+    const { lost } = controller;
+    const survey = controller.lostVolume.bind(controller);
+    controller.lost = { volumes: [], silent: [] };
+    vi.spyOn(controller, 'lostVolume').mockImplementation((volume) => {
+      controller.lost = lost;
+      return survey(volume);
+    });
+    expect((await cli('recover', id, '--dry-run')).out).toMatch(/default +orders/);
   });
 
   it.each([

@@ -12,6 +12,10 @@ const INTRODUCTION = `# \`storageos\`
 
 From the installation's folder: \`npm run -s storageos -- COMMAND\`. Every command has a page with examples: \`storageos COMMAND --help\`. Completion for shells: \`storageos completion bash\`, \`zsh\`, \`fish\`.`;
 
+const UPDATES = `## While a cluster is being updated
+
+\`recover\` brings volumes back of which etcd has lost the record only when all nodes run the new version: a worker of an older one does not know how, and the command fails on some of the nodes.`;
+
 const program = createProgram({ env: {}, streams: { out: () => {}, err: () => {} } });
 
 function path(command: Command): string {
@@ -42,6 +46,7 @@ it('docs/reference/cli.md lists every command, setting and exit code', async () 
     `## Commands\n\n| command | alias | arguments | flags | |\n|---|---|---|---|---|\n${leaves(program).map(row).join('\n')}`,
     `## Flags of every command\n\n| flag | |\n|---|---|\n${globals.join('\n')}`,
     ...topics,
+    UPDATES,
   ];
   await expect(`${sections.join('\n\n')}\n`).toMatchFileSnapshot(REFERENCE);
 });
