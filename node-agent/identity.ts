@@ -37,8 +37,10 @@ export async function establishIdentity(rootDir: string, node: NodeIdentity): Pr
   if (known.clusterId !== node.clusterId) {
     throw new DomainError(
       'invalid-state',
-      `${path} belongs to cluster ${known.clusterId}, but etcd holds cluster ${node.clusterId}; ` +
-        'point the node at its own etcd, or give it an empty ROOT_DIR',
+      `${path} belongs to cluster ${known.clusterId}, but etcd holds cluster ${node.clusterId}: keep this directory, ` +
+        'its data is that of the first one. Point the node at its own etcd; or, if that was emptied and a new node has ' +
+        'made another cluster in it, stop the new node, delete the key "cluster" below ETCD_NAMESPACE, and start this ' +
+        'node before others (docs/internals/replication.md, "Volumes that etcd has lost")',
     );
   }
   if (known.nodeId !== node.nodeId) {

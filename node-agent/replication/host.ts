@@ -117,7 +117,8 @@ export class ReplicationHost {
       stores: options.stores,
       clock: options.clock,
       logger: options.logger,
-      attention: options.attention,
+      attention: (volume, reason) => this.#attention(volume, reason),
+      isKnown: (volume) => this.#volumes.has(volume),
       host: (...args) => this.#host(...args),
       opened: (hosted) => this.#opened(hosted),
       removed: () => this.#updateInterest(),
@@ -185,7 +186,8 @@ export class ReplicationHost {
       return;
     }
     this.#volumes.set(id, volume);
-    if (volume.placements.some(({ node }) => node === this.#options.self)) this.#options.memory?.remember(volume);
+    if (this.#isPlacedHere(volume)) this.#options.memory?.remember(volume);
+    else this.#forgetUnlessHeld(id);
     this.#local.each((hosted) => hosted.volume === id && hosted.onVolume(volume));
     this.#updateInterest();
     if (this.#state === 'running') void this.#local.openAll(id);
@@ -373,12 +375,24 @@ export class ReplicationHost {
     return answer(sources, method, args);
   }
 
-  /** A volume that is placed here is remembered although its copy is not made yet, or made anew. */
+  #isPlacedHere({ placements }: Volume): boolean {
+    return placements.some(({ node }) => node === this.#options.self);
+  }
+
+  /**
+   * A volume that is placed here is remembered although its copy is not made yet, or made anew; and any while there are
+   * copies of which it is not known whose they are.
+   */
   #forgetUnlessHeld(volume: VolumeId): void {
-    const placed = this.#volumes.get(volume)?.placements.some(({ node }) => node === this.#options.self);
-    if (placed !== true && !this.#local.onDisk().some((state) => state.volume === volume)) {
-      this.#options.memory?.forget(volume);
-    }
+    const { stores, memory } = this.#options;
+    const known = this.#volumes.get(volume);
+    if (known !== undefined && this.#isPlacedHere(known)) return;
+    if (stores.unreadable === 0 && stores.of(volume).length === 0) memory?.forget(volume);
+  }
+
+  /** There is no workflow for a volume without a record, and none is to be started. */
+  #attention(volume: VolumeId, reason: AttentionReason): void {
+    if (this.#volumes.has(volume)) this.#options.attention(volume, reason);
   }
 
   #host(

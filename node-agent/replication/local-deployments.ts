@@ -25,6 +25,8 @@ export interface LocalDeploymentsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly attention: (volume: VolumeId, reason: AttentionReason) => void;
+  /** Whether etcd has a record of the volume. Without one a copy is opened when it is asked for, and not again. */
+  readonly isKnown: (volume: VolumeId) => boolean;
   /** Runs the protocol on an open store; `attention` is to be told of what happens. */
   readonly host: (
     volume: VolumeId,
@@ -168,7 +170,7 @@ export class LocalDeployments {
   }
 
   #reopenLater(volume: VolumeId, deployment: DeploymentId, delayMs: number): void {
-    if (this.#stopped || this.#reopening.has(deployment)) return;
+    if (this.#stopped || this.#reopening.has(deployment) || !this.#options.isKnown(volume)) return;
     const timer = this.#options.clock.after(delayMs, () => {
       void this.#exclusive(deployment, async () => {
         if (!this.#reopening.delete(deployment)) return;

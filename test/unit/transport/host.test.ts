@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Answer } from '../../../core/candidate.js';
 import type { Placement } from '../../../core/domain.js';
 import { planFailover } from '../../../core/failover.js';
-import type { BlockNumber, DeploymentId, Generation, SessionNumber } from '../../../core/types.js';
+import type { BlockNumber, DeploymentId, Generation, NodeId, SessionNumber } from '../../../core/types.js';
 import { type Codec, loadCodec } from '../../../node-agent/codec/index.js';
 import { PeerUnreachableError } from '../../../node-agent/replication/index.js';
 import { eventually } from './helpers.js';
@@ -21,6 +21,13 @@ beforeEach(async () => {
   cluster = await Nodes.create(codec);
 });
 afterEach(() => cluster.destroy());
+
+/** Of all copies of a node that is stopped. */
+async function damageLogs(node: NodeId): Promise<void> {
+  const data = join(cluster.directory(node), 'data', 'dev1');
+  const segments = (await readdir(data)).filter((name) => name.endsWith('.blob'));
+  for (const name of segments) await writeFile(join(data, name), Buffer.alloc(8192, 0xa5), { flag: 'r+' });
+}
 
 describe('a volume of two copies', () => {
   it('is written and read from any node, and both copies are the same', async () => {
@@ -128,9 +135,7 @@ describe('the host', () => {
     expect(await consumer.frontend.flush()).toBe('ok');
     await consumer.frontend.close();
     await cluster.stop(b.id);
-    const data = join(cluster.directory(b.id), 'data', 'dev1');
-    const segments = (await readdir(data)).filter((name) => name.endsWith('.blob'));
-    for (const name of segments) await writeFile(join(data, name), Buffer.alloc(8192, 0xa5), { flag: 'r+' });
+    await damageLogs(b.id);
 
     const back = await cluster.start(b.id);
     await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
@@ -189,6 +194,58 @@ describe('the host', () => {
     // Nothing of it is left to be known.
     await back.host.removeDeployment(deployment);
     expect([await a.host.held(b.id), cluster.memories.get(b.id)?.size]).toEqual([[], 0]);
+  });
+
+  it('tries a damaged copy of a lost volume once for who asks, and calls nobody, until etcd knows the volume again', async () => {
+    const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
+    const volume = await cluster.provision([b]);
+    const { deployment } = volume.placements[0]!;
+    const consumer = new Consumer(cluster, a, volume);
+    await consumer.write(0, randomBytes(BLOCK));
+    expect(await consumer.frontend.flush()).toBe('ok');
+    await consumer.frontend.close();
+    cluster.lose(volume.id);
+    await cluster.stop(b.id);
+    await damageLogs(b.id);
+    const back = await cluster.start(b.id);
+    expect(await a.host.survey(b.id, volume.id)).toMatchObject({ copies: [], closed: [deployment] });
+    expect([back.host.unopened, back.attention]).toEqual([0, []]);
+    cluster.tell(volume);
+    await eventually(() => back.attention.includes('store-failed'), 'it is tried again');
+    expect(back.host.unopened).toBe(1);
+  });
+
+  it('forgets a volume whose copy was given up, whatever is heard of first', async () => {
+    const nodes = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
+    const [a, b] = nodes;
+    const volumes = [await cluster.provision([a, b]), await cluster.provision([a, b])];
+    const memory = cluster.memories.get(b.id)!;
+    const erase = (i: number) => b.host.removeDeployment(volumes[i]!.placements[1]!.deployment);
+    const drop = (i: number) => cluster.tell({ ...volumes[i]!, placements: [volumes[i]!.placements[0]!] });
+    expect(memory.size).toBe(2);
+    await erase(0);
+    drop(0);
+    expect([...memory.keys()]).toEqual([volumes[1]!.id]);
+    drop(1);
+    expect(memory.size).toBe(1);
+    await erase(1);
+    expect(memory.size).toBe(0);
+    expect(cluster.memories.get(a.id)!.size).toBe(2);
+  });
+
+  it('says that it has copies which it cannot read, and remembers what they may be of', async () => {
+    const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
+    const volume = await cluster.provision([b]);
+    await cluster.stop(b.id);
+    const files = await readdir(cluster.directory(b.id), { recursive: true, withFileTypes: true });
+    const superblocks = files.filter((file) => file.isFile() && file.name.startsWith('super.'));
+    expect(superblocks.length).toBeGreaterThan(0);
+    for (const { parentPath, name } of superblocks)
+      await writeFile(join(parentPath, name), Buffer.alloc(64 << 10, 0xa5));
+    await cluster.start(b.id);
+    expect(await a.host.survey(b.id, volume.id)).toMatchObject({ copies: [], closed: [], unreadable: 1 });
+    cluster.lose(volume.id);
+    expect(cluster.memories.get(b.id)!.size).toBe(1);
   });
 
   it('opens a store that has failed anew', async () => {
