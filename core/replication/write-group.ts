@@ -3,7 +3,10 @@
 import type { IoStatus } from '../messages.js';
 import { type Batch, ENTRY_BYTES, MAX_BATCH_ENTRIES } from '../record.js';
 
-/** Writes of at most so many bytes are copied into one batch with others of so many bytes together. */
+/**
+ * Writes of at most so many bytes become one batch with others, of so many bytes together: without being copied if they
+ * lie side by side in memory, as a rule, else copied.
+ */
 const MAX_JOINED_WRITE_BYTES = 32 << 10;
 const MAX_JOINED_BYTES = 128 << 10;
 

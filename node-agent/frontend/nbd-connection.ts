@@ -266,7 +266,8 @@ export class NbdConnection implements Receiver {
     this.#reserved = undefined;
     if (reserved === undefined) {
       const error = this.#problem(header);
-      this.#refusals.add(kindOf(header), 'malformed');
+      // Zeroes that are to be fast only if they can be are how a client asks whether they can.
+      if (error !== ERR.notSupported) this.#refusals.add(kindOf(header), 'malformed');
       this.#reply(this.#errorReply(header, error));
       return;
     }

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { VolumeId } from '../../../core/types.js';
+import { CMD_FLAG } from '../../../node-agent/frontend/nbd-protocol.js';
 import { REPEAT_MS, Refusals } from '../../../node-agent/frontend/refusals.js';
 import { NbdClient } from '../../setup/nbd-client.js';
 import { openWorld, testVolume, type World } from './attached-volume.js';
@@ -32,6 +33,21 @@ describe('a request that is answered with an error', () => {
       ]);
       await expect(client.read(64 << 20, 4096)).rejects.toThrow();
       expect(refusalsOf(id).at(-1)).toMatchObject({ operation: 'read', error: 'malformed' });
+    } finally {
+      client.close();
+    }
+  });
+
+  it('is not, if it only asked whether zeroes can be written fast', async () => {
+    world = await openWorld({ engine: 'wasm' });
+    const id = randomUUID() as VolumeId;
+    const { socketPath } = await world.attach(testVolume({ id }));
+    const client = await NbdClient.connect(socketPath);
+    try {
+      await expect(client.writeZeroes(0, 100, CMD_FLAG.fastZero)).rejects.toThrow();
+      expect(refusalsOf(id)).toEqual([]);
+      await expect(client.writeZeroes(64 << 20, 100, CMD_FLAG.fastZero)).rejects.toThrow();
+      expect(refusalsOf(id)).toMatchObject([{ error: 'malformed' }]);
     } finally {
       client.close();
     }
