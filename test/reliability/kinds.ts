@@ -24,7 +24,7 @@ export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
   mutations: {
     title: 'Deliberate mistakes',
     command: 'npm run sim:mutations',
-    what: 'Rules of the protocol switched off in the compiled code, and other mistakes, one at a time: each must be noticed by a check within 3,000 random walks and 300 simulated clusters; a crash of the changed code counts for nothing. The seed is the first that noticed, or one that had noticed before. A failure is a mistake that was not noticed, or one that was though it is said to do no harm.',
+    what: 'Rules of the protocol switched off in the compiled code, and other mistakes, one at a time: each must be noticed by a check within so many random walks and simulated clusters as the command says (3,000 and 300, if nothing); a crash of the changed code counts for nothing. The seed is the first that noticed, or one that had noticed before. A failure is a mistake that was not noticed, or one that was though it is said to do no harm.',
   },
   scopes: {
     title: 'Small scopes: every moment of the faults',
