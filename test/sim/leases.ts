@@ -1,96 +1,117 @@
 /**
- * Leased payloads (core/record.ts) as a process has them: overwritten when the last holder has released them, so that
- * whoever uses one too long reads what nobody wrote; and counted, so that one that is never given back is found.
+ * Leased payloads (core/record.ts) as a process has them: short ones side by side in memory that has one lease, as
+ * node-agent/codec/pieces.ts cuts them, so that what is joined without being copied is; overwritten when the last holder
+ * has released them, so that whoever uses one too long reads what nobody wrote; and counted, so that one that is never
+ * given back is found.
  */
 
 import { type Batch, type Lease, release, retain } from '../../core/record.js';
 import type { SimProcess } from './scheduler.js';
 
 const POISON = 0xdd;
-/** How long after its maker a holder may keep a lease, ms: the rest of an answer's way. */
-const LATE_MS = 10_000;
+/** Of a simulated process, for a few writes: the sooner its holders are gone, the sooner it is overwritten. */
+export const SLAB_BYTES = 512;
 
 class SimLease implements Lease {
   readonly process: SimProcess;
-  readonly #payload: Buffer;
-  readonly #now: () => number;
+  readonly bytes: Buffer;
   readonly #ended: () => void;
+  readonly #misused: (how: string) => void;
   #holders = 1;
-  /** When its maker was done with it. */
-  leftAt = Number.POSITIVE_INFINITY;
+  #used = 0;
 
-  constructor(payload: Buffer, process: SimProcess, now: () => number, ended: () => void) {
-    this.#payload = payload;
+  constructor(length: number, process: SimProcess, ended: () => void, misused: (how: string) => void) {
+    this.bytes = Buffer.alloc(length, POISON);
     this.process = process;
-    this.#now = now;
     this.#ended = ended;
+    this.#misused = misused;
   }
 
   get exclusive(): boolean {
     return this.#holders === 1;
   }
 
+  hasRoom(length: number): boolean {
+    return this.#holders > 0 && this.#used + length <= this.bytes.length;
+  }
+
+  /** Takes in a copy of the payload, behind what it has. */
+  put(payload: Buffer): Buffer {
+    const place = this.bytes.subarray(this.#used, this.#used + payload.length);
+    this.#used += payload.copy(place);
+    return place;
+  }
+
   retain(): void {
-    if (this.#holders === 0) throw new Error('a payload is held after it was given back');
-    this.#holders++;
+    if (this.#holders === 0) this.#misused('a payload is held after it was given back');
+    else this.#holders++;
   }
 
   release(): void {
-    if (this.#holders === 0) throw new Error('a payload is released more often than it was held');
+    if (this.#holders === 0) {
+      this.#misused('a payload is released more often than it was held');
+      return;
+    }
     if (--this.#holders > 0) return;
-    this.#payload.fill(POISON);
+    this.bytes.fill(POISON);
     this.#ended();
-  }
-
-  /** The maker's own release. */
-  leave(): void {
-    this.leftAt = this.#now();
-    this.release();
   }
 }
 
 export class Leases {
-  readonly #now: () => number;
+  readonly #slabBytes: number;
+  readonly #misused: (how: string) => void;
+  readonly #slabs = new WeakMap<SimProcess, SimLease>();
   readonly #open = new Set<SimLease>();
 
-  constructor(now: () => number) {
-    this.#now = now;
+  /** `slabBytes`: of the memory that payloads of one process share; 0: each has a lease of its own. */
+  constructor(slabBytes: number, misused: (how: string) => void) {
+    this.#slabBytes = slabBytes;
+    this.#misused = misused;
   }
 
   /** `batch` with a lease, and what ends its maker's hold. Its memory goes with the process. */
   lend(batch: Batch, process: SimProcess): { readonly batch: Batch; readonly leave: () => void } {
-    const lease: SimLease = new SimLease(batch.payload, process, this.#now, () => this.#open.delete(lease));
-    this.#open.add(lease);
-    return { batch: { ...batch, lease }, leave: () => lease.leave() };
+    if (batch.payload.length === 0) return { batch, leave: () => {} };
+    const lease = this.#leaseFor(batch.payload.length, process);
+    return { batch: { ...batch, payload: lease.put(batch.payload), lease }, leave: () => lease.release() };
+  }
+
+  /** Held for the payload. */
+  #leaseFor(length: number, process: SimProcess): SimLease {
+    const present = this.#slabs.get(process);
+    if (present?.hasRoom(length) === true) {
+      present.retain();
+      return present;
+    }
+    if (length > this.#slabBytes) return this.#make(length, process);
+    const slab = this.#make(this.#slabBytes, process);
+    this.#slabs.set(process, slab);
+    return slab;
   }
 
   /** Memory for a payload that is read; poisoned until then. */
   lendBytes(length: number, process: SimProcess): (Lease & { readonly bytes: Buffer }) | undefined {
-    if (length === 0) return undefined;
-    const bytes = Buffer.alloc(length, POISON);
-    const lease: SimLease = new SimLease(bytes, process, this.#now, () => this.#open.delete(lease));
-    lease.leftAt = this.#now();
-    this.#open.add(lease);
-    return Object.assign(lease, { bytes });
+    return length === 0 ? undefined : this.#make(length, process);
   }
 
-  /** Payloads that somebody holds. */
+  #make(length: number, process: SimProcess): SimLease {
+    const ended = (): void => void this.#open.delete(lease);
+    const lease: SimLease = new SimLease(length, process, ended, this.#misused);
+    this.#open.add(lease);
+    return lease;
+  }
+
+  /** Leases that somebody holds. */
   get held(): number {
     return this.#open.size;
   }
 
-  /** Payloads of living processes that somebody holds. */
+  /** Leases of living processes that somebody holds. */
   get heldByLiving(): number {
     let held = 0;
     for (const { process } of this.#open) if (process.alive) held++;
     return held;
-  }
-
-  /** Payloads of living processes that somebody has kept. */
-  get kept(): number {
-    let kept = 0;
-    for (const { process, leftAt } of this.#open) if (process.alive && this.#now() - leftAt > LATE_MS) kept++;
-    return kept;
   }
 }
 

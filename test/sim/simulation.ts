@@ -12,7 +12,7 @@ import { checkPrimaries, compareCopies, shutDown } from './checks.js';
 import { SimEtcd } from './etcd.js';
 import { Faults } from './faults.js';
 import { isLanguageError } from './language-error.js';
-import { Leases } from './leases.js';
+import { Leases, SLAB_BYTES } from './leases.js';
 import { Network } from './network.js';
 import { SimNode } from './node.js';
 import { StoresDisk } from './node-disk.js';
@@ -62,7 +62,7 @@ class Simulation implements World {
   readonly scheduler = new Scheduler();
   readonly random: SeededRandom;
   readonly network: Network;
-  readonly leases = new Leases(() => this.scheduler.now);
+  readonly leases = new Leases(SLAB_BYTES, (how) => this.#problems.push(how));
   readonly etcd: SimEtcd;
   readonly nodes: SimNode[];
   readonly volumes: SimVolume[];

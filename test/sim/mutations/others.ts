@@ -171,4 +171,15 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
     name: 'what was damaged on its way is taken',
     edits: [replication('member', 'if (!this.#context.verify(message.batch)) {', 'if (false) {')],
   },
+  {
+    rule: 'payloads',
+    name: 'a joined batch is released for each of its writes',
+    edits: [
+      replication(
+        'in-flight',
+        'release(flight.batch);',
+        'for (let i = 0; i < flight.done.length; i++) release(flight.batch);',
+      ),
+    ],
+  },
 ];

@@ -56,7 +56,9 @@ export class Lab {
   });
   readonly clock = new SimClock(this.scheduler, this.process, 1, 0);
   /** Leases of what frontends write and read here. */
-  readonly leases = new Leases(() => this.scheduler.now);
+  readonly leases = new Leases(0, (how) => {
+    throw new Error(how);
+  });
   readonly sent: PeerMessage[] = [];
   readonly attentions: string[] = [];
   readonly errors: unknown[] = [];
