@@ -205,16 +205,24 @@ export class SuperblockFile {
   /** May be renamed under us while nothing is being written. */
   readonly #directory: string;
   #number: number;
+  /** Copies that hold it, perhaps in the page cache only: who wrote them may have been killed before the sync. */
+  #unsynced: readonly number[];
+  /** In which copies are written: the first one is not the only one that counts. */
+  readonly #order: readonly [number, ...number[]];
 
-  private constructor(disk: Disk, directory: string, number: number) {
+  /** `holders`: copies of the superblock with this number. */
+  private constructor(disk: Disk, directory: string, number: number, holders: readonly number[]) {
     this.#disk = disk;
     this.#directory = directory;
     this.#number = number;
+    this.#unsynced = holders;
+    const first = COPIES.find((copy) => !holders.includes(copy)) ?? COPIES[0];
+    this.#order = [first, ...COPIES.filter((copy) => copy !== first)];
   }
 
   /** Writes the first superblock of a new deployment into its (new) directory. */
   static async create(disk: Disk, directory: string, superblock: Superblock): Promise<void> {
-    await new SuperblockFile(disk, directory, 0).write(superblock);
+    await new SuperblockFile(disk, directory, 0, []).write(superblock);
     await disk.syncDirectory(directory);
   }
 
@@ -236,6 +244,7 @@ export class SuperblockFile {
   static async read(disk: Disk, directory: string): Promise<SuperblockReading> {
     const damages: Damage[] = [];
     let newest: Decoded | undefined;
+    let holders: number[] = [];
     let newer: UnusableCopy['newer'];
     for (const copy of COPIES) {
       const path = `${directory}/super.${copy}`;
@@ -244,19 +253,36 @@ export class SuperblockFile {
         const { newer: later, ...damage } = found;
         newer ??= later;
         damages.push({ path, offset: 0, ...damage });
-      } else if (newest === undefined || found.number > newest.number) newest = found;
+      } else if (newest === undefined || found.number > newest.number) {
+        newest = found;
+        holders = [copy];
+      } else if (found.number === newest.number) holders.push(copy);
     }
     if (newer !== undefined) return { damages, owner: newer.owner ?? newest?.superblock };
     if (newest === undefined) return { damages, owner: undefined };
-    return { file: new SuperblockFile(disk, directory, newest.number), superblock: newest.superblock };
+    return { file: new SuperblockFile(disk, directory, newest.number, holders), superblock: newest.superblock };
   }
 
-  /** Durable in all copies when it resolves. Calls must not overlap. */
+  /**
+   * Durable in all copies when it resolves. Calls must not overlap. A copy is overwritten only while another one that
+   * counts is durable: the present superblock's, until the new one is in the first copy.
+   */
   async write(superblock: Superblock): Promise<void> {
+    await Promise.all(this.#unsynced.map((copy) => this.#syncCopy(copy)));
+    this.#unsynced = [];
     const bytes = encode(superblock, ++this.#number);
-    const [first, ...others] = COPIES;
+    const [first, ...others] = this.#order;
     await this.#writeCopy(first, bytes);
     await Promise.all(others.map((copy) => this.#writeCopy(copy, bytes)));
+  }
+
+  async #syncCopy(copy: number): Promise<void> {
+    const file = await this.#disk.openAsync(`${this.#directory}/super.${copy}`, { create: false });
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
   }
 
   async #writeCopy(copy: number, bytes: Buffer): Promise<void> {
