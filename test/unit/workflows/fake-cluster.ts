@@ -328,7 +328,12 @@ export class FakeCluster {
             syncBase: null,
             shape: { blockSize: 4096, blocks: 2 ** 18 },
           }));
-        return { copies, closed: [], unreadable: this.unreadable.get(node) ?? 0, remembered: copies.length === 0 ? undefined : this.memory.get(volume) };
+        return {
+          copies,
+          closed: [],
+          unreadable: this.unreadable.get(node) ?? 0,
+          remembered: copies.length === 0 ? undefined : this.memory.get(volume),
+        };
       },
       held: async (node) => {
         if (!this.isAlive(node)) throw new DomainError('node-unavailable', `node ${node} does not answer`);
