@@ -81,8 +81,11 @@ export class SyncSource {
       startedAtMs,
     };
     this.done = this.#run();
-    // What still goes on beside it ends with it.
-    this.done.catch((error: unknown) => this.abort(error));
+    // What still goes on beside it ends with it, however it ends.
+    this.done.then(
+      () => this.abort(new ReplicationError('cancelled', 'the sync is done')),
+      (error: unknown) => this.abort(error),
+    );
   }
 
   get progress(): SyncProgress {
@@ -90,7 +93,7 @@ export class SyncSource {
     return { ...this.#progress, ...this.#meter.measure(this.primary.context.clock.now(), blocksDone, bytesCopied) };
   }
 
-  /** Why it has ended before its end; undefined while it goes on. */
+  /** Why it has ended; undefined while it goes on. */
   get error(): unknown {
     return this.#cancellation.error;
   }

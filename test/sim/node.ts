@@ -8,7 +8,7 @@ import {
   PRIMARY_REQUESTS,
   type PrimaryRequest,
 } from '../../core/messages.js';
-import type { DeploymentStore, SessionLink } from '../../core/ports.js';
+import type { DeploymentStore, SessionLink, Timer } from '../../core/ports.js';
 import type { NodeSurvey } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/replicated-deployment.js';
 import { type DeploymentId, type Incarnation, type NodeId, ORDER_ZERO, type VolumeId } from '../../core/types.js';
@@ -46,6 +46,8 @@ export class SimNode {
   /** Copies that are being opened, made or erased. */
   readonly #busy = new Set<DeploymentId>();
   #stopping = false;
+  /** That are tried again. */
+  readonly #erasures = new Map<DeploymentId, Timer>();
   /** The last process ended in good order. */
   #closed = false;
   /** Of copies that are not open: whether they may have lost acknowledged writes, whoever knows. */
@@ -200,7 +202,12 @@ export class SimNode {
     // What is not open yet is erased when it is.
     if (!this.#links.begun || !this.disk.copies.some((copy) => copy.deployment === deployment)) return;
     const again = (): void => {
-      this.clock.after(ERASE_RETRY_MS, () => this.erase(deployment));
+      if (this.#stopping) return;
+      this.#erasures.get(deployment)?.cancel();
+      this.#erasures.set(
+        deployment,
+        this.clock.after(ERASE_RETRY_MS, () => this.erase(deployment)),
+      );
     };
     if (this.#busy.has(deployment)) {
       again();
@@ -266,6 +273,7 @@ export class SimNode {
       return 0;
     }
     this.#stopping = true;
+    for (const erasure of this.#erasures.values()) erasure.cancel();
     const alone = async <T>(done: Promise<T>): Promise<T> => {
       const result = await done;
       return process.alive ? result : new Promise<never>(() => {});
