@@ -82,7 +82,7 @@ const bodySchema = z.object({
   checkpoint: z.object({ number: z.int().min(1), bytes: safe }).nullable(),
   /** A page of the index that was found damaged: the next opening repairs it. */
   damage: z.object({ path: z.string(), offset: safe, what: z.string() }).nullable().default(null),
-  /** Where the present scrub is, and when how many have ended. */
+  /** Where the present scrub is, how many have ended, and when the last one did. */
   scrub: z
     .object({ next: safe, doneBytes: safe.default(0), passes: safe, endedMs: safe.nullable().default(null) })
     .default(NEVER_SCRUBBED),
@@ -268,27 +268,19 @@ export class SuperblockFile {
    * counts is durable: the present superblock's, until the new one is in the first copy.
    */
   async write(superblock: Superblock): Promise<void> {
-    await Promise.all(this.#unsynced.map((copy) => this.#syncCopy(copy)));
+    await Promise.all(this.#unsynced.map((copy) => this.#makeDurable(copy)));
     this.#unsynced = [];
     const bytes = encode(superblock, ++this.#number);
     const [first, ...others] = this.#order;
-    await this.#writeCopy(first, bytes);
-    await Promise.all(others.map((copy) => this.#writeCopy(copy, bytes)));
+    await this.#makeDurable(first, bytes);
+    await Promise.all(others.map((copy) => this.#makeDurable(copy, bytes)));
   }
 
-  async #syncCopy(copy: number): Promise<void> {
-    const file = await this.#disk.openAsync(`${this.#directory}/super.${copy}`, { create: false });
+  /** The copy as it is, or with new contents. */
+  async #makeDurable(copy: number, bytes?: Buffer): Promise<void> {
+    const file = await this.#disk.openAsync(`${this.#directory}/super.${copy}`, { create: bytes !== undefined });
     try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-  }
-
-  async #writeCopy(copy: number, bytes: Buffer): Promise<void> {
-    const file = await this.#disk.openAsync(`${this.#directory}/super.${copy}`, { create: true });
-    try {
-      await file.writeAsync([bytes], 0);
+      if (bytes !== undefined) await file.writeAsync([bytes], 0);
       await file.sync();
     } finally {
       await file.close();
