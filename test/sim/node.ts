@@ -121,6 +121,10 @@ export class SimNode {
     }
   }
 
+  #isOnDisk(deployment: DeploymentId): boolean {
+    return this.disk.copies.some((copy) => copy.deployment === deployment);
+  }
+
   /** What etcd says of a volume has changed. */
   onVolume(volume: SimVolume): void {
     this.process.run(() => this.#each((copy) => copy.volume === volume && copy.onVolume(volume.spec)));
@@ -129,6 +133,8 @@ export class SimNode {
   /** Opens what is on the disk, if need be again and again, as the agent does. */
   #open(process: SimProcess, volume: SimVolume, deployment: DeploymentId): void {
     if (this.#stopping || this.#busy.has(deployment) || this.copies.has(deployment)) return;
+    // It may have been erased since it was last tried.
+    if (!this.#isOnDisk(deployment)) return;
     this.#busy.add(deployment);
     this.disk.openCopy(deployment).then(
       (store) => {
@@ -200,7 +206,7 @@ export class SimNode {
   erase(deployment: DeploymentId): void {
     const { process } = this;
     // What is not open yet is erased when it is.
-    if (!this.#links.begun || !this.disk.copies.some((copy) => copy.deployment === deployment)) return;
+    if (!this.#links.begun || !this.#isOnDisk(deployment)) return;
     const again = (): void => {
       if (this.#stopping) return;
       this.#erasures.get(deployment)?.cancel();
