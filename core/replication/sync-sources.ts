@@ -39,11 +39,12 @@ export class SyncSources {
     const end = (): void => {
       this.#syncs.delete(target);
       this.#lags.delete(target);
-      lag.end();
       // A target that has become a member stays; so does one whose swap is under way [7].
       if (sync.stream.target && streams.get(target) === sync.stream) streams.delete(target);
+      // Writers that waited for it go on at once, which may meet a store that has failed meanwhile.
+      lag.end();
     };
-    sync.done.then(
+    const ended = sync.done.then(
       () => {
         end();
         this.#short.delete(target);
@@ -54,9 +55,10 @@ export class SyncSources {
       (error: unknown) => {
         end();
         if (sync.stream.failure === 'no-space') this.#short.add(target);
-        if (!(error instanceof ReplicationError)) context.fail(error);
+        if (!(error instanceof ReplicationError)) throw error;
       },
     );
+    context.background(ended);
     return sync;
   }
 

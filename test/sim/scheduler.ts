@@ -267,6 +267,14 @@ export class SimClock implements Clock {
 
   after(delayMs: number, run: () => void): Timer {
     const at = this.#scheduler.now + delayMs / this.#rate;
-    return this.#scheduler.at(at, () => this.#process.run(run), this.#process);
+    let due: (() => void) | undefined = run;
+    const timer = this.#scheduler.at(at, () => this.#process.run(() => due?.()), this.#process);
+    return {
+      // Also if it was due while the process was stopped: a timer whose callback has not run yet can be cleared.
+      cancel: () => {
+        due = undefined;
+        timer.cancel();
+      },
+    };
   }
 }
