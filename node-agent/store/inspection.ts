@@ -195,6 +195,8 @@ class Inspection {
         image,
         pool,
         pause,
+        // Nothing is cut off for good: the disk is an overlay.
+        recordDurable: async () => {},
       });
       await index.replaced((segment, blocks, bytes) => log.refer(segment, blocks, bytes));
       const segments = [...log.segments.values()];

@@ -83,19 +83,33 @@ export class SegmentScanner {
 
   /** The next place ≥ `from` at which an intact batch of this deployment begins. */
   async find(from: number): Promise<ScannedBatch | undefined> {
+    for (let offset = await this.#magic(from); offset !== undefined; offset = await this.#magic(offset + 1)) {
+      const found = await this.batch(offset);
+      if ('header' in found) return found;
+    }
+    return undefined;
+  }
+
+  /** The same of an intact header, whatever has become of the rest of its batch. */
+  async findHeader(from: number): Promise<BatchHeader | undefined> {
+    for (let offset = await this.#magic(from); offset !== undefined; offset = await this.#magic(offset + 1)) {
+      const at = await this.#ensure(offset, HEADER_BYTES);
+      const header = parseHeader(this.#window, at, this.#identity, this.#segment, offset);
+      if (header !== undefined) return header;
+    }
+    return undefined;
+  }
+
+  /** The next place ≥ `from` that begins as a header does, with room for one behind it. */
+  async #magic(from: number): Promise<number | undefined> {
     for (let offset = from; offset + HEADER_BYTES <= this.size; ) {
       const length = Math.min(READ_AHEAD_BYTES, this.size - offset);
       const at = await this.#ensure(offset, length);
       const hit = this.#window.subarray(at, at + length).indexOf(MAGIC_BYTES);
-      if (hit < 0) {
-        // The magic may lie across the border of two reads.
-        offset += length - (MAGIC_BYTES.length - 1);
-        if (length < READ_AHEAD_BYTES) return undefined;
-        continue;
-      }
-      const found = await this.batch(offset + hit);
-      if ('header' in found) return found;
-      offset += hit + 1;
+      if (hit >= 0) return offset + hit + HEADER_BYTES <= this.size ? offset + hit : undefined;
+      if (length < READ_AHEAD_BYTES) return undefined;
+      // The magic may lie across the border of two reads.
+      offset += length - (MAGIC_BYTES.length - 1);
     }
     return undefined;
   }

@@ -51,8 +51,8 @@ export class Opening {
   readonly #environment: StoreEnvironment;
   readonly #options: OpeningOptions;
   readonly #file: SuperblockFile;
-  /** As the last opening has left it, but for the count of openings. */
-  readonly #found: Superblock;
+  /** As the last opening has left it, but for the count of openings and what is known to be durable. */
+  #found: Superblock;
   readonly #identity: StoreIdentity;
   readonly #log: SegmentLog;
   readonly #index: PagedIndex;
@@ -119,7 +119,7 @@ export class Opening {
     const opening = found.opening + 1;
     const superblockFile = this.#file;
     const numbers = new CheckpointNumbers(opening, found.checkpoint?.number ?? 0, () =>
-      superblockFile.write({ ...found, opening }),
+      superblockFile.write({ ...this.#found, opening }),
     );
     const identity = this.#identity;
     const checksums = this.#options.checksums(found.volume);
@@ -136,6 +136,10 @@ export class Opening {
       image,
       pause: () => new Promise((resolve) => clock.after(0, resolve)),
       numbers,
+      recordDurable: async (durableBatch) => {
+        this.#found = { ...this.#found, durableBatch };
+        await superblockFile.write(this.#found);
+      },
     });
     log.recovered();
     log.opening = opening;

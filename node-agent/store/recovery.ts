@@ -3,7 +3,8 @@
  *
  * Where the row of batches ends, what follows is either the torn tail of a crash, which is cut off, or damage
  * to what had been durable, which is reported and nothing is changed. The second is proven if the superblock,
- * or any later intact batch, says that the missing batch was durable when it was written.
+ * or any later batch's header, says that the missing batch was durable when it was written. What is cut off may be all
+ * that says so of the batches before it: the superblock takes that over first.
  */
 
 import { type Disk, DiskError } from '../../core/ports.js';
@@ -15,7 +16,7 @@ import { CheckpointLoader, type CheckpointLoaderOptions, type Loaded, type Segme
 import { DATA_ROOT, type Devices } from './devices.js';
 import { type Damage, StoreCorruptError } from './errors.js';
 import type { FilePool } from './file-pool.js';
-import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, parseSegmentName } from './format.js';
+import { BATCH_BACKFILL, BATCH_POSITION, BATCH_STREAM, HEADER_BYTES, parseSegmentName } from './format.js';
 import { fillGaps } from './index-gaps.js';
 import { IndexSpill } from './index-spill.js';
 import { type ScannedBatch, SegmentScanner } from './log-scanner.js';
@@ -28,6 +29,8 @@ export interface RecoveryOptions extends CheckpointLoaderOptions {
   /** The page cache survived since the deployment was last open: only the process ended. */
   readonly sameBoot: boolean;
   readonly pool: FilePool;
+  /** Has the superblock say that all batches up to this one are durable. Rejects with the disk's errors. */
+  readonly recordDurable: (batch: number) => Promise<void>;
 }
 
 /** Blocks that were found to be damaged while opening; reads of them fail, and another copy heals them. */
@@ -56,6 +59,12 @@ export interface RecoveryReport {
 
 export async function recover(options: RecoveryOptions): Promise<RecoveryReport> {
   return new Recovery(options).run();
+}
+
+/** Somebody's word that all batches up to this one were durable. */
+interface Proof {
+  readonly durable: number;
+  readonly where: string;
 }
 
 class Recovery {
@@ -210,7 +219,7 @@ class Recovery {
         if (
           bad.length > 0 &&
           !sameBoot &&
-          (await this.#proof(file, found.end, rest, found.header.number)) === undefined
+          (await this.#proof(file, found.end, rest, found.header.number)).durable < found.header.number
         ) {
           return 'payload checksum';
         }
@@ -263,12 +272,13 @@ class Recovery {
 
   /** No intact batch comes next: what follows is cut, if nothing that was durable is lost by that. */
   async #endOfLog(file: SegmentFile | undefined, rest: readonly SegmentFile[], problem: string): Promise<void> {
-    const { disk, log } = this.#options;
+    const { disk, log, superblock, recordDurable } = this.#options;
     const end = file?.segment.size ?? 0;
-    const proof = await this.#proof(file, end + 1, rest, log.lastBatch + 1);
+    const { durable, where } = await this.#proof(file, end, rest, log.lastBatch + 1);
     const path = file?.segment.path ?? `segment ${log.nextSegment}`;
-    if (proof !== undefined) this.#fail({ path, offset: end, what: `${problem}; it was durable, says ${proof}` });
+    if (durable > log.lastBatch) this.#fail({ path, offset: end, what: `${problem}; it was durable, says ${where}` });
     if (this.#options.sameBoot) await this.#refuseUntornTail(file, rest);
+    if (durable > superblock.durableBatch) await recordDurable(durable);
     for (const later of [...rest].reverse()) {
       this.#cutBytes += later.size;
       await removeSegment(disk, later.segment);
@@ -306,29 +316,34 @@ class Recovery {
     }
   }
 
-  /** Who says that batch `number` had been durable: the superblock, or a batch behind `from` in `file` or in `rest`. */
+  /**
+   * The superblock's word, or that of a batch behind `from` in `file` or in `rest` if it goes farther; whose is not
+   * looked for any more once it goes as far as batch `number`.
+   */
   async #proof(
     file: SegmentFile | undefined,
     from: number,
     rest: readonly SegmentFile[],
     number: number,
-  ): Promise<string | undefined> {
-    if (this.#options.superblock.durableBatch >= number) return 'the superblock';
+  ): Promise<Proof> {
+    let best: Proof = { durable: this.#options.superblock.durableBatch, where: 'the superblock' };
     for (const later of file === undefined ? rest : [file, ...rest]) {
+      if (best.durable >= number) break;
       const scanner = await this.#scanner(later.segment, later.size);
       try {
-        let found = await scanner.reader.find(later === file ? from : 0);
-        while (found !== undefined) {
-          const { header } = found;
-          const knows = header.number > number && header.durable >= number && header.opening >= this.#opening;
-          if (knows) return `the batch at ${header.offset} of ${later.segment.path}`;
-          found = await scanner.reader.find(found.end);
+        let header = await scanner.reader.findHeader(later === file ? from : 0);
+        while (header !== undefined && best.durable < number) {
+          const { durable, offset, opening } = header;
+          if (durable > best.durable && opening >= this.#opening) {
+            best = { durable, where: `the batch at ${offset} of ${later.segment.path}` };
+          }
+          header = await scanner.reader.findHeader(offset + HEADER_BYTES);
         }
       } finally {
         await scanner.close();
       }
     }
-    return undefined;
+    return best;
   }
 
   async #scanner(segment: Segment, size: number): Promise<{ reader: SegmentScanner; close: () => Promise<void> }> {
