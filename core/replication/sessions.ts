@@ -1,10 +1,11 @@
 /**
  * Frontends at the primary. One session at a time: a newer one of the same generation replaces it and
  * discards what it had not got its order for [14]; a higher generation is first ordered in the log and on
- * every member [13], and fences the older ones from then on.
+ * every member [13], and fences the older ones from then on. It is durable there before anything is served under
+ * it: a fence must outlive whatever a flushed write outlives.
  */
 
-import type { FrontendMessage, OpenSession, RejectReason } from '../messages.js';
+import type { FrontendMessage, IoStatus, OpenSession, RejectReason } from '../messages.js';
 import type { SessionLink } from '../ports.js';
 import type { Generation, NodeId, SessionNumber } from '../types.js';
 import { generationBatch } from './batches.js';
@@ -29,6 +30,9 @@ export class Sessions {
   #session: Session | undefined;
   /** The generation that was ordered last, confirmed or not. */
   #ordered: Generation;
+  /** The one that is known to be durable on all members. */
+  #durable = 0 as Generation;
+  /** A generation is being ordered, or made durable. */
   #ordering = false;
 
   constructor(primary: Primary) {
@@ -66,18 +70,35 @@ export class Sessions {
       if (!this.#primary.writes.draining) this.#order(session.generation);
       return;
     }
+    if (session.generation > this.#durable) {
+      this.#flush(session.generation);
+      return;
+    }
     session.open = true;
     const { epoch, lossVerifier } = this.#primary.record;
     if (!session.link.closed) session.link.send({ type: 'opened', session: session.number, epoch, lossVerifier });
   }
 
   #order(generation: Generation): void {
-    this.#ordering = true;
     this.#ordered = generation;
-    this.#primary.writes.orderInternal(generationBatch(generation), (status) => {
+    this.#makeDurable(generation, (done) =>
+      this.#primary.writes.orderInternal(generationBatch(generation), { durable: true }, done),
+    );
+  }
+
+  /** It was ordered under an earlier primary, whose frontends may not have been told of it yet. */
+  #flush(generation: Generation): void {
+    this.#makeDurable(generation, (done) => this.#primary.writes.flush(done));
+  }
+
+  #makeDurable(generation: Generation, run: (done: (status: IoStatus) => void) => void): void {
+    this.#ordering = true;
+    run((status) => {
       this.#ordering = false;
-      if (status === 'no-space') {
-        // Not ordered: tried anew when somebody asks again.
+      if (status === 'ok') {
+        this.#durable = generation;
+      } else {
+        // Tried anew when somebody asks again.
         this.#ordered = this.#primary.context.store.generation;
         const session = this.#session;
         this.#session = undefined;

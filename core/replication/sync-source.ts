@@ -135,7 +135,8 @@ export class SyncSource {
     const { writes, context } = this.primary;
     const order = (): Promise<IoStatus> =>
       new Promise((resolve) => {
-        writes.orderInternal(generationBatch(context.store.generation), resolve);
+        // It is durable on the target by the time that this joins, which flushes.
+        writes.orderInternal(generationBatch(context.store.generation), { durable: false }, resolve);
         this.primary.progress();
       });
     const status = await this.untilNot(() => !this.primary.established || writes.draining, order);

@@ -129,10 +129,13 @@ export class Writes {
     this.#primary.progressSoon();
   }
 
-  /** Orders an entry of the system itself; it waits for nothing but room, and its confirmation. A deposed primary orders nothing. */
-  orderInternal(batch: Batch, done: (status: IoStatus) => void): void {
+  /**
+   * Orders an entry of the system itself; it waits for nothing but room, and its confirmation. `durable`: on all members
+   * before it is answered. A deposed primary orders nothing.
+   */
+  orderInternal(batch: Batch, { durable }: { readonly durable: boolean }, done: (status: IoStatus) => void): void {
     if (this.#primary.stopped) return;
-    this.#internal.push({ batch, durable: false, done, full: false });
+    this.#internal.push({ batch, durable, done, full: false });
     this.#orderInternals();
   }
 

@@ -37,7 +37,7 @@ function answer(lab: Lab, message: PeerMessage, incarnation: Incarnation): Membe
       return { type: 'leased', ...header, lease: message.lease };
     case 'append': {
       const end = (message.firstSequence + entryCount(message.batch) - 1) as Sequence;
-      return { type: 'appended', ...header, last: end, durable: 0 as Sequence };
+      return { type: 'appended', ...header, last: end, durable: message.durable ? end : (0 as Sequence) };
     }
     case 'flush':
       return { type: 'flushed', ...header, flush: message.flush, durable: last.sequence };

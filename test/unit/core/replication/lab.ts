@@ -89,7 +89,8 @@ export class Lab {
     lab.deployment = new ReplicatedDeployment({
       self: { volume: VOLUME, deployment: SELF, node: NODE },
       store: lab.store,
-      clock: lab.clock,
+      // Of its own, so that its timers can be told from the store's.
+      clock: new SimClock(lab.scheduler, lab.process, 1, 0),
       random: lab.random,
       links: {
         send: (_, message) => lab.sent.push(message),
@@ -244,8 +245,9 @@ export class Lab {
     const frontend = this.frontend();
     frontend.send({ type: 'open', session: number as SessionNumber, generation: generation as Generation });
     await this.pass(2);
-    if (this.all('append').length > 0) this.confirm();
-    await this.pass(2);
+    // The generation is durable on both before anything is served.
+    if (this.all('append').length > 0) this.confirm(undefined, this.store.last.sequence);
+    await this.pass(20);
     return frontend;
   }
 }

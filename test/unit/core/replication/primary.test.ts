@@ -111,7 +111,7 @@ describe('a new primary', () => {
 });
 
 describe('writes and reads', () => {
-  it('orders the generation on every member before the session opens [R13]', async () => {
+  it('has the generation durable on every member before the session opens [R13]', async () => {
     const lab = await Lab.open();
     await lab.makePrimary();
     const { got, send } = lab.frontend();
@@ -120,6 +120,10 @@ describe('writes and reads', () => {
     expect(got).toEqual([]);
     expect(lab.store.generation).toBe(5);
     lab.confirm();
+    await lab.pass(20);
+    expect(got).toEqual([]);
+    lab.confirm(undefined, lab.store.last.sequence);
+    expect(lab.store.durable).toBe(lab.store.last.sequence);
     expect(got).toMatchObject([{ type: 'opened', session }]);
     const older = lab.frontend();
     older.send({ type: 'open', session: 9 as SessionNumber, generation: 4 as Generation });
