@@ -315,8 +315,8 @@ export class SimController {
 
   /* ---- an etcd that is behind ---- */
 
-  /** `storageos recover`. False: not yet, ask again. */
-  async recover(): Promise<boolean> {
+  /** `storageos recover`, with `--accept-loss` if that is wanted. False: not yet, ask again. */
+  async recover(acceptLoss: boolean): Promise<boolean> {
     const { etcd, nodes, scheduler } = this.#world;
     const volume = this.#volume;
     const client = { name: CONTROLLER, process: this.#process, etcdClusterId: etcd.clusterId };
@@ -336,10 +336,11 @@ export class SimController {
       etcdClusterId: etcd.clusterId,
       timestamp: new Date(scheduler.now).toISOString(),
     });
-    const { next, reasons, risks, adopting, placements } = plan;
+    const { next, reasons, risks, adopting, placements, abandoned } = plan;
     if (reasons.length === 0) return true;
     volume.trace(CONTROLLER, 'recovers', { reasons, risks, next });
-    if (record === undefined || next === undefined || !risks.every(isOfErased)) return false;
+    const refused = risks.filter((risk) => !isOfErased(risk));
+    if (record === undefined || next === undefined || (refused.length > 0 && !acceptLoss)) return false;
     try {
       for (const { deployment, node } of adopting) {
         await this.#on(this.#world.node(node), async (there) => {
@@ -353,10 +354,16 @@ export class SimController {
         ...surveys.flatMap((s) => (s?.copies ?? []).map((c) => c.status.generation + 1)),
       );
       volume.change({ placements });
-      return (await etcd.swap(client, record, next)) === 'applied';
+      volume.mayLoseAll = refused.some(({ kind }) => kind !== 'unclean');
+      if ((await etcd.swap(client, record, next)) !== 'applied') return false;
+      if (refused.length > 0) this.#world.count('accepted losses', 1);
+      for (const copy of abandoned) volume.drop(copy.deployment, this.#world.node(copy.node));
+      return true;
     } catch (error) {
       volume.trace(CONTROLLER, `no recovery yet: ${(error as Error).message}`);
       return false;
+    } finally {
+      volume.mayLoseAll = false;
     }
   }
 }

@@ -23,6 +23,8 @@ export interface Operation {
 /** From here on, acknowledged writes that were not flushed may be gone: an unclean primary had to be chosen. */
 export interface Loss {
   readonly at: number;
+  /** So may flushed ones: the copies that had them were given up. */
+  readonly everything: boolean;
 }
 
 interface Cluster {
@@ -268,6 +270,7 @@ export class History {
 
   #flushedBefore(write: Operation, moment: number): boolean {
     if (write.status !== 'ok' || write.finished > moment) return false;
+    if (this.losses.some(({ at, everything }) => everything && at >= write.finished && at <= moment)) return false;
     if (write.fua || this.#writethrough) return true;
     // Writes lost earlier are not promised by flushes after that loss.
     const lostAt = this.losses.find((loss) => loss.at >= write.finished)?.at ?? Number.POSITIVE_INFINITY;

@@ -77,6 +77,7 @@ class Simulation implements World {
   /** Nothing is written any more once all is healed, so that nothing is repaired by being overwritten. */
   readonly #healsQuietly: boolean;
   readonly #etcdIsRestored: boolean;
+  readonly #lossIsAccepted: boolean;
   #quiet = false;
 
   constructor(options: SimulationOptions) {
@@ -100,6 +101,8 @@ class Simulation implements World {
     this.#faults = new Faults(this, random.fork());
     this.#healsQuietly = random.chance(0.4);
     this.#etcdIsRestored = options.scope === undefined && random.chance(0.06);
+    // By a generator of its own: the other seeds keep their courses.
+    this.#lossIsAccepted = options.scope === undefined && new SeededRandom(~options.seed).chance(0.05);
     this.etcd.onChange = (record) => this.#onMembership(record);
   }
 
@@ -257,12 +260,17 @@ class Simulation implements World {
   async #chaos(): Promise<void> {
     for (const volume of this.volumes) volume.attach(this.random.pick(this.nodes));
     await this.#disturb(this.random.between(4_000, 18_000));
-    if (!this.#etcdIsRestored || this.#failed) return;
+    if (!(this.#etcdIsRestored || this.#lossIsAccepted) || this.#failed) return;
     this.#faults.heal();
-    if (!(await this.#becomeWhole())) return;
-    const problem = await new RestoredEtcd(this).happen();
+    if (!this.#lossIsAccepted && !(await this.#becomeWhole())) return;
+    const etcd = new RestoredEtcd(this);
+    const problem = await (this.#lossIsAccepted ? etcd.happenInTrouble() : etcd.happen());
     if (problem !== undefined) this.#problems.push(problem);
     else await this.#disturb(this.random.between(1_000, 5_000));
+    if (!this.#lossIsAccepted || this.#failed) return;
+    this.#faults.heal();
+    const left = await etcd.allAreBack();
+    if (left !== undefined) this.#problems.push(left);
   }
 
   async #disturb(ms: number): Promise<void> {

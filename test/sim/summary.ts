@@ -9,7 +9,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
   crashes: ['kill', 'killPrimary', 'killAll', 'restart', 'pause'],
   'power cuts': ['power', 'powerPrimary', 'powerOfMost', 'blackout'],
   networks: ['partition', 'oneWay', 'isolate', 'split', 'triangle', 'frontendCut'],
-  etcd: ['etcdDown', 'etcdTrouble', 'unknown swaps', 'membership changes', 'recoveries'],
+  etcd: ['etcdDown', 'etcdTrouble', 'unknown swaps', 'membership changes', 'recoveries', 'accepted losses'],
   disks: ['fullDisk', 'slowDisk', 'stuckDisk', 'syncFailure', 'store failures', 'rot', 'misdirected'],
   blocks: ['blocks healed', 'blocks lost'],
   control: ['promotions', 'delta syncs', 'full syncs', 'rebuilds', 'copies erased', 'losses'],
@@ -36,6 +36,7 @@ const RECORDED: Readonly<Record<string, readonly string[]>> = {
   blocksHealed: ['blocks healed'],
   reportedLosses: ['losses'],
   recoveries: ['recoveries'],
+  acceptedLosses: ['accepted losses'],
 };
 
 export class Summary {

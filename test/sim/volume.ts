@@ -36,6 +36,8 @@ export class SimVolume {
   readonly tombstones = new Set<DeploymentId>();
   readonly problems: string[] = [];
   generation = 0;
+  /** A record that is written now stands for a loss of whatever absent copies have: somebody has accepted it. */
+  mayLoseAll = false;
   /** Where its copies were placed when a record was written. */
   readonly #placedAt = new Map<Membership, readonly Placement[]>();
   #sessions = 0;
@@ -126,9 +128,8 @@ export class SimVolume {
   }
 
   /** From the record, and from its node's disk when that hears of it. */
-  drop(deployment: DeploymentId): void {
+  drop(deployment: DeploymentId, node: SimNode | undefined = this.nodeOf(deployment)): void {
     const { scheduler, network } = this.#world;
-    const node = this.nodeOf(deployment);
     this.tombstones.add(deployment);
     this.change({ placements: this.spec.placements.filter((placed) => placed.deployment !== deployment) });
     if (node !== undefined) scheduler.after(network.delay(), () => node.process.run(() => node.erase(deployment)));
@@ -176,7 +177,7 @@ export class SimVolume {
     // An older etcd counts from an older number on; what is lost is lost once.
     if (lossVerifier <= this.#lossVerifier) return;
     this.#lossVerifier = lossVerifier;
-    this.history.losses.push({ at: this.#world.scheduler.now });
+    this.history.losses.push({ at: this.#world.scheduler.now, everything: this.mayLoseAll });
     for (const client of this.clients) if (client.alive) client.onLoss();
   }
 

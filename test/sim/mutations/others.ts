@@ -1,6 +1,6 @@
 /** Mistakes beside the rules: leases, invariants, flushes, the stream, syncs and mending. */
 
-import { type Mutation, replication } from './mutation.js';
+import { edit, type Mutation, replication } from './mutation.js';
 
 export const OTHER_MISTAKES: readonly Mutation[] = [
   {
@@ -180,6 +180,18 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
         'release(flight.batch);',
         'for (let i = 0; i < flight.done.length; i++) release(flight.batch);',
       ),
+    ],
+  },
+  {
+    rule: 'decision 23',
+    name: 'an accepted loss keeps the copies that were away, and takes the next epoch',
+    edits: [
+      edit(
+        'core/recovery.js',
+        "const isAbandoned = ({ deployment }) => absent.some((risk) => 'deployment' in risk && risk.deployment === deployment);",
+        'const isAbandoned = () => false;',
+      ),
+      edit('core/recovery.js', 'absent.length > 0 ? UNSEEN_EPOCHS : 1', '1'),
     ],
   },
 ];

@@ -130,7 +130,7 @@ export class Stage implements StepWorld {
       this.problem(`${primary.name} is unclean and was chosen though ${clean.map(({ name }) => name)} is not`);
     }
     if (record.lossVerifier !== previous.lossVerifier) {
-      this.history.losses.push({ at: this.steps });
+      this.history.losses.push({ at: this.steps, everything: false });
       for (const client of this.clients) if (client.alive) client.onLoss();
     }
   }

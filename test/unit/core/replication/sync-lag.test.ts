@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { PeerMessage } from '../../../../core/messages.js';
 import type { DeploymentId } from '../../../../core/types.js';
+import { StoreFailedError } from '../../../../node-agent/store/errors.js';
 import { primaryWithTargets, THIRD } from './copies.js';
+import { SELF } from './lab.js';
 
 const BLOCK_BYTES = 4096;
 
@@ -46,6 +48,21 @@ describe('a target that falls behind the live stream', () => {
     for (let request = 100; request < 140; request++) write(request);
     await lab.pass(50);
     expect(written(139)).toBe(true);
+  });
+
+  it('is given up when the store has failed meanwhile, which ends the copy and nothing else', async () => {
+    const { lab, write, until, sync } = await laggingTarget(4 * BLOCK_BYTES);
+    for (let request = 100; request < 110; request++) {
+      write(request);
+      await lab.pass(5);
+    }
+    lab.store.hasRoom = () => {
+      throw new StoreFailedError(SELF, { cause: undefined });
+    };
+    sync.cancel();
+    await until(() => lab.deployment.halted);
+    await expect(sync.done).rejects.toBeDefined();
+    expect(lab.attentions).toContain('store-failed');
   });
 
   it('lets them go on when it has caught up', async () => {
