@@ -99,6 +99,8 @@ export class NodeStores {
   readonly #known = new Map<DeploymentId, Known>();
   /** Deployments that a newer program has written: they stay as they are, and none of their ids is made anew. */
   readonly #newer = new Map<DeploymentId, { readonly volume: VolumeId; readonly damages: readonly Damage[] }>();
+  /** What was begun to be removed and is not gone: the disk gave an error. */
+  readonly #removed = new Map<DeploymentId, { readonly directory: string; readonly inode: number }>();
   /** One creation or removal at a time. */
   #queue: Promise<unknown> = Promise.resolve();
   #nextInode = 1;
@@ -357,30 +359,39 @@ export class NodeStores {
   remove(deployment: DeploymentId): Promise<void> {
     return this.#exclusively(async () => {
       this.#refuseNewer(deployment);
-      const known = this.#known.get(deployment);
-      if (known === undefined) return;
-      await known.opening?.catch(() => {});
-      await known.store?.abandon();
       const { disk } = this.#environment;
-      const removed = `${known.directory}.removed`;
-      await disk.renameAsync(known.directory, removed);
-      await disk.syncDirectory(parentOf(removed));
-      this.#known.delete(deployment);
-      await this.#erase(removed, known.superblock.inode);
+      const known = this.#known.get(deployment);
+      if (known !== undefined) {
+        await known.opening?.catch(() => {});
+        await known.store?.abandon();
+        const directory = `${known.directory}.removed`;
+        await disk.renameAsync(known.directory, directory);
+        this.#known.delete(deployment);
+        this.#removed.set(deployment, { directory, inode: known.superblock.inode });
+      }
+      const left = this.#removed.get(deployment);
+      if (left === undefined) return;
+      await disk.syncDirectory(parentOf(left.directory));
+      await this.#erase(left.directory, left.inode);
+      this.#removed.delete(deployment);
     });
   }
 
-  /** Segments first: while the directory is there, the next start goes on with this. */
+  /** Segments first: while the directory is there, the next start goes on with this. Goes on with what is left, too. */
   async #erase(directory: string, inode: number): Promise<void> {
     const { disk, devices } = this.#environment;
     for (const device of devices.all()) {
       const all = await disk.listAsync(device.path);
       const names = all.filter((name) => parseSegmentName(name)?.inode === inode);
       for (const name of names) await disk.unlinkAsync(`${device.path}/${name}`);
-      if (names.length > 0) await disk.syncDirectory(device.path);
+      await disk.syncDirectory(device.path);
     }
-    for (const name of await disk.listAsync(directory)) await disk.unlinkAsync(`${directory}/${name}`);
-    await disk.removeDirectoryAsync(directory);
+    try {
+      for (const name of await disk.listAsync(directory)) await disk.unlinkAsync(`${directory}/${name}`);
+      await disk.removeDirectoryAsync(directory);
+    } catch (error) {
+      if (!(error instanceof DiskError && error.code === 'not-found')) throw error;
+    }
     await disk.syncDirectory(parentOf(directory));
   }
 

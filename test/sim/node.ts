@@ -204,15 +204,18 @@ export class SimNode {
 
   /** There is a tombstone: nothing is left of it when this has been done, however often it takes. */
   erase(deployment: DeploymentId): void {
-    const { process } = this;
     // What is not open yet is erased when it is.
-    if (!this.#links.begun || !this.#isOnDisk(deployment)) return;
+    if (this.#links.begun && this.#isOnDisk(deployment)) this.#erase(deployment);
+  }
+
+  #erase(deployment: DeploymentId): void {
+    const { process } = this;
     const again = (): void => {
       if (this.#stopping) return;
       this.#erasures.get(deployment)?.cancel();
       this.#erasures.set(
         deployment,
-        this.clock.after(ERASE_RETRY_MS, () => this.erase(deployment)),
+        this.clock.after(ERASE_RETRY_MS, () => this.#erase(deployment)),
       );
     };
     if (this.#busy.has(deployment)) {

@@ -53,6 +53,10 @@ const WATCH_MS = 17;
 /** What has gone wrong on a disk by order of the faults, and what follows from it. */
 const EXCUSED = new Set(['DiskError', 'StoreFailedError']);
 
+function isOfTheDisk(error: unknown): boolean {
+  return error instanceof Error && (EXCUSED.has(error.name) || isOfTheDisk(error.cause));
+}
+
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const simulation = new Simulation(options);
   return simulation.run();
@@ -162,7 +166,7 @@ class Simulation implements World {
 
   failed(node: NodeId, error: unknown): void {
     const failure = error instanceof Error ? error : new Error(String(error));
-    if (EXCUSED.has(failure.name)) {
+    if (isOfTheDisk(failure)) {
       this.count('store failures', 1);
       return;
     }

@@ -125,6 +125,30 @@ describe('the stores of a node', () => {
     expect((await kept.read(block(1), 1)).batch.payload.length).toBe(40);
   });
 
+  it('go on with a removal that the disk broke off, at any of its syncs', async () => {
+    let broken = 0;
+    for (let nth = 1; broken === nth - 1; nth++) {
+      const sim = new SimDisk({ random: seeded(1) });
+      const stores = await openStores(sim.mount());
+      const before = sim.files();
+      const gone = await stores.create(newDeployment);
+      gone.append({ epoch: epoch(1), firstSequence: sequence(1), batch: batchOf(data(1, 1)) });
+      await gone.flush();
+      let syncs = 0;
+      sim.failSync = () => ++syncs === nth;
+      await stores.remove(DEPLOYMENT).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(DiskError);
+        broken++;
+      });
+      sim.failSync = () => false;
+      await stores.remove(DEPLOYMENT);
+      expect(sim.files()).toEqual(before);
+      expect(stores.deployments()).toEqual([]);
+      await stores.create(newDeployment);
+    }
+    expect(broken).toBeGreaterThan(2);
+  });
+
   it('are whole after a crash at any moment of a creation and a removal', async () => {
     const sim = new SimDisk({ random: seeded(1) });
     const cuts: { disk: SimDisk; phase: string }[] = [];
