@@ -178,8 +178,9 @@ function rebuild(
     outOfSync: left.slice(-MAX_OUT_OF_SYNC),
     history,
     active: false,
-    // Epochs rise with every change of it: this is none that a frontend may have seen.
-    lossVerifier: seen === undefined || risks.length > 0 ? epoch : seen.lossVerifier,
+    // Epochs rise with every change of it: this is none that a frontend may have seen. The newest record that is known
+    // does only if nothing came after it: a loss may have, of which a frontend has yet to hear.
+    lossVerifier: seen === undefined || seen.epoch < promised || risks.length > 0 ? epoch : seen.lossVerifier,
     etcdClusterId,
     readOnly: false,
   };
