@@ -4,7 +4,7 @@ import type { DeploymentStore, IndexedBlock } from '../../core/ports.js';
 import { KIND_ZERO } from '../../core/record.js';
 import type { PrimaryLoad } from '../../core/replication/primary.js';
 import type { BlockNumber } from '../../core/types.js';
-import { lackOfInSync, type ObservedCopy } from './in-sync.js';
+import { lackOfInSync } from './in-sync.js';
 import type { SimVolume } from './volume.js';
 import type { World } from './world.js';
 
@@ -26,17 +26,12 @@ const CLOSING_MS = 1_000;
  */
 export function checkPrimaries(world: World, volume: SimVolume): void {
   const serving: string[] = [];
-  const open: ObservedCopy[] = [];
-  for (const node of world.nodes) {
-    for (const copy of node.copies.values()) {
-      if (copy.volume !== volume) continue;
-      const { replicated } = copy;
-      open.push({ name: node.name, replicated });
-      const { load } = replicated;
-      if (load === undefined) continue;
-      if (replicated.status().serving) serving.push(node.name);
-      checkLoad(world, volume, load);
-    }
+  const open = volume.openCopies;
+  for (const { name, replicated } of open) {
+    const { load } = replicated;
+    if (load === undefined) continue;
+    if (replicated.status().serving) serving.push(name);
+    checkLoad(world, volume, load);
   }
   if (serving.length > 1) volume.problem(`two primaries serve: ${serving.join(', ')}`);
   const lack = volume.record && lackOfInSync(volume.record, open);
@@ -83,7 +78,7 @@ export async function compareCopies(world: World, volume: SimVolume): Promise<vo
     Promise.all(stores.map((store) => store.read(0 as BlockNumber, all.length / 2).then(({ batch }) => batch.payload))),
   );
   // Rot that nobody has read yet is found by the scrub, not by this comparison.
-  if (read instanceof Error && read.name === 'BadBlockError') return;
+  if (read instanceof Error && read.name === 'BadBlockError' && world.nodes.some(({ disk }) => disk.damaged)) return;
   if (!Array.isArray(read)) volume.problem(`a copy cannot be read: ${read}`);
   else if (read.some((payload) => !payload.equals(read[0]!))) volume.problem('payloads differ between copies');
 }

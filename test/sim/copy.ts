@@ -69,9 +69,15 @@ export class SimCopy {
 
   #log(level: string, message: string, fields: Readonly<Record<string, unknown>>): void {
     this.trace(`${level}: ${message}`, fields);
-    if (typeof fields.healed === 'number') this.#world.count('blocks healed', fields.healed);
+    if (typeof fields.healed === 'number') this.#onBadBlocks(fields.healed);
     if (typeof fields.blocksLost === 'number') this.#world.count('blocks lost', fields.blocksLost);
     if (level === 'error' && 'error' in fields) this.#world.failed(this.placement.node, fields.error);
+  }
+
+  #onBadBlocks(healed: number): void {
+    this.#world.count('blocks healed', healed);
+    if (this.#world.nodes.some(({ disk }) => disk.damaged)) return;
+    this.volume.problem(`${this.placement.node} has bad blocks, and no disk was damaged`);
   }
 
   trace(what: string, fields?: Readonly<Record<string, unknown>>): void {

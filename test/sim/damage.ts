@@ -1,5 +1,5 @@
 /**
- * What a disk does behind everybody's back. Only payloads are damaged of which something else on the disk says that
+ * What a disk does behind everybody's back, and a network. On disks, only payloads are damaged of which something else on the disk says that
  * they had been durable: the superblock, or a later batch. What nothing says that of cannot be told from a torn write,
  * and an opening after a power cut takes it for one; a log whose end has gone bad on every copy is beyond what copies
  * can survive (docs/internals/replication.md, "Simulation").
@@ -53,6 +53,19 @@ export function misdirect(disk: SimDisk, random: SeededRandom): boolean {
     disk.damage(target.path, target.position + i, () => bytes[source.position + i]!);
   }
   return true;
+}
+
+/** Of the messages with a payload. */
+const GARBLED = 0.01;
+
+/** The message as it arrives: seldom, and only if there is somebody to choose it by, a bit of its payload is another one. */
+export function garbled<Message>(message: Message, random: SeededRandom | undefined): Message {
+  const { batch } = message as { readonly batch?: { readonly entries: Buffer; readonly payload: Buffer } };
+  if (random === undefined || batch === undefined || batch.payload.length === 0 || !random.chance(GARBLED))
+    return message;
+  const payload = Buffer.from(batch.payload);
+  payload[random.int(0, payload.length - 1)]! ^= 1 << random.int(0, 7);
+  return { ...message, batch: { entries: batch.entries, payload } };
 }
 
 function pick<T>(from: readonly T[], random: SeededRandom): T | undefined {

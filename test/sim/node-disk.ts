@@ -55,6 +55,8 @@ export class StoresDisk implements NodeDisk {
   /** What waits for a disk that does not answer. */
   #stuck: (() => void)[] = [];
 
+  /** Bits have rotted on it, or stand elsewhere. */
+  damaged = false;
   onBadBlocks: (deployment: DeploymentId, blocks: readonly IndexedBlock[]) => void = () => {};
 
   constructor(options: { scheduler: Scheduler; random: SeededRandom; blocks: number }) {
@@ -161,10 +163,16 @@ export class StoresDisk implements NodeDisk {
   }
 
   rot(random: SeededRandom): boolean {
-    return rot(this.#disk, random);
+    return this.#damage(rot, random);
   }
 
   misdirect(random: SeededRandom): boolean {
-    return misdirect(this.#disk, random);
+    return this.#damage(misdirect, random);
+  }
+
+  #damage(damage: typeof rot, random: SeededRandom): boolean {
+    const done = damage(this.#disk, random);
+    if (done) this.damaged = true;
+    return done;
   }
 }

@@ -1,6 +1,7 @@
 /** A node's connections with the others. The lower name dials, again and again, for as long as both are there. */
 
 import type { NodeId } from '../../core/types.js';
+import { garbled } from './damage.js';
 import { copied } from './leases.js';
 import { Connection, type End } from './network.js';
 import type { SimNode } from './node.js';
@@ -38,7 +39,9 @@ export class PeerLinks {
   send(to: NodeId, envelope: Envelope): void {
     if (to === this.#node.id) return;
     const link = this.#links.get(to);
-    link?.connection.send(link.end, { ...envelope, message: copied(envelope.message) });
+    if (link === undefined) return;
+    const message = garbled(copied(envelope.message), this.#world.garbling);
+    link.connection.send(link.end, { ...envelope, message });
   }
 
   /** Whether the node's process takes connections. */

@@ -82,6 +82,7 @@ class Simulation implements World {
   readonly #healsQuietly: boolean;
   readonly #etcdIsRestored: boolean;
   readonly #lossIsAccepted: boolean;
+  readonly garbling: SeededRandom | undefined;
   #quiet = false;
 
   constructor(options: SimulationOptions) {
@@ -106,7 +107,9 @@ class Simulation implements World {
     this.#healsQuietly = random.chance(0.4);
     this.#etcdIsRestored = options.scope === undefined && random.chance(0.06);
     // By a generator of its own: the other seeds keep their courses.
-    this.#lossIsAccepted = options.scope === undefined && new SeededRandom(~options.seed).chance(0.05);
+    const own = new SeededRandom(~options.seed);
+    this.#lossIsAccepted = options.scope === undefined && own.chance(0.05);
+    this.garbling = options.scope === undefined && own.chance(0.1) ? own : undefined;
     this.etcd.onChange = (record) => this.#onMembership(record);
   }
 

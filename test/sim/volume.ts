@@ -6,6 +6,7 @@ import type { DeploymentId, Generation, NamespaceId, SessionNumber, VolumeId } f
 import { BLOCK_BYTES } from './blocks.js';
 import { SimController } from './controller.js';
 import { History } from './history.js';
+import type { ObservedCopy } from './in-sync.js';
 import type { SimNode } from './node.js';
 import type { SeededRandom } from './scheduler.js';
 import { SimClient, type WorkloadSettings } from './workload.js';
@@ -77,6 +78,12 @@ export class SimVolume {
   get primary(): SimNode | undefined {
     const node = this.record?.primary.node;
     return node === undefined ? undefined : this.#world.node(node);
+  }
+
+  get openCopies(): ObservedCopy[] {
+    return this.#world.nodes.flatMap(({ name, copies }) =>
+      [...copies.values()].filter((copy) => copy.volume === this).map(({ replicated }) => ({ name, replicated })),
+    );
   }
 
   /** Where its copies are placed. */

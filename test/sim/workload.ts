@@ -8,6 +8,7 @@ import { release } from '../../core/record.js';
 import type { BlockNumber, DeploymentId, Generation, SessionNumber } from '../../core/types.js';
 import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from './blocks.js';
 import type { History, Operation } from './history.js';
+import { lackOfDurable, promiseOfFlush } from './in-sync.js';
 import { Connection, type End } from './network.js';
 import type { SimNode } from './node.js';
 import type { SeededRandom, SimProcess } from './scheduler.js';
@@ -218,8 +219,12 @@ export class SimClient {
   flush(): void {
     const operation = this.#begin('flush', 0, 0);
     const owed = this.owesError;
+    const promise = promiseOfFlush(this.#volume.record, this.#volume.openCopies);
     void this.#frontend.flush().then((status) => {
       this.#end(operation, status);
+      const { record, openCopies } = this.#volume;
+      const lack = status === 'ok' ? lackOfDurable(promise, record, openCopies) : undefined;
+      if (lack !== undefined) this.#volume.problem(lack);
       if (status === 'io-error' && this.alive) this.owesError = false;
       if (status === 'ok') {
         // What a flush reported as lost is not promised any more; nothing may be reported twice.

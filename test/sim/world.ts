@@ -44,6 +44,8 @@ export interface NodeDisk {
   rot(random: SeededRandom): boolean;
   /** Puts one payload in another one's place; false if there are none. */
   misdirect(random: SeededRandom): boolean;
+  /** One of the two has happened. */
+  readonly damaged: boolean;
 }
 
 export interface World {
@@ -57,6 +59,8 @@ export interface World {
   readonly settings: ReplicationSettings;
   /** That all nodes speak. */
   readonly protocolVersion: number;
+  /** Of payloads that are damaged on their way between nodes; undefined: none is. */
+  readonly garbling: SeededRandom | undefined;
   /** Whether frontends write; else they only read and flush. */
   readonly writing: boolean;
   trace(who: string, what: string, fields?: Readonly<Record<string, unknown>>, volume?: number): void;

@@ -119,6 +119,8 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
   {
     rule: 'stream',
     name: 'a gap in the stream is appended',
+    harmless:
+      'a second line of defence: connections deliver in order or break, a new one begins where the member says that its log ends, and a member that was restarted with a shorter one has another incarnation [15]',
     edits: [replication('member', 'message.firstSequence > expected || ', '')],
   },
   {
@@ -147,6 +149,7 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
     name: 'a sync ends while writes are under way',
     edits: [
       replication('sync-join', 'if (done && stream.current && stream.acked === store.last.sequence)', 'if (true)'),
+      replication('sync-target', 'if (store.last.sequence !== message.last.sequence) {', 'if (false) {'),
     ],
   },
   {

@@ -8,6 +8,7 @@ import { type Batch, release } from '../../../core/record.js';
 import type { BlockNumber, Generation, SessionNumber } from '../../../core/types.js';
 import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from '../blocks.js';
 import type { History, Operation } from '../history.js';
+import { lackOfDurable, promiseOfFlush } from '../in-sync.js';
 import { type StepNode, type StepWorld, summary, VOLUME, VOLUME_BLOCKS } from './node.js';
 
 const PAYLOAD_BYTES = 16;
@@ -163,8 +164,12 @@ export class StepClient {
   flush(): void {
     const operation = this.#begin('flush', 0, 0);
     const owed = this.owesError;
+    const { etcd, openCopies } = this.#world;
+    const promise = promiseOfFlush(etcd.record, openCopies);
     void this.#frontend.flush().then((status) => {
       this.#end(operation, status);
+      const lack = status === 'ok' ? lackOfDurable(promise, etcd.record, this.#world.openCopies) : undefined;
+      if (lack !== undefined) this.#world.problem(lack);
       if (status === 'io-error' && this.alive) this.owesError = false;
       if (status === 'ok') {
         if (owed && this.owesError) this.#world.problem(`flush ${operation.id} did not report a loss`);

@@ -17,6 +17,7 @@ import {
 } from '../../../core/replication/replicated-deployment.js';
 import type { BlockNumber, DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
 import { verify } from '../blocks.js';
+import type { ObservedCopy } from '../in-sync.js';
 import { Scheduler, type SeededRandom, SimClock, SimProcess } from '../scheduler.js';
 import { StoreDisk } from '../store-disk.js';
 import type { StepEtcd } from './etcd.js';
@@ -40,6 +41,7 @@ export interface StepWorld {
   readonly spec: VolumeSpec;
   readonly settings: Partial<ReplicationSettings>;
   readonly nodes: readonly StepNode[];
+  readonly openCopies: readonly ObservedCopy[];
   trace(who: string, what: string, fields?: Readonly<Record<string, unknown>>): void;
   /** Something that no fault explains; and the error as which it came, if it did. */
   problem(what: string, error?: unknown): void;

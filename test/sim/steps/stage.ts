@@ -239,11 +239,14 @@ export class Stage implements StepWorld {
   #watch(): void {
     const serving = this.nodes.filter((node) => node.status()?.serving === true);
     if (serving.length > 1) this.problem(`two primaries serve: ${serving.map(({ name }) => name)}`);
-    const open = this.nodes.flatMap(({ name, deployment }): ObservedCopy[] =>
+    const lack = this.etcd.record && lackOfInSync(this.etcd.record, this.openCopies);
+    if (lack !== undefined) this.problem(lack);
+  }
+
+  get openCopies(): ObservedCopy[] {
+    return this.nodes.flatMap(({ name, deployment }) =>
       deployment === undefined ? [] : [{ name, replicated: deployment }],
     );
-    const lack = this.etcd.record && lackOfInSync(this.etcd.record, open);
-    if (lack !== undefined) this.problem(lack);
   }
 
   /** Everything that is under way arrives, in turns, and disks do their work, until nothing is left, or something is wrong. */
