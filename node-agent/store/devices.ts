@@ -341,10 +341,13 @@ export class Devices {
     return Math.max(0, Math.max(0, ...devices.map(({ freeBytes }) => freeBytes)) - this.#reserveBytes);
   }
 
-  /** The emptiest first, as far as is known. */
+  /** The emptiest first, as far as is known; those that have stopped answering behind all others. */
   byRoom(): Device[] {
     const share = ({ space, freeBytes }: Device): number => freeBytes / space.totalBytes;
-    return [...this.all()].sort((a, b) => share(b) - share(a) || a.segmentBytes - b.segmentBytes);
+    const late = ({ stalled }: Device): number => Number(stalled);
+    return [...this.all()].sort(
+      (a, b) => late(a) - late(b) || share(b) - share(a) || a.segmentBytes - b.segmentBytes,
+    );
   }
 
   /** Directories for superblocks and checkpoints, as they are now. */
