@@ -70,7 +70,9 @@ export type RecoveryRisk =
   | { readonly kind: 'node-missing'; readonly node: NodeId }
   /** Nobody is clean: writes that were acknowledged and not flushed before a power loss are missing. */
   | { readonly kind: 'unclean'; readonly deployment: DeploymentId }
-  /** The copy with the longest log is incomplete: blocks that changed behind its base are old ones. */
+  /** No complete copy was in sync as late as others: what was acknowledged behind the end of this one's log is lost. */
+  | { readonly kind: 'outdated'; readonly deployment: DeploymentId; readonly last: Order }
+  /** No copy is complete: blocks that changed behind this one's base are old ones. */
   | { readonly kind: 'incomplete'; readonly deployment: DeploymentId; readonly base: Order };
 
 export interface RecoveryPlan {
@@ -83,7 +85,9 @@ export interface RecoveryPlan {
   readonly placements: readonly Placement[];
   /**
    * Copies that the recovery goes on without. They may have gone on under primaries that nobody else knows, so that
-   * their logs agree with the volume's up to a point that cannot be told: they never join it again, and are erased.
+   * their logs agree with the volume's up to a point that cannot be told: they never join it again, and are erased. So
+   * are all others of a copy that is outdated, as they know of such primaries, or incomplete, as they hold blocks of
+   * which it knows nothing.
    */
   readonly abandoned: readonly Placement[];
   /** Copies that have to be told the id of the present etcd. */
@@ -143,27 +147,31 @@ function rebuild(
 ): Pick<RecoveryPlan, 'risks' | 'next' | 'placements' | 'abandoned'> {
   const { copies, etcdClusterId, volume } = input;
   const seen = newestRecord(input);
-  const history = newestHistory(input, seen);
+  const newest = newestHistory(input, seen);
   const members = membersOf(copies, promised, seen);
-  const complete = members.filter(({ syncBase }) => syncBase === null);
-  const clean = complete.filter(({ status }) => !status.unclean);
-  const pool = [clean, complete, members].find((candidates) => candidates.length > 0)!;
-  const chosen = pool.reduce((best, copy) => (isBetter(copy, best, history, seen) ? copy : best));
+  const complete = members.filter(isComplete);
+  const clean = complete.filter(isClean);
+  const outdated = latestOf(copies.filter(isComplete));
+  const pool = [clean, complete, outdated, members].find((candidates) => candidates.length > 0)!;
+  const chosen = pool.reduce((best, copy) => (isBetter(copy, best, newest, seen) ? copy : best));
+  const isAlone = complete.length === 0;
+  const history = isAlone ? chosen.history : newest;
   // By the newest record that is known, what was acknowledged is in none of the copies that are there.
   const membersGone =
     seen !== undefined &&
     seen.epoch >= promised &&
     !complete.some(({ status }) => seen.inSync.includes(status.deployment));
   const absent = missing(input, seen, found, membersGone);
-  const risks = [...absent, ...flaws(chosen)];
+  const risks = [...absent, ...flaws(chosen, pool === outdated)];
   const isAbandoned = ({ deployment }: Placement): boolean =>
+    (isAlone && deployment !== chosen.status.deployment) ||
     absent.some((risk) => 'deployment' in risk && risk.deployment === deployment);
   const placements = found.filter((placed) => !isAbandoned(placed));
   const inSync = (clean.includes(chosen) ? clean : complete.includes(chosen) ? complete : [chosen]).map(
     ({ status }) => status.deployment,
   );
   const known = Math.max(promised, seen?.epoch ?? 0, input.record?.epoch ?? 0);
-  const epoch = (known + (absent.length > 0 ? UNSEEN_EPOCHS : 1)) as Epoch;
+  const epoch = (known + (absent.length > 0 || isAlone ? UNSEEN_EPOCHS : 1)) as Epoch;
   if (!Number.isSafeInteger(epoch)) {
     throw new DomainError('invalid-state', `a copy of volume ${volume} has promised epoch ${known}: none is above it`);
   }
@@ -219,6 +227,22 @@ function membersOf(
   return copies.filter(({ status }) => status.promised === promised);
 }
 
+function isComplete({ syncBase }: SurveyedCopy): boolean {
+  return syncBase === null;
+}
+
+function isClean({ status }: SurveyedCopy): boolean {
+  return !status.unclean;
+}
+
+/** The clean ones, if there are any, that have promised the latest epoch. */
+function latestOf(copies: readonly SurveyedCopy[]): readonly SurveyedCopy[] {
+  const clean = copies.filter(isClean);
+  const candidates = clean.length > 0 ? clean : copies;
+  const latest = Math.max(...candidates.map(({ status }) => status.promised));
+  return candidates.filter(({ status }) => status.promised === latest);
+}
+
 /** The longer log, as far as it is alive; of equally long ones that of the primary that was. */
 function isBetter(
   a: SurveyedCopy,
@@ -270,8 +294,9 @@ function missing(
   return risks;
 }
 
-function flaws({ status: { deployment, unclean }, syncBase }: SurveyedCopy): RecoveryRisk[] {
+function flaws({ status: { deployment, unclean, last }, syncBase }: SurveyedCopy, outdated: boolean): RecoveryRisk[] {
   return [
+    ...(outdated ? [{ kind: 'outdated' as const, deployment, last }] : []),
     ...(unclean ? [{ kind: 'unclean' as const, deployment }] : []),
     ...(syncBase === null ? [] : [{ kind: 'incomplete' as const, deployment, base: syncBase }]),
   ];
@@ -289,7 +314,9 @@ export function describeRisk(risk: RecoveryRisk): string {
       return `node ${risk.node} does not answer: a copy there that etcd does not know of, and writes that only it holds, are lost`;
     case 'unclean':
       return `copy ${risk.deployment} is the best one and has lived through a power loss or an error of its disk: acknowledged writes that were not flushed are lost`;
+    case 'outdated':
+      return `copy ${risk.deployment} is the best one and was not in sync at last, as far as is known: what was acknowledged behind order (${risk.last.epoch}, ${risk.last.sequence}) is lost, and all other copies are erased and made anew`;
     case 'incomplete':
-      return `copy ${risk.deployment} is the best one and was not brought up to date: blocks that changed behind order (${risk.base.epoch}, ${risk.base.sequence}) are old, and differ among each other in age`;
+      return `copy ${risk.deployment} is the best one and was not brought up to date: blocks that changed behind order (${risk.base.epoch}, ${risk.base.sequence}) are old, and differ among each other in age; all other copies are erased and made anew`;
   }
 }

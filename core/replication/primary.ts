@@ -152,7 +152,8 @@ export class Primary implements StreamOwner {
   /** Acts under `record` from now on. */
   #adopt(record: Membership): void {
     const { self, store } = this.context;
-    const chosenUnclean = record.active && !this.record.active && store.state.unclean;
+    const { unclean, syncBase } = store.state;
+    const chosenFlawed = record.active && !this.record.active && (unclean || syncBase !== null);
     const begun = record.history.at(-1);
     const { last } = store;
     invariant(
@@ -172,8 +173,9 @@ export class Primary implements StreamOwner {
     this.#listMembers();
     const { epoch, history } = record;
     this.#host.promising(epoch);
-    // The mark goes when the deployment was activated as the chosen unclean primary [9], [11].
-    const patch = chosenUnclean
+    // The mark goes when the deployment was activated as the chosen unclean primary [9], [11]; so does the base of an
+    // incomplete one, which an operator has chosen: what it lacks, nobody has any more.
+    const patch = chosenFlawed
       ? { promised: epoch, history, unclean: false, syncBase: null, syncRegions: [] }
       : { promised: epoch, history };
     const durable = store.update(patch).then(() => {

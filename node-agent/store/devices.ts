@@ -345,9 +345,7 @@ export class Devices {
   byRoom(): Device[] {
     const share = ({ space, freeBytes }: Device): number => freeBytes / space.totalBytes;
     const late = ({ stalled }: Device): number => Number(stalled);
-    return [...this.all()].sort(
-      (a, b) => late(a) - late(b) || share(b) - share(a) || a.segmentBytes - b.segmentBytes,
-    );
+    return [...this.all()].sort((a, b) => late(a) - late(b) || share(b) - share(a) || a.segmentBytes - b.segmentBytes);
   }
 
   /** Directories for superblocks and checkpoints, as they are now. */

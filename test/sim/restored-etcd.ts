@@ -5,6 +5,7 @@
  */
 
 import type { Timer } from '../../core/ports.js';
+import type { SimNode } from './node.js';
 import type { World } from './world.js';
 
 /** How much older a volume's record may be, in changes of it. */
@@ -48,7 +49,7 @@ export class RestoredEtcd {
       for (const node of nodes) scheduler.after(random.between(RESTART_MS.min, RESTART_MS.max), () => node.start());
     }
     await scheduler.run(scheduler.now + random.between(NOTICED_MS.min, NOTICED_MS.max));
-    return this.#recoverAll(false);
+    return this.#recoverAll(false, nodes);
   }
 
   /**
@@ -77,7 +78,10 @@ export class RestoredEtcd {
       this.#returns.push(scheduler.after(random.between(min, max), () => node.start()));
     }
     await scheduler.run(scheduler.now + RESTART_MS.max + random.between(NOTICED_MS.min, NOTICED_MS.max));
-    return this.#recoverAll(true);
+    return this.#recoverAll(
+      true,
+      nodes.filter((node) => !away.has(node)),
+    );
   }
 
   /**
@@ -89,15 +93,17 @@ export class RestoredEtcd {
     for (const timer of this.#returns) timer.cancel();
     await scheduler.run(scheduler.now + START_MS, () => nodes.every((node) => node.links.begun));
     await scheduler.run(scheduler.now + OPENING_MS);
-    return this.#recoverAll(true);
+    return this.#recoverAll(true, nodes);
   }
 
-  async #recoverAll(acceptLoss: boolean): Promise<string | undefined> {
+  /** `present`: nodes whose agents are started anew if they end. */
+  async #recoverAll(acceptLoss: boolean, present: readonly SimNode[]): Promise<string | undefined> {
     const { scheduler, volumes } = this.#world;
     const until = scheduler.now + TIMEOUT_MS;
     for (const volume of volumes) {
       let done = false;
       const ask = (): void => {
+        for (const node of present) node.start();
         void volume.controller.recover(acceptLoss).then((recovered) => {
           done = recovered;
           if (!recovered && scheduler.now < until) scheduler.after(ASK_AGAIN_MS, ask);

@@ -191,10 +191,10 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
     edits: [
       edit(
         'core/recovery.js',
-        "const isAbandoned = ({ deployment }) => absent.some((risk) => 'deployment' in risk && risk.deployment === deployment);",
-        'const isAbandoned = () => false;',
+        "absent.some((risk) => 'deployment' in risk && risk.deployment === deployment)",
+        'false',
       ),
-      edit('core/recovery.js', 'absent.length > 0 ? UNSEEN_EPOCHS : 1', '1'),
+      edit('core/recovery.js', 'absent.length > 0 || isAlone ? UNSEEN_EPOCHS : 1', '1'),
     ],
   },
 ];

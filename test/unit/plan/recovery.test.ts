@@ -171,6 +171,34 @@ describe('a recovery', () => {
     expect(incomplete.risks).toEqual([{ kind: 'incomplete', deployment: 'a', base }]);
   });
 
+  it('takes a complete copy of before for one whose sync was not finished, and has all others made anew', () => {
+    const base = { epoch: 0 as Epoch, sequence: 0 as Sequence };
+    const older = copy('b', { promised: 5, last: [4, 95], history: [entry(2, 0), entry(4, 80)] });
+    const oldest = copy('c', { promised: 3, last: [2, 200], history: [entry(2, 0)] });
+    const plan = recover([copy('a', { last: [6, 120], syncBase: base }), older, oldest]);
+    expect(plan.risks).toEqual([{ kind: 'outdated', deployment: 'b', last: { epoch: 4, sequence: 95 } }]);
+    // Of what the others know, its history says nothing: they would take their writes for its own.
+    expect(plan.next).toMatchObject({
+      primary: { deployment: 'b' },
+      inSync: ['b'],
+      outOfSync: [],
+      history: [entry(2, 0), entry(4, 80)],
+      epoch: 7 + UNSEEN_EPOCHS,
+    });
+    expect(plan.placements.map(({ deployment }) => deployment)).toEqual(['b']);
+    expect(plan.abandoned.map(({ deployment }) => deployment)).toEqual(['a', 'c']);
+    expect(describeRisk(plan.risks[0]!)).toMatch(/behind order \(4, 95\) is lost.*made anew/);
+  });
+
+  it('takes an incomplete copy when there is no other, and none keeps blocks of which that knows nothing', () => {
+    const base = { epoch: 2 as Epoch, sequence: 3 as Sequence };
+    const plan = recover([copy('a', { syncBase: base }), copy('b', { last: [6, 90], syncBase: base })]);
+    expect(kinds(plan)).toEqual(['incomplete']);
+    expect(plan.next).toMatchObject({ primary: { deployment: 'a' }, inSync: ['a'] });
+    // The third is placed and was erased, or will be.
+    expect(plan.abandoned.map(({ deployment }) => deployment)).toEqual(['b', 'c']);
+  });
+
   it('names every copy and node that did not answer, and what that may lose', () => {
     const plan = recover([copy('b')], {
       record: record(5, { inSync: [id('a'), id('b')], outOfSync: [{ deployment: id('d'), reason: '', since: '' }] }),
