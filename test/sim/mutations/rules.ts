@@ -247,14 +247,6 @@ export const RULES_OFF: readonly Mutation[] = [
   },
   {
     rule: 'R13',
-    name: 'a generation is served before it is durable',
-    edits: [
-      replication('sessions', 'session.generation > this.#durable', 'false'),
-      replication('sessions', '{ durable: true }', '{ durable: false }'),
-    ],
-  },
-  {
-    rule: 'R13',
     name: 'a target is not told the generation',
     edits: [replication('sync-source', 'if (store.generation > 0)', 'if (false)')],
   },
