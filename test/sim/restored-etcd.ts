@@ -10,6 +10,8 @@ import type { World } from './world.js';
 
 /** How much older a volume's record may be, in changes of it. */
 const MAX_CHANGES = 4;
+/** The same in the middle of trouble. */
+const MAX_CHANGES_IN_TROUBLE = 8;
 /** Copies say that etcd is behind after 5 s (`etcdBehindMs`). */
 const NOTICED_MS = { min: 0, max: 8_000 };
 const RESTART_MS = { min: 50, max: 3_000 };
@@ -18,8 +20,6 @@ const TIMEOUT_MS = 60_000;
 const START_MS = 5_000;
 /** For nodes to open their copies, and to erase what was given up. */
 const OPENING_MS = 2_000;
-/** The same, where nobody has to be whole before. */
-const MAX_CHANGES_IN_TROUBLE = 8;
 /** How long nodes are there together, and then some without the others, at the most. */
 const TOGETHER_MS = 3_000;
 const AHEAD_MS = 8_000;
@@ -54,7 +54,8 @@ export class RestoredEtcd {
 
   /**
    * Some nodes go on without the others, through promotions maybe. Then they are away with what only they know, and
-   * another cluster is made of an older snapshot. Somebody accepts that what he can't see is lost. Undefined: all volumes are recovered; else what is wrong.
+   * another cluster is made of an older snapshot. Somebody accepts that what he can't see is lost. Undefined: all volumes
+   * are recovered; else what is wrong.
    */
   async happenInTrouble(): Promise<string | undefined> {
     const { etcd, random, scheduler, nodes, volumes } = this.#world;
