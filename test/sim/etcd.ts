@@ -8,6 +8,9 @@ import type { Network } from './network.js';
 import type { SimProcess } from './scheduler.js';
 
 const REQUEST_TIMEOUT_MS = 1_000;
+/** Of a request that was given up and lands after all. */
+const MIN_LATE_MS = 50;
+export const MAX_LATE_MS = 6_000;
 /** Share of changes that a watch shows late, and by how much. */
 const LATE_WATCH = 0.05;
 const LATE_WATCH_MS = { min: 100, max: 3_000 };
@@ -104,7 +107,7 @@ export class SimEtcd {
       const late = (): void => {
         // The request sits somewhere and lands later, if it still can; hardly so where nothing gets through.
         if (random.chance(this.#reachable(client.name) ? 0.6 : 0.1)) {
-          scheduler.after(random.between(50, 6_000), () => {
+          scheduler.after(random.between(MIN_LATE_MS, MAX_LATE_MS), () => {
             if (!this.down) this.#apply(expected, next);
           });
         }

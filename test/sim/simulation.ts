@@ -9,7 +9,7 @@ import { VERSION_WITH_MARKS } from '../../core/messages.js';
 import type { ReplicationSettings } from '../../core/replication/replicated-deployment.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
 import { checkPrimaries, compareCopies, shutDown } from './checks.js';
-import { SimEtcd } from './etcd.js';
+import { MAX_LATE_MS, SimEtcd } from './etcd.js';
 import { Faults } from './faults.js';
 import { isLanguageError } from './language-error.js';
 import { Leases, SLAB_BYTES } from './leases.js';
@@ -343,8 +343,10 @@ class Simulation implements World {
     this.trace('faults', 'all is healed');
     this.#faults.heal();
     if (this.#healsQuietly) this.writing = false;
+    // A swap that somebody gave up long ago may still take effect, and name another primary.
+    const landed = scheduler.now + MAX_LATE_MS;
     if (!(await this.#becomeWhole())) return;
-    await scheduler.run(scheduler.now + 500);
+    await scheduler.run(Math.max(landed, scheduler.now + 500));
     if (!(await this.#becomeWhole())) return;
     await this.#lookAtEverything();
     await scheduler.run(scheduler.now + 2_000);
