@@ -305,13 +305,15 @@ function flaws({ status: { deployment, unclean, last }, syncBase }: SurveyedCopy
 /** For people: what is lost, or may be, if the recovery goes on. */
 export function describeRisk(risk: RecoveryRisk): string {
   const at = 'node' in risk && risk.node !== undefined ? ` on node ${risk.node}` : '';
+  // Cut off and not gone, it goes on to acknowledge what a frontend beside it writes.
+  const off = at === '' ? '' : ' (see that the node is off)';
   switch (risk.kind) {
     case 'member-missing':
-      return `copy ${risk.deployment}${at} does not answer and was in sync: acknowledged writes that only it holds are lost, it is erased when it comes back`;
+      return `copy ${risk.deployment}${at} does not answer${off} and was in sync: acknowledged writes that only it holds are lost, it is erased when it comes back`;
     case 'copy-missing':
-      return `copy ${risk.deployment}${at} does not answer: if it was in sync later than is known, what was acknowledged since is lost, it is erased when it comes back`;
+      return `copy ${risk.deployment}${at} does not answer${off}: if it was in sync later than is known, what was acknowledged since is lost, it is erased when it comes back`;
     case 'node-missing':
-      return `node ${risk.node} does not answer: a copy there that etcd does not know of, and writes that only it holds, are lost`;
+      return `node ${risk.node} does not answer${off}: a copy there that etcd does not know of, and writes that only it holds, are lost`;
     case 'unclean':
       return `copy ${risk.deployment} is the best one and has lived through a power loss or an error of its disk: acknowledged writes that were not flushed are lost`;
     case 'outdated':
