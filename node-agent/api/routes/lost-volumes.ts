@@ -43,7 +43,7 @@ export const lostVolumeRoutes: readonly Route[] = [
     path: ITEM,
     summary: 'Make the records of a volume anew of which etcd has none',
     description:
-      'As nodes remember them and copies tell. `name` and `namespaceID` are needed where nobody remembers them, or the name is taken; `fsType` counts only where nobody remembers it. Refused with 422, which says what is in the way, or what is lost, or may be, unless `acceptLoss` is true: copies that do not answer are then given up, and erased when they come back.',
+      'As nodes remember them and copies tell. `name` and `namespaceID` are needed where nobody remembers them, or the name is taken; `fsType` counts only where nobody remembers it. Refused with 422, which says what is in the way, or what is lost, or may be, unless `acceptLoss` is true: copies that do not answer are then given up, and erased when they come back; so are all others of one that is outdated or incomplete.',
     access: { resource: 'diagnostics', action: 'write' },
     params,
     body: z.object({

@@ -47,7 +47,7 @@ export const volumeDebugRoutes: readonly Route[] = [
     path: `${ITEM}/debug/recover`,
     summary: 'Make the membership of a volume anew from its copies',
     description:
-      'For an etcd that was restored from an older snapshot, or replaced. Refused with 422, which says what is lost, or may be, unless `acceptLoss` is true: copies that do not answer are then given up, and erased when they come back.',
+      'For an etcd that was restored from an older snapshot, or replaced. Refused with 422, which says what is lost, or may be, unless `acceptLoss` is true: copies that do not answer are then given up, and erased when they come back; so are all others of one that is outdated or incomplete.',
     access: { resource: 'diagnostics', action: 'write', namespaced: true },
     params: itemParams,
     body: z.object({ acceptLoss: z.boolean().default(false) }),
