@@ -100,7 +100,11 @@ export class NodeStores {
   /** Deployments that a newer program has written: they stay as they are, and none of their ids is made anew. */
   readonly #newer = new Map<DeploymentId, { readonly volume: VolumeId; readonly damages: readonly Damage[] }>();
   /** What was begun to be removed and is not gone: the disk gave an error. */
-  readonly #removed = new Map<DeploymentId, { readonly directory: string; readonly inode: number }>();
+  readonly #removed = new Set<{
+    readonly deployment: DeploymentId;
+    readonly directory: string;
+    readonly inode: number;
+  }>();
   /** One creation or removal at a time. */
   #queue: Promise<unknown> = Promise.resolve();
   #nextInode = 1;
@@ -367,13 +371,14 @@ export class NodeStores {
         const directory = `${known.directory}.removed`;
         await disk.renameAsync(known.directory, directory);
         this.#known.delete(deployment);
-        this.#removed.set(deployment, { directory, inode: known.superblock.inode });
+        this.#removed.add({ deployment, directory, inode: known.superblock.inode });
       }
-      const left = this.#removed.get(deployment);
-      if (left === undefined) return;
-      await disk.syncDirectory(parentOf(left.directory));
-      await this.#erase(left.directory, left.inode);
-      this.#removed.delete(deployment);
+      for (const left of this.#removed) {
+        if (left.deployment !== deployment) continue;
+        await disk.syncDirectory(parentOf(left.directory));
+        await this.#erase(left.directory, left.inode);
+        this.#removed.delete(left);
+      }
     });
   }
 

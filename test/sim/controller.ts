@@ -315,7 +315,7 @@ export class SimController {
 
   /* ---- an etcd that is behind ---- */
 
-  /** `storageos recover`, with `--accept-loss` if that is wanted. False: not yet, ask again. */
+  /** `storageos recover`, with `--accept-data-loss` if that is wanted. False: not yet, ask again. */
   async recover(acceptLoss: boolean): Promise<boolean> {
     const { etcd, nodes, scheduler } = this.#world;
     const volume = this.#volume;

@@ -76,7 +76,7 @@ export class SimCopy {
 
   #onBadBlocks(healed: number): void {
     this.#world.count('blocks healed', healed);
-    if (this.#world.nodes.some(({ disk }) => disk.damaged)) return;
+    if (this.#world.damaged) return;
     this.volume.problem(`${this.placement.node} has bad blocks, and no disk was damaged`);
   }
 

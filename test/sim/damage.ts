@@ -1,8 +1,8 @@
 /**
- * What a disk does behind everybody's back, and a network. On disks, only payloads are damaged of which something else on the disk says that
- * they had been durable: the superblock, or a later batch. What nothing says that of cannot be told from a torn write,
- * and an opening after a power cut takes it for one; a log whose end has gone bad on every copy is beyond what copies
- * can survive (docs/internals/replication.md, "Simulation").
+ * What a disk does behind everybody's back, and a network. On disks, only payloads are damaged of which something else
+ * on the disk says that they had been durable: the superblock, or a later batch. What nothing says that of cannot be
+ * told from a torn write, and an opening after a power cut takes it for one; a log whose end has gone bad on every copy
+ * is beyond what copies can survive (docs/internals/replication.md, "Simulation").
  */
 
 import { ENTRY_BYTES, KIND_DATA, readEntry } from '../../core/record.js';

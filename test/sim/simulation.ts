@@ -163,6 +163,10 @@ class Simulation implements World {
     });
   }
 
+  get damaged(): boolean {
+    return this.nodes.some(({ disk }) => disk.damaged);
+  }
+
   count(what: string, number: number): void {
     this.#counts[what] = (this.#counts[what] ?? 0) + number;
   }

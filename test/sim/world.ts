@@ -59,6 +59,8 @@ export interface World {
   readonly settings: ReplicationSettings;
   /** That all nodes speak. */
   readonly protocolVersion: number;
+  /** Whether any disk has damaged what it stores. */
+  readonly damaged: boolean;
   /** Of payloads that are damaged on their way between nodes; undefined: none is. */
   readonly garbling: SeededRandom | undefined;
   /** Whether frontends write; else they only read and flush. */

@@ -125,7 +125,10 @@ describe('the stores of a node', () => {
     expect((await kept.read(block(1), 1)).batch.payload.length).toBe(40);
   });
 
-  it('go on with a removal that the disk broke off, at any of its syncs', async () => {
+  it.each([
+    ['', false],
+    [', the deployment made anew meanwhile', true],
+  ])('go on with a removal that the disk broke off, at any of its syncs%s', async (_, anew) => {
     let broken = 0;
     for (let nth = 1; broken === nth - 1; nth++) {
       const sim = new SimDisk({ random: seeded(1) });
@@ -141,6 +144,7 @@ describe('the stores of a node', () => {
         broken++;
       });
       sim.failSync = () => false;
+      if (anew) await stores.create(newDeployment);
       await stores.remove(DEPLOYMENT);
       expect(sim.files()).toEqual(before);
       expect(stores.deployments()).toEqual([]);
