@@ -9,6 +9,7 @@ import type { BlockNumber, DeploymentId, Generation, SessionNumber } from '../..
 import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from './blocks.js';
 import type { History, Operation } from './history.js';
 import { lackOfDurable, promiseOfFlush } from './in-sync.js';
+import { LossReport } from './loss-report.js';
 import { Connection, type End } from './network.js';
 import type { SimNode } from './node.js';
 import type { SeededRandom, SimProcess } from './scheduler.js';
@@ -45,9 +46,7 @@ export class SimClient {
   pending = 0;
   stopped = false;
   fenced = false;
-  /** Acknowledged writes were lost, and no flush has said so yet. */
-  owesError = false;
-  #acknowledgedUnflushed = false;
+  readonly #lossReport = new LossReport();
 
   constructor(
     world: World,
@@ -106,7 +105,7 @@ export class SimClient {
 
   /** The primary's record says that acknowledged writes were lost. */
   onLoss(): void {
-    if (this.#acknowledgedUnflushed) this.owesError = true;
+    this.#lossReport.lost();
   }
 
   stop(): void {
@@ -203,7 +202,7 @@ export class SimClient {
     void this.#frontend.write(batch, fua).then((status) => {
       leave();
       this.#end(operation, status);
-      if (status === 'ok' && !fua && !this.#settings.writethrough) this.#acknowledgedUnflushed = true;
+      if (status === 'ok' && !fua && !this.#settings.writethrough) this.#lossReport.acknowledged();
     });
   }
 
@@ -218,19 +217,14 @@ export class SimClient {
 
   flush(): void {
     const operation = this.#begin('flush', 0, 0);
-    const owed = this.owesError;
+    const keptToItself = this.#lossReport.flush();
     const promise = promiseOfFlush(this.#volume.record, this.#volume.openCopies);
     void this.#frontend.flush().then((status) => {
       this.#end(operation, status);
       const { record, openCopies } = this.#volume;
       const lack = status === 'ok' ? lackOfDurable(promise, record, openCopies) : undefined;
       if (lack !== undefined) this.#volume.problem(lack);
-      if (status === 'io-error' && this.alive) this.owesError = false;
-      if (status === 'ok') {
-        // What a flush reported as lost is not promised any more; nothing may be reported twice.
-        if (owed && this.owesError) operation.status = 'silent-loss';
-        this.#acknowledgedUnflushed = false;
-      }
+      if (keptToItself(status)) this.#volume.problem(`flush ${operation.id} did not report a loss`);
     });
   }
 }

@@ -9,6 +9,7 @@ import type { BlockNumber, Generation, SessionNumber } from '../../../core/types
 import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from '../blocks.js';
 import type { History, Operation } from '../history.js';
 import { lackOfDurable, promiseOfFlush } from '../in-sync.js';
+import { LossReport } from '../loss-report.js';
 import { type StepNode, type StepWorld, summary, VOLUME, VOLUME_BLOCKS } from './node.js';
 
 const PAYLOAD_BYTES = 16;
@@ -28,9 +29,7 @@ export class StepClient {
   #connections = 0;
   pending = 0;
   fenced = false;
-  /** Acknowledged writes were lost, and no flush has said so yet. */
-  owesError = false;
-  #acknowledgedUnflushed = false;
+  readonly #lossReport = new LossReport();
 
   constructor(world: StepWorld, history: History, now: () => number, node: StepNode, generation: number) {
     this.#world = world;
@@ -114,7 +113,7 @@ export class StepClient {
   }
 
   onLoss(): void {
-    if (this.#acknowledgedUnflushed) this.owesError = true;
+    this.#lossReport.lost();
   }
 
   #begin(kind: Operation['kind'], first: number, blocks: number, zero = false, fua = false): Operation {
@@ -148,7 +147,7 @@ export class StepClient {
     void this.#frontend.write(batch, fua).then((status) => {
       this.#end(operation, status);
       const durable = fua || this.#world.spec.durability === 'writethrough';
-      if (status === 'ok' && !durable) this.#acknowledgedUnflushed = true;
+      if (status === 'ok' && !durable) this.#lossReport.acknowledged();
     });
   }
 
@@ -163,18 +162,14 @@ export class StepClient {
 
   flush(): void {
     const operation = this.#begin('flush', 0, 0);
-    const owed = this.owesError;
+    const keptToItself = this.#lossReport.flush();
     const { etcd, openCopies } = this.#world;
     const promise = promiseOfFlush(etcd.record, openCopies);
     void this.#frontend.flush().then((status) => {
       this.#end(operation, status);
       const lack = status === 'ok' ? lackOfDurable(promise, etcd.record, this.#world.openCopies) : undefined;
       if (lack !== undefined) this.#world.problem(lack);
-      if (status === 'io-error' && this.alive) this.owesError = false;
-      if (status === 'ok') {
-        if (owed && this.owesError) this.#world.problem(`flush ${operation.id} did not report a loss`);
-        this.#acknowledgedUnflushed = false;
-      }
+      if (keptToItself(status)) this.#world.problem(`flush ${operation.id} did not report a loss`);
     });
   }
 }
