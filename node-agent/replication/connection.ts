@@ -70,7 +70,7 @@ export class Connection {
     this.#handlers = handlers;
   }
 
-  /** Where the payloads of backfills that arrive may be put. */
+  /** Where the payloads that arrive may be put. */
   set lend(lend: Lender) {
     this.#parser.lend = lend;
   }

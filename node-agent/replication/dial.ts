@@ -1,5 +1,6 @@
 import { type SecureContext, connect as tlsConnect } from 'node:tls';
 import type { Clock } from '../../core/ports.js';
+import type { Lender } from '../../core/record.js';
 import type { NodeId } from '../../core/types.js';
 import type { Endpoint } from '../config.js';
 import { nodeOfRawCertificate } from '../pki/index.js';
@@ -13,6 +14,8 @@ export interface DialOptions {
   readonly cluster: string;
   readonly clock: Clock;
   readonly settings: TransportSettings;
+  /** Where the payloads that arrive may be put; absent: ordinary memory. */
+  readonly lend?: Lender | undefined;
   readonly secureContext: SecureContext;
   /** Local address to dial from, so that a node's traffic can be told by its address. */
   readonly localAddress?: string;
@@ -72,6 +75,7 @@ export class Dial {
           this.#ended = true;
           timer.cancel();
           connection.version = answer.version;
+          if (options.lend !== undefined) connection.lend = options.lend;
           events.welcome(connection);
         },
         closed: (reason) => this.#fail(reason),

@@ -49,7 +49,7 @@ export interface ReplicationHostOptions {
   readonly checksums: (volume: VolumeId) => BlockChecksums;
   /** Where payloads that are read for frontends may be put; absent: ordinary memory. */
   readonly lend?: Lender;
-  /** The same for the payloads of syncs, sent and received: what the others can spare. */
+  /** The same for what syncs read, and for all that arrives from other nodes: what the others can spare. */
   readonly lendSpare?: Lender;
   readonly clock: Clock;
   readonly random: Random;

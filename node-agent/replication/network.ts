@@ -35,7 +35,7 @@ export interface NetworkOptions {
   readonly logger: Logger;
   readonly events: NetworkEvents;
   readonly openSession: OpenTarget;
-  /** Where the payloads of syncs that arrive may be put; absent: ordinary memory. */
+  /** Where the payloads that arrive may be put; absent: ordinary memory. */
   readonly lend?: Lender | undefined;
 }
 
@@ -53,7 +53,7 @@ export class ReplicationNetwork {
   constructor(options: NetworkOptions) {
     this.#options = options;
     this.#secureContext = createSecureContext(tlsOptions(options.identity));
-    const { self, cluster, clock, settings, logger } = options;
+    const { self, cluster, clock, settings, logger, lend } = options;
     this.sessions = new Sessions({
       self,
       dial: () => this.#dialOptions(),
@@ -66,6 +66,7 @@ export class ReplicationNetwork {
       clock,
       settings,
       logger,
+      lend,
       admit: (node) => this.#peer(node).admit(self),
       peer: (node, connection) => this.#peer(node).accept(connection),
       session: (_node, purpose, connection) => {
@@ -121,7 +122,7 @@ export class ReplicationNetwork {
   #peer(node: NodeId): Peer {
     let peer = this.#peers.get(node);
     if (peer === undefined) {
-      const { clock, random, settings, logger, events, address, lend } = this.#options;
+      const { clock, random, settings, logger, events, address } = this.#options;
       peer = new Peer({
         node,
         dial: () => this.#dialOptions(),
@@ -129,7 +130,6 @@ export class ReplicationNetwork {
         random,
         settings,
         address: () => address(node),
-        lend,
         events: {
           up: () => {
             logger.info({ peer: node }, 'peer is up');
@@ -149,13 +149,14 @@ export class ReplicationNetwork {
   }
 
   #dialOptions(): DialOptions {
-    const { self, cluster, clock, settings, bind } = this.#options;
+    const { self, cluster, clock, settings, bind, lend } = this.#options;
     const anyAddress = bind.host === '0.0.0.0' || bind.host === '::';
     return {
       self,
       cluster,
       clock,
       settings,
+      lend,
       secureContext: this.#secureContext,
       ...(!anyAddress && { localAddress: bind.host }),
     };

@@ -1,6 +1,5 @@
 import { DomainError } from '../../core/errors.js';
 import type { Clock, Random, Timer } from '../../core/ports.js';
-import type { Lender } from '../../core/record.js';
 import type { NodeId } from '../../core/types.js';
 import type { Endpoint } from '../config.js';
 import type { Connection } from './connection.js';
@@ -29,8 +28,6 @@ export interface PeerOptions {
   readonly settings: TransportSettings;
   readonly address: () => Endpoint | undefined;
   readonly events: PeerEvents;
-  /** Where the payloads of syncs that arrive may be put. */
-  readonly lend: Lender | undefined;
 }
 
 interface Pending {
@@ -123,7 +120,6 @@ export class Peer {
     this.#connection?.destroy('replaced by a new connection');
     this.#connection = connection;
     this.#dialled = dialled;
-    if (this.#options.lend !== undefined) connection.lend = this.#options.lend;
     this.#backoffMs = this.#options.settings.backoffMinMs;
     this.#lastUsed = this.#options.clock.now();
     connection.handlers = {

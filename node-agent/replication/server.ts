@@ -2,6 +2,7 @@ import { type AddressInfo, isIP } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
 import { DomainError } from '../../core/errors.js';
 import type { Clock } from '../../core/ports.js';
+import type { Lender } from '../../core/record.js';
 import type { NodeId } from '../../core/types.js';
 import type { Endpoint } from '../config.js';
 import type { Logger } from '../log.js';
@@ -21,6 +22,8 @@ export interface ServerOptions {
   readonly clock: Clock;
   readonly settings: TransportSettings;
   readonly logger: Logger;
+  /** Where the payloads that arrive may be put; absent: ordinary memory. */
+  readonly lend?: Lender | undefined;
   /** Whether a peer's connection is to be kept; if it is, `peer` follows at once. */
   readonly admit: (node: NodeId) => 'welcome' | 'duplicate';
   /** Both must set the connection's handlers before they return. */
@@ -128,7 +131,9 @@ export class ReplicationServer {
   }
 
   #welcome(connection: Connection, node: NodeId, purpose: Purpose, version: number): void {
+    const { lend } = this.#options;
     connection.version = version;
+    if (lend !== undefined) connection.lend = lend;
     if (purpose.kind === 'session') {
       connection.send(encodeWelcome(version));
       this.#options.session(node, purpose, connection);

@@ -179,16 +179,18 @@ export function sealFrame(buffer: Buffer, type: number, flag: boolean, payloadLe
 const SCRATCH = Buffer.alloc(16 << 10);
 /** For what was received there. */
 const SLAB = new Slab();
+/** Frames whose receivers hold what they keep (`retain`). */
+const LEASED: ReadonlySet<number> = new Set([FRAME.append, FRAME.backfill, FRAME.write, FRAME.data]);
 
 /**
  * Cuts a byte stream into frames. What a frame's header says about its size is held against the limits of its
  * type before a buffer is made for it; so an unfinished frame never holds more than the largest one allowed. The
- * payloads of backfills, a mebibyte each, are put in memory from `lend` where it gives any: a sync would make the
- * garbage collector run all the time.
+ * payloads of what is written, read and synced are put in memory from `lend` where it gives any: long ones would make
+ * the garbage collector run all the time.
  * Errors: WireError, after which the parser must not be used again.
  */
 export class FrameParser {
-  /** Where the payloads of backfills are put. */
+  /** Where payloads are put. */
   lend: Lender = () => undefined;
   #rest: Buffer = EMPTY;
   #partial: PartialFrame | undefined;
@@ -272,7 +274,7 @@ export class FrameParser {
   }
 
   #begin(type: number, headEnd: number, payloadBytes: number): PartialFrame {
-    const lease = type === FRAME.backfill && payloadBytes > 0 ? this.lend(payloadBytes) : undefined;
+    const lease = LEASED.has(type) && payloadBytes > 0 ? this.lend(payloadBytes) : undefined;
     const own = Buffer.allocUnsafe(headEnd + (lease === undefined ? payloadBytes : 0));
     return { head: own.subarray(0, headEnd), payload: lease?.bytes ?? own.subarray(headEnd), lease, filled: 0 };
   }

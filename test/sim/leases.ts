@@ -9,6 +9,8 @@ import { type Batch, type Lease, release, retain } from '../../core/record.js';
 import type { SimProcess } from './scheduler.js';
 
 const POISON = 0xdd;
+/** Messages whose payloads arrive in leased memory, as in node-agent/replication/wire.ts. */
+const LEASED: ReadonlySet<string> = new Set(['append', 'backfill', 'write', 'data']);
 /** Of a simulated process, for a few writes: the sooner its holders are gone, the sooner it is overwritten. */
 export const SLAB_BYTES = 512;
 
@@ -88,6 +90,17 @@ export class Leases {
     const slab = this.#make(this.#slabBytes, process);
     this.#slabs.set(process, slab);
     return slab;
+  }
+
+  /** A message as it arrives from another process, and what is to be called when it has been taken. */
+  arrived<Message extends { readonly type: string }>(
+    message: Message,
+    process: SimProcess,
+  ): { readonly message: Message; readonly leave: () => void } {
+    const batch = LEASED.has(message.type) ? batchOf(message) : undefined;
+    if (batch === undefined || batch.lease !== undefined) return { message, leave: () => {} };
+    const lent = this.lend(batch, process);
+    return { message: { ...message, batch: lent.batch }, leave: lent.leave };
   }
 
   /** Memory for a payload that is read; poisoned until then. */

@@ -366,7 +366,9 @@ export class SimNode {
   #onMessage({ volume, from, to, message }: Envelope): void {
     const copy = this.copies.get(to);
     if (copy !== undefined) {
-      copy.onMessage(from, message);
+      const arrived = this.#world.leases.arrived(message, this.process);
+      copy.onMessage(from, arrived.message);
+      arrived.leave();
       return;
     }
     if (!REQUESTS.has(message.type)) return;
@@ -393,7 +395,7 @@ export class SimNode {
       name: this.name,
       process,
       message: (raw) => {
-        const message = raw as FrontendMessage;
+        const { message, leave } = this.#world.leases.arrived(raw as FrontendMessage, process);
         const copy = this.copies.get(deployment);
         if (copy !== undefined) copy.onFrontend(link, message);
         else if (message.type === 'open') {
@@ -401,6 +403,7 @@ export class SimNode {
           const rejected = { type: 'rejected', session: message.session, reason: 'not-primary' } as const;
           link.send(primary === undefined ? rejected : { ...rejected, primary });
         }
+        leave();
       },
       down: () => this.copies.get(deployment)?.replicated.onSessionClosed(link),
     };

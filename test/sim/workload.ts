@@ -118,7 +118,7 @@ export class SimClient {
   }
 
   #connect(target: SimNode, deployment: DeploymentId, events: SessionEvents): SessionChannel {
-    const { network, scheduler } = this.#world;
+    const { network, scheduler, leases } = this.#world;
     const random = this.#random;
     const reachable =
       target.process.alive &&
@@ -133,7 +133,11 @@ export class SimClient {
     const end: End = {
       name: this.#address,
       process: this.#process,
-      message: (message) => events.message(message as SessionMessage),
+      message: (raw) => {
+        const { message, leave } = leases.arrived(raw as SessionMessage, this.#process);
+        events.message(message);
+        leave();
+      },
       down: () => events.closed('connection lost'),
     };
     const connection: Connection = new Connection(

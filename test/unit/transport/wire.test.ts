@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Backfill } from '../../../core/messages.js';
-import { MAX_BATCH_PAYLOAD_BYTES } from '../../../core/record.js';
+import type { Append, PeerMessage, ReadReply, WriteRequest } from '../../../core/messages.js';
+import { type Batch, MAX_BATCH_PAYLOAD_BYTES } from '../../../core/record.js';
 import type { NodeId } from '../../../core/types.js';
 import { FRAME, type Frame, FrameParser, HEADER_BYTES, WireError } from '../../../node-agent/replication/wire.js';
 import { type EncodedFrame, HeadWriter } from '../../../node-agent/replication/wire-fields.js';
@@ -63,47 +63,6 @@ describe('messages between deployments', () => {
     );
   });
 
-  it('have the payloads of backfills in leased memory, each held once, however they are cut', () => {
-    const pieces = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 });
-    fc.assert(
-      fc.property(address, peerMessages.backfill, pieces, fc.boolean(), (to, message, cut, whole) => {
-        const stream = bytes(encodePeerMessage(to as PeerAddress, message));
-        const end = whole ? stream.length : stream.length - 1;
-        let lent = 0;
-        let held = 0;
-        const parser = new FrameParser();
-        parser.lend = (length) => {
-          lent++;
-          held++;
-          const release = (): void => {
-            held--;
-          };
-          return { bytes: Buffer.alloc(length), exclusive: true, retain: () => {}, release };
-        };
-        const frames: Frame[] = [];
-        for (let at = 0, i = 0; at < end; i++) {
-          const size = cut[i % cut.length]!;
-          frames.push(...parser.push(stream.subarray(at, Math.min(end, at + size))));
-          at += size;
-        }
-        parser.end();
-        expect(held).toBe(whole ? lent : 0);
-        expect(frames.length).toBe(whole ? 1 : 0);
-        for (const frame of frames) {
-          const { message: arrived } = decodePeerMessage(frame, NODE);
-          expect({ ...(arrived as Backfill), batch: { ...(arrived as Backfill).batch, lease: undefined } }).toEqual(
-            message,
-          );
-          expect((arrived as Backfill).batch.lease).toBe(frame.lease);
-          frame.lease?.release();
-        }
-        expect(held).toBe(0);
-        if (message.batch.payload.length > 40) expect(lent).toBe(1);
-      }),
-      { numRuns: 50 },
-    );
-  });
-
   it('are received in place as they are, however they are cut, several one after the other', () => {
     const several = fc.array(fc.oneof(...Object.values(peerMessages)), { minLength: 1, maxLength: 6 });
     fc.assert(
@@ -136,6 +95,79 @@ describe('messages between deployments', () => {
     for (const cut of [[stream.length], [65_536], [1, 17, 1000], [15, 16, 17]]) {
       expect(parse(stream, cut).map((frame) => decodePeerMessage(frame, NODE).message)).toEqual(messages);
     }
+  });
+});
+
+/** A message whose payload is leased: one that is made up, its bytes, and what is read from them. */
+interface Leased {
+  readonly arbitrary: fc.Arbitrary<{ readonly batch: Batch }>;
+  readonly encode: (message: { readonly batch: Batch }) => EncodedFrame;
+  readonly decode: (frame: Frame) => { readonly batch: Batch };
+}
+
+const TO = { volume: NODE, from: NODE, to: NODE } as unknown as PeerAddress;
+
+function ofPeers(arbitrary: fc.Arbitrary<{ readonly batch: Batch }>): Leased {
+  return {
+    arbitrary,
+    encode: (message) => encodePeerMessage(TO, message as PeerMessage),
+    decode: (frame) => decodePeerMessage(frame, NODE).message as Append,
+  };
+}
+
+const LEASED: Readonly<Record<string, Leased>> = {
+  append: ofPeers(peerMessages.append),
+  backfill: ofPeers(peerMessages.backfill),
+  write: {
+    arbitrary: frontendMessages.write,
+    encode: (message) => encodeFrontendMessage(message as WriteRequest),
+    decode: (frame) => decodeFrontendMessage(frame) as WriteRequest,
+  },
+  data: {
+    arbitrary: sessionMessages.data,
+    encode: (message) => encodeSessionMessage(message as ReadReply),
+    decode: (frame) => decodeSessionMessage(frame) as ReadReply,
+  },
+};
+
+describe('payloads that are kept only by who holds them', () => {
+  it.each(Object.entries(LEASED))('arrive in leased memory, held once, however they are cut: %s', (_type, leased) => {
+    const pieces = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(leased.arbitrary, pieces, fc.boolean(), (message, cut, whole) => {
+        const stream = bytes(leased.encode(message));
+        const end = whole ? stream.length : stream.length - 1;
+        let lent = 0;
+        let held = 0;
+        const parser = new FrameParser();
+        parser.lend = (length) => {
+          lent++;
+          held++;
+          const release = (): void => {
+            held--;
+          };
+          return { bytes: Buffer.alloc(length), exclusive: true, retain: () => {}, release };
+        };
+        const frames: Frame[] = [];
+        for (let at = 0, i = 0; at < end; i++) {
+          const size = cut[i % cut.length]!;
+          frames.push(...parser.push(stream.subarray(at, Math.min(end, at + size))));
+          at += size;
+        }
+        parser.end();
+        expect(held).toBe(whole ? lent : 0);
+        expect(frames.length).toBe(whole ? 1 : 0);
+        for (const frame of frames) {
+          const arrived = leased.decode(frame);
+          expect({ ...arrived, batch: { ...arrived.batch, lease: undefined } }).toEqual(message);
+          expect(arrived.batch.lease).toBe(frame.lease);
+          frame.lease?.release();
+        }
+        expect(held).toBe(0);
+        if (message.batch.payload.length > 40) expect(lent).toBe(1);
+      }),
+      { numRuns: 50 },
+    );
   });
 });
 

@@ -5,7 +5,7 @@ import type { Batch } from '../../../../core/record.js';
 import type { BlockNumber, Epoch, Generation, Sequence, SessionNumber } from '../../../../core/types.js';
 import { dataBatch, verify } from '../../../sim/blocks.js';
 import { primaryWithTargets, THIRD } from './copies.js';
-import { Lab, OTHER, OTHER_LIFE, OTHER_NODE } from './lab.js';
+import { Lab, OTHER, OTHER_LIFE, OTHER_NODE, promiseOf } from './lab.js';
 
 const session = 1 as SessionNumber;
 
@@ -234,5 +234,41 @@ describe('what a target receives', () => {
     });
     await lab.until(() => read !== undefined);
     expect(read!.payload).toEqual(dataBatch(9, 3, 1, 16).payload);
+  });
+});
+
+describe('what a member receives', () => {
+  it.each(['there is', 'has to be made'])('is held until its log has it (room %s)', async (room) => {
+    const lab = await Lab.open();
+    lab.receive(promiseOf(2));
+    await lab.until(() => lab.last('promised') !== undefined);
+    const { store } = lab;
+    let roomIsMade = (): void => {};
+    if (room === 'has to be made') {
+      const hasRoom = store.hasRoom.bind(store);
+      store.hasRoom = () => false;
+      store.makeRoom = () =>
+        new Promise((resolve) => {
+          roomIsMade = () => {
+            store.hasRoom = hasRoom;
+            resolve();
+          };
+        });
+    }
+    const { batch, leave } = lab.leases.lend(dataBatch(1, 3, 1, 16), lab.process);
+    const epoch = 2 as Epoch;
+    const place = { orderEpoch: epoch, firstSequence: 1 as Sequence };
+    lab.receive({ type: 'append', epoch, incarnation: store.incarnation, ...place, batch, durable: false });
+    leave();
+    expect(lab.leases.held).toBe(1);
+    roomIsMade();
+    await lab.until(() => lab.last('appended') !== undefined);
+    expect(lab.leases.held).toBe(0);
+    let read: Batch | undefined;
+    void store.read(3 as BlockNumber, 1).then((stored) => {
+      read = stored.batch;
+    });
+    await lab.until(() => read !== undefined);
+    expect(read!.payload).toEqual(dataBatch(1, 3, 1, 16).payload);
   });
 });
