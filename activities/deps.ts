@@ -13,7 +13,7 @@ import type {
 import type { HeldVolume, KeyCondition } from '../core/lost-volumes.js';
 import type { DeploymentStatus, SyncProgress } from '../core/messages.js';
 import type { MembershipStore } from '../core/ports.js';
-import type { NodeSurvey } from '../core/recovery.js';
+import type { NodeSurvey, RecoveredVolume } from '../core/recovery.js';
 import type { BlockNumber, DeploymentId, Generation, NamespaceId, NodeId, VolumeId } from '../core/types.js';
 import type { PlanSettings } from '../core/volume-plan.js';
 
@@ -57,6 +57,11 @@ export interface StateDeps {
     generation: Generation,
     abandoned: readonly Tombstone[],
   ): Promise<Versioned<Volume>>;
+  /**
+   * Puts a membership that was made anew in the place of `expected` (undefined: none), the placements that go with it,
+   * and tombstones of copies that it goes on without, in one transaction. 'not-found', 'stale-write'
+   */
+  recoverVolume(recovered: RecoveredVolume): Promise<void>;
 }
 
 /** A block of a copy as it is stored, without its payload. */

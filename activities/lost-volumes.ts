@@ -16,7 +16,13 @@ import {
   type Restoration,
 } from '../core/lost-volumes.js';
 import { FLAG_XTS, KIND_DATA } from '../core/record.js';
-import { describeRisk, planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
+import {
+  describeRisk,
+  fencingGeneration,
+  planRecovery,
+  type RecoveryPlan,
+  type SurveyedCopy,
+} from '../core/recovery.js';
 import type { BlockNumber, DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
 import type { ActivityDeps, InventoryPage } from './deps.js';
 import { report, requireAccepted } from './recover.js';
@@ -254,7 +260,7 @@ export function createLostVolumeActivities(deps: ActivityDeps): LostVolumeActivi
     // Before the records, which they take for another etcd's otherwise.
     for (const copy of plan.adopting) await replication.adoptCluster(copy, state.etcdClusterId, SURVEY_TIMEOUT_MS);
     const tombstones = plan.abandoned.map((copy) => tombstoneOf(volume, copy, record.updatedAt));
-    await state.restoreVolume(record, next, (found.generation + 1) as Generation, tombstones);
+    await state.restoreVolume(record, next, fencingGeneration(found.generation, plan), tombstones);
     await deps.look(volume, 'its record was recovered');
     return describe(known, true);
   }

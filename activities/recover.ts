@@ -2,12 +2,12 @@
 
 import type { RecoveryReport } from '../core/controller.js';
 import { DomainError } from '../core/errors.js';
-import { describeRisk, planRecovery, type RecoveryPlan } from '../core/recovery.js';
-import type { Epoch, Generation, VolumeId } from '../core/types.js';
+import { describeRisk, fencingGeneration, planRecovery, type RecoveryPlan } from '../core/recovery.js';
+import type { Epoch, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
 import { surveyNodes } from './survey.js';
-import { ignore, tombstoneOf } from './tombstones.js';
+import { tombstoneOf } from './tombstones.js';
 
 export interface RecoverActivities {
   /** What is wrong and what would be done; changes nothing. 'not-found' if etcd has no such volume. */
@@ -69,13 +69,17 @@ export function requireAccepted(risks: readonly string[], accepted: boolean): vo
 export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
   const { state, replication, settings } = deps;
 
-  /** An attachment of which etcd does not know any more must not come back beside the next one. */
-  async function fenceLater(volume: VolumeId, generation: number): Promise<void> {
-    await state.attachments.update(volume, (current) =>
-      current.generation >= generation
-        ? current
-        : { ...current, generation: (generation + 1) as Generation, updatedAt: settings.timestamp() },
-    );
+  /**
+   * An attachment of which etcd does not know any more must not come back beside the next one. Whoever is attached by
+   * what etcd knows stays, unless a copy knows of a later one.
+   */
+  async function fenceLater(volume: VolumeId, seen: number, plan: RecoveryPlan): Promise<void> {
+    await state.attachments.update(volume, (current) => {
+      const isKnown = current.generation >= seen;
+      if (isKnown && (plan.risks.length === 0 || current.node !== undefined)) return current;
+      const generation = fencingGeneration(Math.max(current.generation, seen), plan);
+      return { ...current, generation, updatedAt: settings.timestamp() };
+    });
   }
 
   async function recoverMembership(volume: VolumeId, acceptLoss: boolean): Promise<RecoveryReport> {
@@ -88,17 +92,10 @@ export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
     // Before the record, which they take for another etcd's otherwise: until it is there, it is older than their epochs.
     for (const copy of plan.adopting)
       await replication.adoptCluster(copy, state.etcdClusterId, settings.statusTimeoutMs);
-    await fenceLater(volume, generation);
-    await state.volumes.update(volume, (current) => ({ ...current, placements, updatedAt: settings.timestamp() }));
-    if (record === undefined) {
-      await state.memberships.create(next);
-    } else if ((await state.membershipStore.swap(record, next)) !== 'applied') {
-      throw new DomainError('stale-write', `the membership of volume ${volume} changed meanwhile, or may have`);
-    }
-    // Behind the record: a copy is given up only when the volume goes on without it.
-    for (const copy of abandoned) {
-      await state.tombstones.create(tombstoneOf(volume, copy, settings.timestamp())).catch(ignore('already-exists'));
-    }
+    await fenceLater(volume, generation, plan);
+    const timestamp = settings.timestamp();
+    const tombstones = abandoned.map((copy) => tombstoneOf(volume, copy, timestamp));
+    await state.recoverVolume({ expected: record, next, placements, abandoned: tombstones, timestamp });
     await deps.look(volume, 'its membership was recovered');
     return report(volume, plan, true);
   }

@@ -4,12 +4,12 @@
  * whether it is clean and complete. What is not known for sure is named as a risk, which somebody has to accept.
  */
 
-import type { Membership, Placement, Volume } from './domain.js';
+import type { Membership, Placement, Tombstone, Volume } from './domain.js';
 import { DomainError } from './errors.js';
 import { MAX_OUT_OF_SYNC } from './membership.js';
 import type { DeploymentStatus } from './messages.js';
 import { commonEnd, compareOrders } from './order.js';
-import type { DeploymentId, Epoch, HistoryEntry, NodeId, Order, VolumeId } from './types.js';
+import type { DeploymentId, Epoch, Generation, HistoryEntry, NodeId, Order, VolumeId } from './types.js';
 
 /** What a node tells of one of its copies. */
 export interface SurveyedCopy {
@@ -63,9 +63,14 @@ export type RecoveryReason = 'no-record' | 'epoch-behind' | 'other-cluster';
 
 export type RecoveryRisk =
   /** This copy was in sync as far as is known: what it holds and others do not is lost. */
-  | { readonly kind: 'member-missing'; readonly deployment: DeploymentId; readonly node?: NodeId }
+  | {
+      readonly kind: 'member-missing';
+      readonly deployment: DeploymentId;
+      readonly node?: NodeId;
+      readonly closed?: true;
+    }
   /** It may know of a later membership, under which others have acknowledged writes. */
-  | { readonly kind: 'copy-missing'; readonly deployment: DeploymentId; readonly node?: NodeId }
+  | { readonly kind: 'copy-missing'; readonly deployment: DeploymentId; readonly node?: NodeId; readonly closed?: true }
   /** It may hold copies that etcd does not know of. */
   | { readonly kind: 'node-missing'; readonly node: NodeId }
   /** Nobody is clean: writes that were acknowledged and not flushed before a power loss are missing. */
@@ -94,12 +99,31 @@ export interface RecoveryPlan {
   readonly adopting: readonly Placement[];
 }
 
+/** What a recovery writes, all at once. */
+export interface RecoveredVolume {
+  /** What etcd has; undefined: no membership. */
+  readonly expected: Membership | undefined;
+  readonly next: Membership;
+  readonly placements: readonly Placement[];
+  readonly abandoned: readonly Tombstone[];
+  /** RFC 3339. */
+  readonly timestamp: string;
+}
+
 /**
  * By how much the epoch rises beyond all that are known where copies may have used later ones. Epochs that were given
  * twice would make two logs look like one. A volume's epoch rises by one or two for each failure, so that no copy gets
  * this far while it is away; and 2^53, the largest number that is exact, has room for 2^33 such recoveries.
  */
 export const UNSEEN_EPOCHS = 2 ** 20;
+
+/** By how much the generation of attachments rises where copies that were not heard may have seen later ones. */
+const UNSEEN_GENERATIONS = 2 ** 20;
+
+/** A generation above all that a copy may have seen, `seen` being the highest that was told. */
+export function fencingGeneration(seen: number, { risks }: Pick<RecoveryPlan, 'risks'>): Generation {
+  return (seen + (risks.length > 0 ? UNSEEN_GENERATIONS : 1)) as Generation;
+}
 
 /**
  * What is wrong between etcd and the volume's copies, and the record that puts it right. Errors:
@@ -151,7 +175,7 @@ function rebuild(
   const members = membersOf(copies, promised, seen);
   const complete = members.filter(isComplete);
   const clean = complete.filter(isClean);
-  const outdated = latestOf(copies.filter(isComplete));
+  const outdated = outdatedOf(copies, members, found, newest);
   const pool = [clean, complete, outdated, members].find((candidates) => candidates.length > 0)!;
   const chosen = pool.reduce((best, copy) => (isBetter(copy, best, newest, seen) ? copy : best));
   const isAlone = complete.length === 0;
@@ -204,7 +228,10 @@ function newestRecord({ record, copies }: RecoveryInput): Membership | undefined
   );
 }
 
-/** Histories only ever grow: the one whose last activation is the newest has all the others. */
+/**
+ * Histories grow, and the one whose last activation is the newest has all the others; but for a recovery that goes on
+ * from one copy alone, by that one's, whose epochs are above all others then.
+ */
 function newestHistory({ copies }: RecoveryInput, seen: Membership | undefined): readonly HistoryEntry[] {
   const last = (history: readonly HistoryEntry[]): number => history.at(-1)?.epoch ?? 0;
   return copies.reduce<readonly HistoryEntry[]>(
@@ -235,12 +262,29 @@ function isClean({ status }: SurveyedCopy): boolean {
   return !status.unclean;
 }
 
-/** The clean ones, if there are any, that have promised the latest epoch. */
-function latestOf(copies: readonly SurveyedCopy[]): readonly SurveyedCopy[] {
-  const clean = copies.filter(isClean);
-  const candidates = clean.length > 0 ? clean : copies;
-  const latest = Math.max(...candidates.map(({ status }) => status.promised));
-  return candidates.filter(({ status }) => status.promised === latest);
+/**
+ * Complete copies of an earlier time, for members of which none is complete: those that were in sync last, the clean
+ * ones if there are any. Not one that was never written, nor one in which every block is older than in a member, whose
+ * sync began with what it had.
+ */
+function outdatedOf(
+  copies: readonly SurveyedCopy[],
+  members: readonly SurveyedCopy[],
+  placements: readonly Placement[],
+  history: readonly HistoryEntry[],
+): readonly SurveyedCopy[] {
+  const bases = members.map(({ syncBase }) => (syncBase === null ? 0 : commonEnd(syncBase, history)));
+  const least = Math.max(1, ...bases);
+  const candidates = copies.filter(
+    (copy) =>
+      isComplete(copy) &&
+      commonEnd(copy.status.last, history) >= least &&
+      placements.some(({ deployment }) => deployment === copy.status.deployment),
+  );
+  const promised = Math.max(...candidates.map(({ status }) => status.promised));
+  const latest = candidates.filter(({ status }) => status.promised === promised);
+  const clean = latest.filter(isClean);
+  return clean.length > 0 ? clean : latest;
 }
 
 /** The longer log, as far as it is alive; of equally long ones that of the primary that was. */
@@ -287,7 +331,7 @@ function missing(
     const erased = seen !== undefined && !(member && membersGone) && !isClosed;
     if (node !== undefined && erased && !silent.includes(node) && !unsure.includes(node)) continue;
     const kind = member ? 'member-missing' : 'copy-missing';
-    risks.push({ kind, deployment, ...(node !== undefined && { node }) });
+    risks.push({ kind, deployment, ...(node !== undefined && { node }), ...(isClosed && { closed: true as const }) });
   }
   const explained = new Set(risks.map((risk) => ('node' in risk ? risk.node : undefined)));
   for (const node of silent) if (!explained.has(node)) risks.push({ kind: 'node-missing', node });
@@ -309,9 +353,16 @@ export function describeRisk(risk: RecoveryRisk): string {
   const off = at === '' ? '' : ' (see that the node is off)';
   switch (risk.kind) {
     case 'member-missing':
-      return `copy ${risk.deployment}${at} does not answer${off} and was in sync: acknowledged writes that only it holds are lost, it is erased when it comes back`;
-    case 'copy-missing':
-      return `copy ${risk.deployment}${at} does not answer${off}: if it was in sync later than is known, what was acknowledged since is lost, it is erased when it comes back`;
+    case 'copy-missing': {
+      const copy = `copy ${risk.deployment}${at}`;
+      const [state, erased] =
+        risk.closed === true
+          ? ['is not open (being opened, which takes a moment, or damaged)', 'it is erased']
+          : [`does not answer${off}`, 'it is erased when it comes back'];
+      return risk.kind === 'member-missing'
+        ? `${copy} ${state} and was in sync: acknowledged writes that only it holds are lost, ${erased}`
+        : `${copy} ${state}: if it was in sync later than is known, what was acknowledged since is lost, ${erased}`;
+    }
     case 'node-missing':
       return `node ${risk.node} does not answer${off}: a copy there that etcd does not know of, and writes that only it holds, are lost`;
     case 'unclean':

@@ -11,7 +11,7 @@ export function addRecoverCommand(kit: Kit): void {
         summary: 'bring volumes back from their copies, when etcd was restored or replaced',
         details: [
           'Without volumes: shows those of all namespaces that need it, why, and what would be lost, and changes nothing. Volumes of which etcd has lost the record are among them, as nodes remember them; where none does, by id.',
-          'A volume is recovered only if every copy that it may have had answers and the best one is clean and complete. Else the command says what is lost, or may be; --accept-data-loss goes on all the same, without copies that do not answer: these are erased when they come back.',
+          'A volume is recovered only if every copy that it may have had answers and the best one is clean and complete. Else the command says what is lost, or may be; --accept-data-loss goes on all the same, without copies that do not answer: these are erased when they come back. If none that answers was in sync at last, all copies but the best one are erased and made anew.',
           'Volumes of which etcd has lost the record come back only when all nodes run this version: workers of an older one do not know how.',
         ],
         examples: [

@@ -87,15 +87,17 @@ export class SyncTarget {
 
   async #begin(sync: Sync, message: SyncBegin): Promise<void> {
     const { store } = this.#context;
-    await this.#member.promise(message.epoch, message.history);
+    const { epoch, history } = message;
+    this.#member.raise(epoch);
     // A base is recorded only when everything up to it is durable [6b].
     await store.flush();
     if (this.#context.halted || this.#sync !== sync || message.epoch < this.#member.floor) return;
     const from = store.state.syncBase ?? store.last;
-    const base: Order = { epoch: from.epoch, sequence: commonEnd(from, message.history) };
+    const base: Order = { epoch: from.epoch, sequence: commonEnd(from, history) };
     const regions = store.state.syncBase === null ? [] : store.state.syncRegions;
-    const syncRegions = keptRegions(regions, base.sequence, message.history);
-    await store.update({ syncBase: base, syncRegions });
+    const syncRegions = keptRegions(regions, base.sequence, history);
+    // Together with the promise, which alone would make this copy look like one that was in sync.
+    await store.update({ promised: epoch, history, syncBase: base, syncRegions });
     if (this.#context.halted || this.#sync !== sync || message.epoch < this.#member.floor) return;
     try {
       if (!hasRoom(store, EMPTY_BATCH)) await makeRoom(store, EMPTY_BATCH);

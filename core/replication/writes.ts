@@ -135,7 +135,9 @@ export class Writes {
    */
   orderInternal(batch: Batch, { durable }: { readonly durable: boolean }, done: (status: IoStatus) => void): void {
     if (this.#primary.stopped) return;
-    this.#internal.push({ batch, durable, done, full: false });
+    // A user's write would not be acknowledged on too few copies; this one is as good as it can be.
+    const committed = (status: IoStatus): void => done(status === 'read-only' ? 'ok' : status);
+    this.#internal.push({ batch, durable, done: committed, full: false });
     this.#orderInternals();
   }
 

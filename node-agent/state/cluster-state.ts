@@ -15,6 +15,7 @@ import type {
 } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { Clock, MembershipStore } from '../../core/ports.js';
+import type { RecoveredVolume } from '../../core/recovery.js';
 import type {
   DeploymentId,
   Generation,
@@ -295,6 +296,15 @@ export class ClusterState {
     abandoned: readonly Tombstone[],
   ): Promise<Versioned<Volume>> {
     return this.#volumeRecords.restore(volume, membership, generation, abandoned);
+  }
+
+  /**
+   * Puts a membership that was made anew in the place of `expected`, with the volume's placements and tombstones of
+   * copies that it goes on without, all at once: none of these is lost if the caller ends behind it.
+   * Errors: 'not-found' (volume), 'stale-write' if membership or volume have changed.
+   */
+  recoverVolume(recovered: RecoveredVolume): Promise<void> {
+    return this.#volumeRecords.recover(recovered);
   }
 
   /**

@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import type { Attachment, Membership, Tombstone, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
+import type { RecoveredVolume } from '../../core/recovery.js';
 import type { Generation, VolumeId } from '../../core/types.js';
 import { decodeValue, encodeValue } from './encoding.js';
 import type { Condition, EtcdConnection, Operation } from './etcd.js';
@@ -71,6 +72,23 @@ export class VolumeRecords {
         operations: [{ put: membershipKey, value: encodeValue(membershipKey, membership) }, ...abandoned.map(buried)],
       }),
     );
+  }
+
+  /** See ClusterState.recoverVolume. */
+  async recover({ expected, next, placements, abandoned, timestamp }: RecoveredVolume): Promise<void> {
+    const { volumes } = this.#options;
+    const key = objectKey('memberships', next.volume);
+    const unchanged: Condition =
+      expected === undefined ? { key, is: 'absent' } : { key, value: encodeValue(key, expected) };
+    const { value, version } = await volumes.require(next.volume);
+    const replaced = await volumes.replace(
+      { ...value, placements: [...placements], updatedAt: timestamp },
+      version,
+      [unchanged],
+      [{ put: key, value: encodeValue(key, next) }, ...abandoned.map(buried)],
+    );
+    // What was found on the copies is to be looked at again.
+    if (replaced === undefined) throw staleWrite(`volume ${next.volume}`);
   }
 
   /** See ClusterState.deleteVolume. */

@@ -402,6 +402,13 @@ describe('recovery', () => {
     expect(cluster.attachments.value(volume)).toMatchObject({ generation: 6 });
   });
 
+  it('gives the next attachment a generation that no copy which was given up can have seen', async () => {
+    const { volume } = await aRolledBackVolume();
+    cluster.generation = 5;
+    await shared.recoverMembership({ volume, acceptLoss: true });
+    expect(cluster.attachments.value(volume)!.generation).toBeGreaterThan(2 ** 20);
+  });
+
   it('has copies of another etcd adopt the present one, and names the volume whose copies are all away', async () => {
     const volume = await aServingVolume(1);
     await vi.waitFor(() => expect(cluster.record(volume).active).toBe(true));

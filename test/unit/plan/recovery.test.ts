@@ -190,6 +190,27 @@ describe('a recovery', () => {
     expect(describeRisk(plan.risks[0]!)).toMatch(/behind order \(4, 95\) is lost.*made anew/);
   });
 
+  it.each<[string, CopyPatch, string?]>([
+    ['one that was made and never written', { promised: 0, last: [0, 0], history: [] }],
+    ['one in which every block is older', { promised: 5, last: [4, 94] }],
+    ['one that is placed nowhere', { promised: 5, last: [4, 99] }, 'x'],
+  ])('takes a copy that is nearly up to date before %s', (_, patch, name = 'c') => {
+    const base = { epoch: 6 as Epoch, sequence: 95 as Sequence };
+    const known = { record: record(5, { inSync: [id('a')] }), silent: [nodeOf('a')] };
+    const nearly = copy('b', { promised: UNSEEN_EPOCHS, syncBase: base });
+    const plan = recover([nearly, copy(name, patch)], known);
+    expect(plan.next).toMatchObject({ primary: { deployment: 'b' }, inSync: ['b'] });
+    expect(kinds(plan)).toEqual(['member-missing', 'incomplete']);
+  });
+
+  it('takes of copies of before the one that was in sync last, clean or not', () => {
+    const base = { epoch: 2 as Epoch, sequence: 3 as Sequence };
+    const later = copy('b', { promised: 6, last: [4, 95], unclean: true });
+    const plan = recover([copy('a', { syncBase: base }), later, copy('c', { promised: 5, last: [4, 90] })]);
+    expect(plan.next?.primary.deployment).toBe('b');
+    expect(kinds(plan)).toEqual(['outdated', 'unclean']);
+  });
+
   it('takes an incomplete copy when there is no other, and none keeps blocks of which that knows nothing', () => {
     const base = { epoch: 2 as Epoch, sequence: 3 as Sequence };
     const plan = recover([copy('a', { syncBase: base }), copy('b', { last: [6, 90], syncBase: base })]);
@@ -207,10 +228,14 @@ describe('a recovery', () => {
     });
     expect(plan.risks).toEqual([
       { kind: 'member-missing', deployment: 'a', node: 'node-a' },
-      { kind: 'copy-missing', deployment: 'c', node: 'node-c' },
+      { kind: 'copy-missing', deployment: 'c', node: 'node-c', closed: true },
       { kind: 'node-missing', node: 'node-x' },
     ]);
     for (const risk of plan.risks) expect(describeRisk(risk)).toMatch(/lost/);
+    const [away, closed] = plan.risks.map(describeRisk);
+    expect(away).toMatch(/does not answer .*off.* erased when it comes back$/);
+    // Its node answers; it may be there in a moment.
+    expect(closed).toMatch(/is not open \(being opened.* it is erased$/);
     expect(plan.next).toMatchObject({ primary: { deployment: 'b' }, inSync: ['b'] });
   });
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Tombstone } from '../../../core/domain.js';
+import type { Membership, Tombstone } from '../../../core/domain.js';
 import type { DeploymentId, Epoch, Generation, NodeId } from '../../../core/types.js';
 import { systemClock } from '../../../node-agent/clock.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
@@ -325,6 +325,42 @@ describe('a volume that etcd has lost', () => {
     await state.deleteVolume(namesake.id, []);
     await state.deleteNamespace(volume.namespace);
     await refused('not-found');
+  });
+});
+
+describe('a volume whose membership is made anew', () => {
+  it('gets it with its placements and the tombstones at once, if nobody has changed it', async () => {
+    const home = aNamespace();
+    await state.createNamespace(home);
+    const volume = aVolume({ namespace: home.id });
+    await state.createVolume(volume);
+    const { id, createdAt: timestamp } = volume;
+    const first = aMembership(id);
+    const { deployment, node } = first.primary;
+    const placements = [{ deployment, node }];
+    const given = { deployment: randomUUID() as DeploymentId, volume: id, node, deletedAt: timestamp };
+    const recover = (expected: Membership | undefined, epoch: number) =>
+      state.recoverVolume({
+        expected,
+        next: { ...first, epoch: epoch as Epoch },
+        placements,
+        abandoned: [given],
+        timestamp,
+      });
+    await recover(undefined, 7);
+    expect((await state.memberships.require(id)).value.epoch).toBe(7);
+    expect((await state.volumes.require(id)).value).toMatchObject({ placements, updatedAt: timestamp });
+    expect((await state.tombstones.require(given.deployment)).value).toEqual(given);
+    await state.tombstones.remove(given.deployment);
+    for (const expected of [undefined, first]) {
+      await expect(recover(expected, 9)).rejects.toMatchObject({ code: 'stale-write' });
+    }
+    expect((await state.memberships.require(id)).value.epoch).toBe(7);
+    expect(await state.tombstones.get(given.deployment)).toBeUndefined();
+    await recover({ ...first, epoch: 7 as Epoch }, 9);
+    expect((await state.memberships.require(id)).value.epoch).toBe(9);
+    await state.deleteVolume(id, []);
+    await expect(recover(undefined, 11)).rejects.toMatchObject({ code: 'not-found' });
   });
 });
 

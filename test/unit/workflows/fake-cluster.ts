@@ -297,6 +297,12 @@ export class FakeCluster {
       for (const tombstone of abandoned) this.tombstones.put(tombstone);
       return created;
     },
+    recoverVolume: async ({ expected, next, placements, abandoned, timestamp }) => {
+      if (expected === undefined) await this.memberships.create(next);
+      else if (!this.#commit(expected, next)) throw new DomainError('stale-write', 'the membership has changed');
+      await this.volumes.update(next.volume, (current) => ({ ...current, placements, updatedAt: timestamp }));
+      for (const tombstone of abandoned) this.tombstones.put(tombstone);
+    },
   };
 
   #replication(self: NodeId): ReplicationDeps {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { FailureMode } from '../../../../core/domain.js';
 import type { IoStatus, SessionMessage } from '../../../../core/messages.js';
 import { DEFAULT_SETTINGS } from '../../../../core/replication/replicated-deployment.js';
-import type { DeploymentId } from '../../../../core/types.js';
+import type { DeploymentId, Generation, SessionNumber } from '../../../../core/types.js';
 import { FOURTH, primaryWithTargets, THIRD } from './copies.js';
 import { OTHER, SELF } from './lab.js';
 
@@ -131,6 +131,14 @@ describe('a volume that is read-only', () => {
     bench.silent.clear();
     expect(await bench.join(THIRD)).toMatchObject({ readOnly: false });
     expect(await statusOf(bench, 'write')).toBe('ok');
+  });
+
+  it('is attached anew like any other', async () => {
+    const { lab } = await readOnly(hard, 1, 1);
+    const frontend = lab.frontend();
+    frontend.send({ type: 'open', session: 101 as SessionNumber, generation: 9 as Generation });
+    await lab.until(() => frontend.got.length > 0);
+    expect(frontend.got).toMatchObject([{ type: 'opened' }]);
   });
 
   it.each([

@@ -167,6 +167,20 @@ describe('the target of a sync', () => {
     expect(lab.store.last).toEqual(order(4, 9));
   });
 
+  it('never says that it was in sync under an epoch under which it is a target [R6]', async () => {
+    const lab = await member(2);
+    lab.receive(append(lab, 2, 1, { batch: dataBatch(1, 1, 4, 16) }));
+    const updates: unknown[] = [];
+    const update = lab.store.update.bind(lab.store);
+    lab.store.update = (change) => {
+      updates.push(change);
+      return update(change);
+    };
+    lab.receive(begin());
+    await lab.pass(80);
+    expect(updates).toEqual([{ promised: 4, history, syncBase: order(2, 2), syncRegions: [] }]);
+  });
+
   it('keeps the base of a sync that was not finished', async () => {
     const lab = await diverged();
     lab.receive(append(lab, 4, 10));
