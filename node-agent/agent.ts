@@ -255,11 +255,14 @@ async function start(
 
   const erasure = new Erasure({
     self,
+    clock,
     logger,
     holds: (deployment) => stores.holds(deployment),
     remove: (deployment) => replication.removeDeployment(deployment),
+    stands: (deployment) => state.tombstones.cached.get(deployment) !== undefined,
     bury: (deployment) => state.tombstones.remove(deployment),
   });
+  stops.push(() => erasure.stop());
   const tellFrontend = (volume: Parameters<typeof membershipOf>[0]) => {
     const { record, placements } = membershipOf(volume);
     frontends.onMembership(volume, record, placements);

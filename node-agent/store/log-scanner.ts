@@ -103,13 +103,14 @@ export class SegmentScanner {
   /** The next place ≥ `from` that begins as a header does, with room for one behind it. */
   async #magic(from: number): Promise<number | undefined> {
     for (let offset = from; offset + HEADER_BYTES <= this.size; ) {
-      const length = Math.min(READ_AHEAD_BYTES, this.size - offset);
-      const at = await this.#ensure(offset, length);
-      const hit = this.#window.subarray(at, at + length).indexOf(MAGIC_BYTES);
-      if (hit >= 0) return offset + hit + HEADER_BYTES <= this.size ? offset + hit : undefined;
-      if (length < READ_AHEAD_BYTES) return undefined;
+      // Only what is not there yet is read: headers may be close together.
+      const at = await this.#ensure(offset, HEADER_BYTES);
+      const hit = this.#window.indexOf(MAGIC_BYTES, at);
+      const end = this.#windowAt + this.#window.length;
+      if (hit >= 0) return this.#windowAt + hit + HEADER_BYTES <= this.size ? this.#windowAt + hit : undefined;
+      if (end >= this.size) return undefined;
       // The magic may lie across the border of two reads.
-      offset += length - (MAGIC_BYTES.length - 1);
+      offset = end - (MAGIC_BYTES.length - 1);
     }
     return undefined;
   }
@@ -121,7 +122,7 @@ export class SegmentScanner {
     const wanted = Math.min(Math.max(length, READ_AHEAD_BYTES, HEADER_BYTES + MAX_TABLE_BYTES), this.size - offset);
     const window = Buffer.allocUnsafe(wanted);
     const count = await this.#file.readAsync(window, offset);
-    if (count < length) window.fill(0, count);
+    if (count < wanted) window.fill(0, count);
     this.#window = window;
     this.#windowAt = offset;
     return 0;

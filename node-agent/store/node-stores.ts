@@ -91,6 +91,15 @@ interface Known {
   suspect: boolean;
 }
 
+/** What is left of a deployment that is being removed. */
+interface Removed {
+  readonly deployment: DeploymentId;
+  readonly directory: string;
+  readonly inode: number;
+  /** Devices from which files were removed that a power cut may still bring back. */
+  readonly unsynced: Set<string>;
+}
+
 export class NodeStores {
   readonly #options: NodeStoresOptions;
   readonly #environment: StoreEnvironment;
@@ -100,11 +109,7 @@ export class NodeStores {
   /** Deployments that a newer program has written: they stay as they are, and none of their ids is made anew. */
   readonly #newer = new Map<DeploymentId, { readonly volume: VolumeId; readonly damages: readonly Damage[] }>();
   /** What was begun to be removed and is not gone: the disk gave an error. */
-  readonly #removed = new Set<{
-    readonly deployment: DeploymentId;
-    readonly directory: string;
-    readonly inode: number;
-  }>();
+  readonly #removed = new Set<Removed>();
   /** One creation or removal at a time. */
   #queue: Promise<unknown> = Promise.resolve();
   #nextInode = 1;
@@ -189,7 +194,8 @@ export class NodeStores {
         const inode = Number(match[1]);
         const directory = `${index}/${name}`;
         this.#nextInode = Math.max(this.#nextInode, inode + 1);
-        if (match[2] !== undefined) await this.#erase(directory, inode);
+        // Whether an earlier process has synced what it removed is not known.
+        if (match[2] !== undefined) await this.#erase(directory, inode, new Set(devices.all().map(({ path }) => path)));
         else await this.#register(directory);
       }
     }
@@ -243,9 +249,11 @@ export class NodeStores {
     return ids;
   }
 
-  /** Whether anything of the deployment is on the disk. */
+  /** Whether anything of the deployment is on the disk, also of one whose removal is not finished. */
   holds(deployment: DeploymentId): boolean {
-    return this.#known.has(deployment) || this.#newer.has(deployment);
+    if (this.#known.has(deployment) || this.#newer.has(deployment)) return true;
+    for (const left of this.#removed) if (left.deployment === deployment) return true;
+    return false;
   }
 
   #refuseNewer(deployment: DeploymentId): void {
@@ -371,25 +379,31 @@ export class NodeStores {
         const directory = `${known.directory}.removed`;
         await disk.renameAsync(known.directory, directory);
         this.#known.delete(deployment);
-        this.#removed.add({ deployment, directory, inode: known.superblock.inode });
+        this.#removed.add({ deployment, directory, inode: known.superblock.inode, unsynced: new Set() });
       }
       for (const left of this.#removed) {
         if (left.deployment !== deployment) continue;
         await disk.syncDirectory(parentOf(left.directory));
-        await this.#erase(left.directory, left.inode);
+        await this.#erase(left.directory, left.inode, left.unsynced);
         this.#removed.delete(left);
       }
     });
   }
 
-  /** Segments first: while the directory is there, the next start goes on with this. Goes on with what is left, too. */
-  async #erase(directory: string, inode: number): Promise<void> {
+  /**
+   * Segments first: while the directory is there, the next start goes on with this. Goes on with what is left, too. A
+   * device that has nothing of it is not asked for more than its list.
+   */
+  async #erase(directory: string, inode: number, unsynced: Set<string>): Promise<void> {
     const { disk, devices } = this.#environment;
-    for (const device of devices.all()) {
-      const all = await disk.listAsync(device.path);
+    for (const { path } of devices.all()) {
+      const all = await disk.listAsync(path);
       const names = all.filter((name) => parseSegmentName(name)?.inode === inode);
-      for (const name of names) await disk.unlinkAsync(`${device.path}/${name}`);
-      await disk.syncDirectory(device.path);
+      if (names.length > 0) unsynced.add(path);
+      for (const name of names) await disk.unlinkAsync(`${path}/${name}`);
+      if (!unsynced.has(path)) continue;
+      await disk.syncDirectory(path);
+      unsynced.delete(path);
     }
     try {
       for (const name of await disk.listAsync(directory)) await disk.unlinkAsync(`${directory}/${name}`);

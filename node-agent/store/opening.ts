@@ -138,7 +138,8 @@ export class Opening {
       numbers,
       recordDurable: async (durableBatch) => {
         this.#found = { ...this.#found, durableBatch };
-        await superblockFile.write(this.#found);
+        // Numbers of checkpoints may have been given out already.
+        await superblockFile.write({ ...this.#found, opening });
       },
     });
     log.recovered();

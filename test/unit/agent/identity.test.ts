@@ -56,14 +56,21 @@ describe('erasure', () => {
     node: of,
     deletedAt: new Date().toISOString(),
   });
-  function erasure(holds: boolean, remove = vi.fn(async () => {})) {
+  function erasure(holds: () => boolean, remove = vi.fn(async () => {}), stands = () => true) {
     const bury = vi.fn(async () => {});
     const logger = createLogger({ level: 'silent', node: 'test' });
-    return { remove, bury, it: new Erasure({ self, logger, holds: () => holds, remove, bury }) };
+    const again: { afterMs: number; run: () => void }[] = [];
+    const clock = {
+      after: (afterMs: number, run: () => void) => {
+        again.push({ afterMs, run });
+        return { cancel: () => {} };
+      },
+    };
+    return { remove, bury, again, it: new Erasure({ self, clock, logger, holds, remove, stands, bury }) };
   }
 
   it('removes what a tombstone of this node names, then the tombstone', async () => {
-    const { remove, bury, it: subject } = erasure(true);
+    const { remove, bury, it: subject } = erasure(() => true);
     const mine = tombstone(self);
     subject.onTombstone(mine);
     await vi.waitFor(() => expect(bury).toHaveBeenCalledWith(mine.deployment));
@@ -71,19 +78,47 @@ describe('erasure', () => {
   });
 
   it('leaves alone what belongs to another node', () => {
-    const { remove, bury, it: subject } = erasure(true);
+    const { remove, bury, it: subject } = erasure(() => true);
     subject.onTombstone(tombstone(randomUUID() as NodeId));
     expect(remove).not.toHaveBeenCalled();
     expect(bury).not.toHaveBeenCalled();
   });
 
-  it('keeps the tombstone while the data could not be erased', async () => {
+  it('keeps the tombstone while the data could not be erased, and tries again after longer and longer pauses', async () => {
+    let broken = true;
+    let held = true;
+    const remove = vi.fn(async () => {
+      if (broken) throw new Error('disk');
+      held = false;
+    });
+    const { bury, again, it: subject } = erasure(() => held, remove);
+    const mine = tombstone(self);
+    subject.onTombstone(mine);
+    for (let failures = 1; failures <= 8; failures++) {
+      await vi.waitFor(() => expect(again).toHaveLength(failures));
+      // The watch may tell of it again meanwhile.
+      subject.onTombstone(mine);
+      expect(remove).toHaveBeenCalledTimes(failures);
+      if (failures === 8) broken = false;
+      again.at(-1)!.run();
+    }
+    await vi.waitFor(() => expect(bury).toHaveBeenCalledWith(mine.deployment));
+    expect(remove).toHaveBeenCalledTimes(9);
+    expect(again.map(({ afterMs }) => afterMs / 1000)).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);
+  });
+
+  it('gives up when the tombstone has gone', async () => {
     const remove = vi.fn(async () => {
       throw new Error('disk');
     });
-    const { bury, it: subject } = erasure(true, remove);
+    const { again, it: subject } = erasure(
+      () => true,
+      remove,
+      () => false,
+    );
     subject.onTombstone(tombstone(self));
-    await vi.waitFor(() => expect(remove).toHaveBeenCalled());
-    expect(bury).not.toHaveBeenCalled();
+    await vi.waitFor(() => expect(again).toHaveLength(1));
+    again[0]!.run();
+    expect(remove).toHaveBeenCalledTimes(1);
   });
 });

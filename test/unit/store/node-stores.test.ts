@@ -141,6 +141,7 @@ describe('the stores of a node', () => {
       sim.failSync = () => ++syncs === nth;
       await stores.remove(DEPLOYMENT).catch((error: unknown) => {
         expect(error).toBeInstanceOf(DiskError);
+        expect(stores.holds(DEPLOYMENT)).toBe(true);
         broken++;
       });
       sim.failSync = () => false;
@@ -151,6 +152,21 @@ describe('the stores of a node', () => {
       await stores.create(newDeployment);
     }
     expect(broken).toBeGreaterThan(2);
+  });
+
+  it('remove what is on one device while another one is broken', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const disk = sim.mount();
+    for (const path of ['data', 'data/dev1', 'data/dev2']) await disk.makeDirectoryAsync(path);
+    const stores = await openStores(disk);
+    const gone = await stores.create(newDeployment);
+    gone.append({ epoch: epoch(1), firstSequence: sequence(1), batch: batchOf(data(1, 1)) });
+    await gone.flush();
+    const [used] = sim.files().filter((name) => name.includes('/blob.') || /\/dev\d\//.test(name));
+    const other = used!.includes('/dev1/') ? 'data/dev2' : 'data/dev1';
+    sim.failSync = (path) => path === other;
+    await stores.remove(DEPLOYMENT);
+    expect(stores.holds(DEPLOYMENT)).toBe(false);
   });
 
   it('are whole after a crash at any moment of a creation and a removal', async () => {

@@ -3,7 +3,8 @@
  * must not pass for torn, whatever moment of the opening the power failed at.
  */
 
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { type Superblock, SuperblockFile } from '../../../node-agent/store/superblock.js';
 import { provenPayloads } from '../../sim/damage.js';
 import { SimDisk } from '../../sim/sim-disk.js';
 import { DEPLOYMENT, data, newDeployment, openStores, seeded, writeTo } from './support.js';
@@ -60,4 +61,39 @@ test('the power fails in the middle of an opening that cuts it, and a block befo
     }
   }
   expect(cutShort).toBeGreaterThan(0);
+});
+
+test('an opening that has given out numbers of checkpoints does not take back that there was one', async () => {
+  const settings = { checkpointEntries: 1e9, checkpointBytes: 1e12 };
+  const written: Superblock[] = [];
+  const write = SuperblockFile.prototype.write;
+  const spy = vi.spyOn(SuperblockFile.prototype, 'write').mockImplementation(function (
+    this: SuperblockFile,
+    superblock,
+  ) {
+    written.push(superblock);
+    return write.call(this, superblock);
+  });
+  onTestFinished(() => spy.mockRestore());
+  let both = 0;
+  for (let seed = 1; seed <= 12; seed++) {
+    const sim = new SimDisk({ random: seeded(seed) });
+    const store = await (await openStores(sim.mount(), { settings })).create(newDeployment);
+    // More than the index may have in memory, so that the opening writes pages.
+    for (let batch = 0; batch < 40; batch++) {
+      const blockOf = (i: number): number => ((batch * 7_919 + i * 104_729) % 100_000) * 2;
+      writeTo(store, ...Array.from({ length: 200 }, (_, i) => data(blockOf(i), batch, 20)));
+    }
+    await store.flush();
+    for (let block = 0; block < 3; block++) writeTo(store, data(block, 99, 2_000));
+    await store.written();
+    sim.crash({ power: true });
+    written.length = 0;
+    const stores = await openStores(sim.mount(), { settings, indexCacheBytes: 64 * 1024, bootId: 'boot-2' });
+    await stores.open(DEPLOYMENT);
+    const openings = written.map(({ opening }) => opening);
+    expect(openings, `seed ${seed}`).toEqual(openings.map(() => Math.max(...openings)));
+    if (written.length > 2) both++;
+  }
+  expect(both).toBeGreaterThan(0);
 });
