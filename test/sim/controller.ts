@@ -16,7 +16,7 @@ import {
   type PlanMemory,
   type PlanSettings,
 } from '../../core/plan-steps.js';
-import { planRecovery, type RecoveryRisk } from '../../core/recovery.js';
+import { planRecovery, type RecoveryRisk, type SurveyedCopy } from '../../core/recovery.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
 import { planVolume } from '../../core/volume-plan.js';
 import type { SimNode } from './node.js';
@@ -325,11 +325,12 @@ export class SimController {
     const closed = surveys.flatMap((survey, i) =>
       (survey?.closed ?? []).map((deployment): Placement => ({ deployment, node: nodes[i]!.id })),
     );
+    const copies = surveys.flatMap((survey) => survey?.copies ?? []);
     const plan = planRecovery({
       volume: volume.id,
       record,
       placements: volume.spec.placements,
-      copies: surveys.flatMap((survey) => survey?.copies ?? []),
+      copies,
       closed,
       silent: nodes.filter((_, i) => surveys[i] === undefined).map(({ id }): NodeId => id),
       unsure: [],
@@ -349,12 +350,11 @@ export class SimController {
           await there.adoptCluster(copy);
         });
       }
-      volume.generation = Math.max(
-        volume.generation,
-        ...surveys.flatMap((s) => (s?.copies ?? []).map((c) => c.status.generation + 1)),
-      );
+      volume.generation = Math.max(volume.generation, ...copies.map(({ status }) => status.generation + 1));
       volume.change({ placements });
-      volume.mayLoseAll = refused.some(({ kind }) => kind !== 'unclean');
+      // Who has everything and is there has to be chosen, whatever may be lost with the others.
+      volume.mayLoseAll =
+        refused.some(({ kind }) => kind !== 'unclean') && !copies.some((copy) => hasAll(copy, volume.newest));
       if ((await etcd.swap(client, record, next)) !== 'applied') return false;
       if (refused.length > 0) this.#world.count('accepted losses', 1);
       for (const copy of abandoned) volume.drop(copy.deployment, this.#world.node(copy.node));
@@ -366,6 +366,11 @@ export class SimController {
       volume.mayLoseAll = false;
     }
   }
+}
+
+/** It has all that was acknowledged: it was in sync to the end, and a power cut has taken nothing from it. */
+function hasAll({ status, syncBase }: SurveyedCopy, newest: Membership | undefined): boolean {
+  return newest?.inSync.includes(status.deployment) === true && syncBase === null && !status.unclean;
 }
 
 /** All nodes have answered: a copy that is on none of them was given up long ago, which whoever recovers knows. */

@@ -50,8 +50,8 @@ const HEAL_TIMEOUT_MS = 120_000;
 const LAST_READS_MS = 120_000;
 const WATCH_MS = 17;
 
-/** What has gone wrong on a disk by order of the faults, and what follows from it. */
-const EXCUSED = new Set(['DiskError', 'StoreFailedError']);
+/** What has gone wrong on a disk by order of the faults, and what follows from it, whose cause it is. */
+const EXCUSED = new Set(['DiskError']);
 
 function isOfTheDisk(error: unknown): boolean {
   return error instanceof Error && (EXCUSED.has(error.name) || isOfTheDisk(error.cause));

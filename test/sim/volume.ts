@@ -39,8 +39,13 @@ export class SimVolume {
   generation = 0;
   /** A record that is written now stands for a loss of whatever absent copies have: somebody has accepted it. */
   mayLoseAll = false;
-  /** Where its copies were placed when a record was written. */
-  readonly #placedAt = new Map<Membership, readonly Placement[]>();
+  /** What else etcd had of it when a record was written. */
+  readonly #writtenWith = new Map<
+    Membership,
+    { readonly placements: readonly Placement[]; readonly tombstones: readonly DeploymentId[] }
+  >();
+  /** The record that was written last, whether or not etcd still knows it. */
+  newest: Membership | undefined;
   #sessions = 0;
   #lossVerifier = 1;
 
@@ -168,16 +173,18 @@ export class SimVolume {
 
   /** A record was written. */
   onRecord(record: Membership): void {
-    this.#placedAt.set(record, this.spec.placements);
+    this.newest = record;
+    this.#writtenWith.set(record, { placements: this.spec.placements, tombstones: [...this.tombstones] });
     this.#onLossVerifier(record.lossVerifier);
   }
 
   /** All that etcd knows of it is as it was when the present record was written. */
   restore(): void {
-    const placements = this.record === undefined ? undefined : this.#placedAt.get(this.record);
-    if (placements === undefined) return;
-    for (const { deployment } of placements) this.tombstones.delete(deployment);
-    this.change({ placements });
+    const known = this.record === undefined ? undefined : this.#writtenWith.get(this.record);
+    if (known === undefined) return;
+    this.tombstones.clear();
+    for (const deployment of known.tombstones) this.tombstones.add(deployment);
+    this.change({ placements: known.placements });
   }
 
   #onLossVerifier(lossVerifier: number): void {
