@@ -197,4 +197,28 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
       edit('core/recovery.js', 'absent.length > 0 || isAlone ? UNSEEN_EPOCHS : 1', '1'),
     ],
   },
+  {
+    rule: 'decision 23',
+    name: 'an accepted loss is of all but the oldest copy',
+    edits: [
+      edit(
+        'core/recovery.js',
+        '[clean, complete, outdated, members].find(',
+        '[input.silent.length > 0 ? copies.filter(isComplete).sort((a, b) => a.status.promised - b.status.promised).slice(0, 1) : [], clean, complete, outdated, members].find(',
+      ),
+      edit(
+        'core/recovery.js',
+        'const isAlone = complete.length === 0;',
+        'const isAlone = complete.length === 0 || input.silent.length > 0;',
+      ),
+    ],
+  },
+  {
+    rule: 'payloads',
+    name: 'a log writes what its members have received from memory that it does not hold',
+    edits: [
+      edit('node-agent/store/log-writer.js', 'retain(batch);', ''),
+      edit('node-agent/store/log-writer.js', 'release(batch);', 'void batch;'),
+    ],
+  },
 ];
