@@ -3,7 +3,7 @@
 import type { Attachment } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { Generation, NodeId, VolumeId } from '../core/types.js';
-import { requireVolume } from './copies.js';
+import { askCopies, requireVolume } from './copies.js';
 import type { ActivityDeps, OpenedAttachment } from './deps.js';
 
 export interface AttachmentState {
@@ -16,7 +16,7 @@ export interface AttachmentActivities {
   /** 'not-found' for an unknown node, 'node-unavailable' for one that is not alive, 'invalid-state' if not ready. */
   checkAttachable(request: { volume: VolumeId; node: NodeId }): Promise<void>;
   /**
-   * Puts the record from `expected` one generation on, to `node` or, without, to detached. Done already by an
+   * Puts the record from `expected` to a higher generation, to `node` or, without, to detached. Done already by an
    * earlier attempt: succeeds. 'stale-write' if somebody else changed it.
    */
   moveAttachment(request: { volume: VolumeId; expected: Generation; node?: NodeId }): Promise<AttachmentState>;
@@ -53,7 +53,8 @@ export function createAttachmentActivities(deps: ActivityDeps): AttachmentActivi
     },
 
     async moveAttachment({ volume, expected, node }) {
-      const generation = (expected + 1) as Generation;
+      const known = node === undefined ? 0 : await generationOfPrimary(deps, volume);
+      const generation = (Math.max(expected, known) + 1) as Generation;
       const { value } = await state.attachments.update(volume, (current) => {
         if (current.generation === generation && current.node === node) return current;
         if (current.generation !== expected) {
@@ -87,6 +88,17 @@ async function requireAttachment(deps: Pick<ActivityDeps, 'state'>, volume: Volu
   const found = await deps.state.attachments.get(volume);
   if (found === undefined) throw new DomainError('not-found', `volume ${volume} not found`);
   return found.value;
+}
+
+/**
+ * The latest attachment that the primary has met, 0 if it does not tell. An etcd that was restored from an older
+ * snapshot may not know of it, and would give its number to another one, which then would not be fenced from it.
+ */
+async function generationOfPrimary(deps: ActivityDeps, volume: VolumeId): Promise<number> {
+  const record = await deps.state.membershipStore.read(volume);
+  if (record === undefined) return 0;
+  const [answer] = (await askCopies(deps, [record.primary])).values();
+  return typeof answer === 'object' ? answer.generation : 0;
 }
 
 function attachmentState({ generation, node }: Attachment): AttachmentState {

@@ -168,6 +168,20 @@ describe('activities done twice', () => {
     expect(await codeOf(shared.moveAttachment({ volume, expected, node: other }))).toBe('stale-write');
   });
 
+  it('moving an attachment of which a restored etcd has forgotten the latest', async () => {
+    const volume = await aServingVolume();
+    const expected = 0 as Generation;
+    cluster.generation = 6;
+    const moved = await shared.moveAttachment({ volume, expected, node });
+    expect(moved).toEqual({ generation: 7, node });
+    expect(await shared.moveAttachment({ volume, expected, node })).toEqual(moved);
+    // A primary that does not answer keeps nobody from attaching.
+    cluster.generation = 9;
+    cluster.kill(cluster.record(volume).primary.node);
+    const again = await shared.moveAttachment({ volume, expected: 7 as Generation, node });
+    expect(again.generation).toBe(8);
+  });
+
   it('dropping and erasing a copy', async () => {
     const volume = await aServingVolume();
     const placed = cluster.volumes.value(volume)!.placements[1]!;
