@@ -21,6 +21,16 @@ async function primary(settings: Parameters<typeof Lab.open>[0] = {}) {
   return { lab, frontend, write };
 }
 
+/** Of a block, as its log has it. */
+async function payloadOf(lab: Lab, block: number): Promise<Buffer> {
+  let read: Batch | undefined;
+  void lab.store.read(block as BlockNumber, 1).then(({ batch }) => {
+    read = batch;
+  });
+  await lab.until(() => read !== undefined);
+  return read!.payload;
+}
+
 describe('a write', () => {
   it('is held from its arrival until all members have it', async () => {
     const { lab, write } = await primary();
@@ -228,12 +238,7 @@ describe('what a target receives', () => {
     goOn();
     await lab.until(() => lab.last('backfilled') !== undefined);
     expect(lab.leases.held).toBe(0);
-    let read: Batch | undefined;
-    void store.read(3 as BlockNumber, 1).then((stored) => {
-      read = stored.batch;
-    });
-    await lab.until(() => read !== undefined);
-    expect(read!.payload).toEqual(dataBatch(9, 3, 1, 16).payload);
+    expect(await payloadOf(lab, 3)).toEqual(dataBatch(9, 3, 1, 16).payload);
   });
 });
 
@@ -264,11 +269,6 @@ describe('what a member receives', () => {
     roomIsMade();
     await lab.until(() => lab.last('appended') !== undefined);
     expect(lab.leases.held).toBe(0);
-    let read: Batch | undefined;
-    void store.read(3 as BlockNumber, 1).then((stored) => {
-      read = stored.batch;
-    });
-    await lab.until(() => read !== undefined);
-    expect(read!.payload).toEqual(dataBatch(1, 3, 1, 16).payload);
+    expect(await payloadOf(lab, 3)).toEqual(dataBatch(1, 3, 1, 16).payload);
   });
 });
