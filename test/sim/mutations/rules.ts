@@ -106,7 +106,7 @@ export const RULES_OFF: readonly Mutation[] = [
   {
     rule: 'R6',
     name: 'the base ignores the history',
-    edits: [replication('sync-target', 'sequence: commonEnd(from, message.history)', 'sequence: from.sequence')],
+    edits: [replication('sync-target', 'sequence: commonEnd(from, history)', 'sequence: from.sequence')],
   },
   {
     rule: 'R6b',
@@ -114,8 +114,8 @@ export const RULES_OFF: readonly Mutation[] = [
     edits: [
       replication(
         'sync-target',
-        'await this.#member.promise(message.epoch, message.history);\n        // A base is recorded only when everything up to it is durable [6b].\n        await store.flush();',
-        'await this.#member.promise(message.epoch, message.history);',
+        'this.#member.raise(epoch);\n        // A base is recorded only when everything up to it is durable [6b].\n        await store.flush();',
+        'this.#member.raise(epoch);',
       ),
       store('superblock-updates', "if (!failed() && ('unclean' in patch || 'syncBase' in patch))", 'if (false)'),
     ],
