@@ -263,7 +263,7 @@ function planShortage(
   return wait(input, condition, summary, Math.min(remaining, settings.idleMs));
 }
 
-/** A copy is being filled. Only the return of one that has less to copy changes that. */
+/** A copy is being filled. Only the return of one that has less to copy, and can be synced, changes that. */
 function planBesideRunning(
   input: PlanInput,
   membership: Membership,
@@ -276,7 +276,10 @@ function planBesideRunning(
   const doing = input.running === 'rebuild' ? 'a new copy is being made' : 'a copy is being synced';
   if (sync === undefined) return wait(input, condition, `${text}; ${doing}`, settings.runningMs);
   const remaining = Math.max(0, sync.blocksTotal - sync.blocksDone);
-  const returned = copies.present.find((copy) => copy.deployment !== sync.target);
+  const returned = copies.present.find(({ deployment }) => {
+    const failed = input.failures[actKey({ act: 'sync', deployment, ...acting(membership) })];
+    return deployment !== sync.target && (failed?.count ?? 0) < HOPELESS_AFTER;
+  });
   const oneIsEnough = copies.want - copies.inSync.length === 1;
   if (sync.kind === 'full' && returned !== undefined && oneIsEnough && returned.behind < remaining) {
     const reason = `the copy on ${nodeName(input, returned)} is back and has fewer blocks to copy`;

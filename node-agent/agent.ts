@@ -144,7 +144,7 @@ async function start(
   });
   stops.push(() => stores.close());
   for (const damage of stores.damages)
-    logger.error({ ...damage }, 'a copy of a volume cannot be read; it is left as it is');
+    logger.error({ ...damage }, 'this copy of a volume is left as it is');
   const stateDir = join(config.rootDir, 'state');
   await mkdir(stateDir, { recursive: true });
   const memory = await VolumeMemory.open({

@@ -212,7 +212,10 @@ export class Member {
     try {
       await makeRoom(store, batch);
     } catch (error) {
-      if (!isNoSpace(error)) throw error;
+      if (!isNoSpace(error)) {
+        for (const { message } of this.#held.splice(0)) release(message.batch);
+        throw error;
+      }
       full = true;
     }
     const held = this.#held.splice(0);

@@ -114,7 +114,7 @@ export class NodeStores {
   #queue: Promise<unknown> = Promise.resolve();
   #nextInode = 1;
   #closed = false;
-  /** Deployment directories without a readable superblock, or out of date; nothing of them is touched. */
+  /** Deployment directories without a readable superblock, or out of date, nothing of which is touched; or not removed. */
   readonly damages: Damage[] = [];
   #unreadable = 0;
 
@@ -194,15 +194,31 @@ export class NodeStores {
         const inode = Number(match[1]);
         const directory = `${index}/${name}`;
         this.#nextInode = Math.max(this.#nextInode, inode + 1);
-        // Whether an earlier process has synced what it removed is not known.
-        if (match[2] !== undefined) await this.#erase(directory, inode, new Set(devices.all().map(({ path }) => path)));
-        else await this.#register(directory);
+        if (match[2] === undefined) await this.#register(directory);
+        else await this.#finishRemoval(directory, inode);
       }
     }
     for (const device of devices.all()) {
       for (const name of await disk.listAsync(device.path)) {
         this.#nextInode = Math.max(this.#nextInode, (parseSegmentName(name)?.inode ?? 0) + 1);
       }
+    }
+  }
+
+  /** What an earlier process has begun to remove or to make. An error of the disk is none of the other deployments'. */
+  async #finishRemoval(directory: string, inode: number): Promise<void> {
+    const { disk, devices } = this.#environment;
+    // Whether that process has synced what it removed is not known.
+    const unsynced = new Set(devices.all().map(({ path }) => path));
+    try {
+      await this.#erase(directory, inode, unsynced);
+    } catch (error) {
+      if (!(error instanceof DiskError)) throw error;
+      this.damages.push({ path: directory, offset: 0, what: `cannot be removed yet: ${error.message}` });
+      const read = await SuperblockFile.read(disk, directory);
+      if (!('superblock' in read)) return;
+      const { deployment } = read.superblock;
+      this.#removed.add({ deployment, directory, inode, unsynced });
     }
   }
 

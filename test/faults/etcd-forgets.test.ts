@@ -62,7 +62,7 @@ it('etcd comes back without a volume, at last without anything: copies stay, and
   // The snapshot knows nothing of what follows.
   const volume = await test.createVolume('orders', 1, { 'storageos.com/failure-mode': 'soft' });
   const uri = await test.attach(volume, test.bystander(volume));
-  await runFio({ uri, size: '16m', seed: 1 });
+  await runFio({ uri, size: '16m', seed: 1, mode: 'write' });
   await api.detach(volume);
   expect((await api.lostVolumes()).volumes).toEqual([]);
 

@@ -15,7 +15,10 @@ export interface FioJob {
   readonly rateIops?: number;
   readonly iodepth?: number;
   readonly blockSize?: string;
-  /** `verify` reads only what an earlier run with the same size wrote. */
+  /**
+   * `verify` reads only what an earlier `write` with the same size and seed wrote. The others' blocks are random, and
+   * nothing tells a later run which of two runs wrote one (its own verification does).
+   */
   readonly mode?: 'write-and-verify' | 'write' | 'verify';
   /** Different seeds write different blocks. */
   readonly seed?: number;
@@ -28,7 +31,8 @@ export interface FioRun {
 }
 
 export function startFio(job: FioJob): FioRun {
-  const mode = job.mode ?? 'write-and-verify';
+  const { mode = 'write-and-verify', seed = 1 } = job;
+  const named = ['--verify=pattern', `--verify_pattern=%o"seed${seed}"`];
   const args = [
     ...[
       '--name=blocks',
@@ -39,8 +43,9 @@ export function startFio(job: FioJob): FioRun {
       `--bs=${job.blockSize ?? '4k'}`,
     ],
     ...[`--size=${job.size}`, `--offset=${job.offset ?? '0'}`, `--iodepth=${job.iodepth ?? 16}`],
-    ...['--verify=crc32c', '--verify_fatal=1', '--serialize_overlap=1', '--end_fsync=1', '--verify_state_save=0'],
-    `--randseed=${job.seed ?? 1}`,
+    ...(mode === 'write-and-verify' ? ['--verify=crc32c'] : named),
+    ...['--verify_fatal=1', '--serialize_overlap=1', '--end_fsync=1', '--verify_state_save=0'],
+    `--randseed=${seed}`,
     ...(job.rateIops === undefined ? [] : [`--rate_iops=${job.rateIops}`]),
     ...(mode === 'write' ? ['--do_verify=0'] : []),
     ...(mode === 'verify' ? ['--verify_only=1'] : []),

@@ -501,6 +501,19 @@ describe('planVolume: beside a running sync', () => {
     if (act === 'remove-copy') expect(result.step).toMatchObject({ deployment: c.deployment });
   });
 
+  it('goes on although the old copy has fewer blocks to copy, if that can not be synced', () => {
+    const answers: [Placement, CopyAnswer][] = [
+      [a, serving(syncing(c))],
+      [b, status(b, at(500))],
+      [c, status(c)],
+    ];
+    const failed = (count: number) => ({ [`sync/${b.deployment}`]: { count, notBeforeMs: NOW + 5_000 } });
+    const after = (count: number) =>
+      plan({ ...degraded, answers, input: { running: 'rebuild', failures: failed(count) } }).step.act;
+    expect(after(HOPELESS_AFTER - 1)).toBe('remove-copy');
+    expect(after(HOPELESS_AFTER)).toBe('wait');
+  });
+
   it('lets both be filled when both are wanted', () => {
     const answers: [Placement, CopyAnswer][] = [
       [a, serving(syncing(c))],

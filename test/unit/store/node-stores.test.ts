@@ -154,6 +154,32 @@ describe('the stores of a node', () => {
     expect(broken).toBeGreaterThan(2);
   });
 
+  it('open in spite of a removal that the disk does not let them finish, and go on with it when it does', async () => {
+    const sim = new SimDisk({ random: seeded(1) });
+    const stores = await openStores(sim.mount());
+    const empty = sim.files();
+    const kept = 'dddddddd-1111-4222-8333-444444444444' as DeploymentId;
+    await (await stores.create({ ...newDeployment, deployment: kept })).close();
+    const before = sim.files();
+    const gone = await stores.create(newDeployment);
+    gone.append({ epoch: epoch(1), firstSequence: sequence(1), batch: batchOf(data(1, 1)) });
+    await gone.flush();
+    const broken = (path: string): boolean => path === 'data/dev1';
+    sim.failSync = broken;
+    await expect(stores.remove(DEPLOYMENT)).rejects.toBeInstanceOf(DiskError);
+    sim.crash({ power: false });
+    const again = await openStores(sim.mount());
+    expect(again.damages).toMatchObject([{ path: expect.stringMatching(/\.removed$/) }]);
+    expect(again.deployments()).toMatchObject([{ deployment: kept }]);
+    expect(again.holds(DEPLOYMENT)).toBe(true);
+    await again.open(kept);
+    sim.failSync = () => false;
+    await again.remove(DEPLOYMENT);
+    expect(again.holds(DEPLOYMENT)).toBe(false);
+    expect(before.length).toBeGreaterThan(empty.length);
+    expect(sim.files()).toEqual(before);
+  });
+
   it('remove what is on one device while another one is broken', async () => {
     const sim = new SimDisk({ random: seeded(1) });
     const disk = sim.mount();

@@ -1,8 +1,10 @@
 /** Payloads in leased memory: held by the primary as long as it needs them, and not a moment longer. */
 
 import { describe, expect, it } from 'vitest';
+import { DiskError } from '../../../../core/ports.js';
 import type { Batch } from '../../../../core/record.js';
-import type { BlockNumber, Epoch, Generation, Sequence, SessionNumber } from '../../../../core/types.js';
+import type { BlockNumber, DeploymentId, Epoch, Generation, Sequence, SessionNumber } from '../../../../core/types.js';
+import { StoreClosedError } from '../../../../node-agent/store/errors.js';
 import { dataBatch, verify } from '../../../sim/blocks.js';
 import { primaryWithTargets, THIRD } from './copies.js';
 import { Lab, OTHER, OTHER_LIFE, OTHER_NODE, promiseOf } from './lab.js';
@@ -270,5 +272,32 @@ describe('what a member receives', () => {
     await lab.until(() => lab.last('appended') !== undefined);
     expect(lab.leases.held).toBe(0);
     expect(await payloadOf(lab, 3)).toEqual(dataBatch(1, 3, 1, 16).payload);
+  });
+
+  it.each([
+    ['the store is closed', new StoreClosedError('s' as DeploymentId)],
+    ['its disk fails', new DiskError('io', 'data', 'as told')],
+  ])('is given back when it waits for room and %s', async (_, error) => {
+    const lab = await Lab.open();
+    lab.receive(promiseOf(2));
+    await lab.until(() => lab.last('promised') !== undefined);
+    const { store } = lab;
+    let fail = (_error: Error): void => {};
+    store.hasRoom = () => false;
+    store.makeRoom = () =>
+      new Promise((_resolve, reject) => {
+        fail = reject;
+      });
+    const epoch = 2 as Epoch;
+    for (const n of [1, 2, 3]) {
+      const { batch, leave } = lab.leases.lend(dataBatch(n, n, 1, 16), lab.process);
+      const place = { orderEpoch: epoch, firstSequence: n as Sequence };
+      lab.receive({ type: 'append', epoch, incarnation: store.incarnation, ...place, batch, durable: false });
+      leave();
+    }
+    expect(lab.leases.held).toBe(3);
+    fail(error);
+    await lab.pass(50);
+    expect(lab.leases.held).toBe(0);
   });
 });
