@@ -143,8 +143,7 @@ async function start(
       logger.error({ deployment, ...damage }, 'damage on the disk, of what memory has: it is written anew'),
   });
   stops.push(() => stores.close());
-  for (const damage of stores.damages)
-    logger.error({ ...damage }, 'this copy of a volume is left as it is');
+  for (const damage of stores.damages) logger.error({ ...damage }, 'this copy of a volume is left as it is');
   const stateDir = join(config.rootDir, 'state');
   await mkdir(stateDir, { recursive: true });
   const memory = await VolumeMemory.open({

@@ -508,10 +508,10 @@ describe('planVolume: beside a running sync', () => {
       [c, status(c)],
     ];
     const failed = (count: number) => ({ [`sync/${b.deployment}`]: { count, notBeforeMs: NOW + 5_000 } });
-    const after = (count: number) =>
+    const actAfter = (count: number) =>
       plan({ ...degraded, answers, input: { running: 'rebuild', failures: failed(count) } }).step.act;
-    expect(after(HOPELESS_AFTER - 1)).toBe('remove-copy');
-    expect(after(HOPELESS_AFTER)).toBe('wait');
+    expect(actAfter(HOPELESS_AFTER - 1)).toBe('remove-copy');
+    expect(actAfter(HOPELESS_AFTER)).toBe('wait');
   });
 
   it('lets both be filled when both are wanted', () => {
