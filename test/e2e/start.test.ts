@@ -14,7 +14,8 @@ import { waitFor } from '../../cluster/wait.js';
 import { packageRoot } from '../../node-agent/package-root.js';
 import { RunningCommand, runCommandLine } from '../setup/command.js';
 
-const UP = 'The cluster is up';
+/** The last thing that it says when all is up: what comes before has arrived by then. */
+const UP = 'Ctrl-C stops everything';
 const UP_TIMEOUT_MS = 180_000;
 const NOTE = 'written before the stop\n';
 
