@@ -60,9 +60,10 @@ class MemoryDisk implements ByteDevice {
   }
 }
 
+/** Often: each loss is found only if nothing overwrites the block before it is read. */
 class LosesWrites extends MemoryDisk {
   override async write(offset: number, data: Buffer): Promise<IoStatus> {
-    if (this.writes % 100 !== 99) return super.write(offset, data);
+    if (this.writes % 20 !== 19) return super.write(offset, data);
     this.writes++;
     return 'ok';
   }
@@ -75,8 +76,8 @@ class ServesOldReads extends MemoryDisk {
 
   override async read(offset: number, into: Buffer): Promise<IoStatus> {
     const reads = ++this.#reads;
-    if (reads % 200 === 100) this.#old = Buffer.from(this.bytes);
-    if (reads % 200 !== 199) return super.read(offset, into);
+    if (reads % 40 === 20) this.#old = Buffer.from(this.bytes);
+    if (reads % 40 !== 39) return super.read(offset, into);
     this.#old.copy(into, 0, offset, offset + into.length);
     return 'ok';
   }
@@ -84,13 +85,13 @@ class ServesOldReads extends MemoryDisk {
 
 class TearsWrites extends MemoryDisk {
   override async write(offset: number, data: Buffer): Promise<IoStatus> {
-    return super.write(offset, this.writes % 50 === 49 ? data.subarray(0, BLOCK_BYTES / 2) : data);
+    return super.write(offset, this.writes % 20 === 19 ? data.subarray(0, BLOCK_BYTES / 2) : data);
   }
 }
 
 class WritesElsewhere extends MemoryDisk {
   override async write(offset: number, data: Buffer): Promise<IoStatus> {
-    return super.write(this.writes % 100 === 99 ? (offset + BLOCK_BYTES) % (BLOCKS * BLOCK_BYTES) : offset, data);
+    return super.write(this.writes % 20 === 19 ? (offset + BLOCK_BYTES) % (BLOCKS * BLOCK_BYTES) : offset, data);
   }
 }
 
