@@ -99,6 +99,7 @@ describe('erasure', () => {
       // The watch may tell of it again meanwhile.
       subject.onTombstone(mine);
       expect(remove).toHaveBeenCalledTimes(failures);
+      expect(bury).not.toHaveBeenCalled();
       if (failures === 8) broken = false;
       again.at(-1)!.run();
     }
@@ -111,7 +112,7 @@ describe('erasure', () => {
     const remove = vi.fn(async () => {
       throw new Error('disk');
     });
-    const { again, it: subject } = erasure(
+    const { bury, again, it: subject } = erasure(
       () => true,
       remove,
       () => false,
@@ -120,5 +121,6 @@ describe('erasure', () => {
     await vi.waitFor(() => expect(again).toHaveLength(1));
     again[0]!.run();
     expect(remove).toHaveBeenCalledTimes(1);
+    expect(bury).not.toHaveBeenCalled();
   });
 });
