@@ -5,10 +5,9 @@ import type { DeploymentStatus } from './messages.js';
 import {
   type Act,
   acting,
-  actKey,
   type Condition,
-  HOPELESS_AFTER,
   isDeferred,
+  isHopeless,
   nodeName,
   type PlanInput,
   propose,
@@ -201,7 +200,7 @@ function planShortage(
     reason: `the volume wants ${copies.want - 1} replicas`,
     ...acting(membership),
   };
-  const placeable = (input.failures[actKey(another)]?.count ?? 0) < HOPELESS_AFTER;
+  const placeable = !isHopeless(input, another);
   if (damaged !== undefined && (volume.placements.length >= copies.want || !placeable)) {
     const reason = 'it is damaged and cannot be opened';
     return propose(
@@ -233,7 +232,7 @@ function planShortage(
   const ready = ways.find((act) => !isDeferred(input, act));
   if (ready !== undefined) return propose(input, condition, ready, text);
 
-  const hopeful = ways.filter((act) => (input.failures[actKey(act)]?.count ?? 0) < HOPELESS_AFTER).length;
+  const hopeful = ways.filter((act) => !isHopeless(input, act)).length;
   const awaited = copies.missing.filter(
     (copy) => input.nodes.has(copy.node) && copy.sinceMs + settings.graceMs > nowMs,
   );
@@ -276,10 +275,10 @@ function planBesideRunning(
   const doing = input.running === 'rebuild' ? 'a new copy is being made' : 'a copy is being synced';
   if (sync === undefined) return wait(input, condition, `${text}; ${doing}`, settings.runningMs);
   const remaining = Math.max(0, sync.blocksTotal - sync.blocksDone);
-  const returned = copies.present.find(({ deployment }) => {
-    const failed = input.failures[actKey({ act: 'sync', deployment, ...acting(membership) })];
-    return deployment !== sync.target && (failed?.count ?? 0) < HOPELESS_AFTER;
-  });
+  const returned = copies.present.find(
+    ({ deployment }) =>
+      deployment !== sync.target && !isHopeless(input, { act: 'sync', deployment, ...acting(membership) }),
+  );
   const oneIsEnough = copies.want - copies.inSync.length === 1;
   if (sync.kind === 'full' && returned !== undefined && oneIsEnough && returned.behind < remaining) {
     const reason = `the copy on ${nodeName(input, returned)} is back and has fewer blocks to copy`;

@@ -128,6 +128,11 @@ export function acting({ primary, epoch }: Membership): ActingPrimary {
   return { primary: { deployment: primary.deployment, node: primary.node }, epoch };
 }
 
+/** It has failed so often in a row that it does not count as a way to another copy. */
+export function isHopeless(input: PlanInput, act: Act): boolean {
+  return (input.failures[actKey(act)]?.count ?? 0) >= HOPELESS_AFTER;
+}
+
 export function isDeferred(input: PlanInput, act: Act): boolean {
   return (input.failures[actKey(act)]?.notBeforeMs ?? 0) > input.nowMs;
 }
