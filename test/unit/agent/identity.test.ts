@@ -112,7 +112,11 @@ describe('erasure', () => {
     const remove = vi.fn(async () => {
       throw new Error('disk');
     });
-    const { bury, again, it: subject } = erasure(
+    const {
+      bury,
+      again,
+      it: subject,
+    } = erasure(
       () => true,
       remove,
       () => false,
