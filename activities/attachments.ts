@@ -16,8 +16,8 @@ export interface AttachmentActivities {
   /** 'not-found' for an unknown node, 'node-unavailable' for one that is not alive, 'invalid-state' if not ready. */
   checkAttachable(request: { volume: VolumeId; node: NodeId }): Promise<void>;
   /**
-   * Puts the record from `expected` to a higher generation, to `node` or, without, to detached. Done already by an
-   * earlier attempt: succeeds. 'stale-write' if somebody else changed it.
+   * Puts the record from `expected` to a higher generation, to `node` or, without, to detached. It is there already,
+   * as after an earlier attempt: succeeds. 'stale-write' if it is anywhere else.
    */
   moveAttachment(request: { volume: VolumeId; expected: Generation; node?: NodeId }): Promise<AttachmentState>;
   /** Whether the node is alive, as far as etcd's lease and gossip tell. */
@@ -54,12 +54,15 @@ export function createAttachmentActivities(deps: ActivityDeps): AttachmentActivi
 
     async moveAttachment({ volume, expected, node }) {
       const known = node === undefined ? 0 : await generationOfPrimary(deps, volume);
-      const generation = (Math.max(expected, known) + 1) as Generation;
       const { value } = await state.attachments.update(volume, (current) => {
-        if (current.generation === generation && current.node === node) return current;
-        if (current.generation !== expected) {
+        // The attempt that did it may have asked a primary that does not answer this one, or the other way round.
+        const isDone = current.generation > expected && current.node === node;
+        // An equal generation may be that of the very attachment, in use by now: an attempt that comes late ends no use.
+        if (isDone && current.generation >= known) return current;
+        if (!isDone && current.generation !== expected) {
           throw new DomainError('stale-write', `the attachment of volume ${volume} changed meanwhile`);
         }
+        const generation = (Math.max(current.generation, known) + 1) as Generation;
         const { node: _, ...rest } = current;
         return { ...rest, generation, updatedAt: settings.timestamp(), ...(node !== undefined && { node }) };
       });

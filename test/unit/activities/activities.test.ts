@@ -182,6 +182,26 @@ describe('activities done twice', () => {
     expect(again.generation).toBe(8);
   });
 
+  it('moving an attachment again, whatever the primary told the attempt whose answer was lost', async () => {
+    const volume = await aServingVolume();
+    const expected = 0 as Generation;
+    cluster.generation = 6;
+    const moved = await shared.moveAttachment({ volume, expected, node });
+    const primary = cluster.record(volume).primary.node;
+    cluster.kill(primary);
+    expect(await shared.moveAttachment({ volume, expected, node })).toEqual(moved);
+    // It is in use: an attempt that comes late fences nobody.
+    cluster.start(primary);
+    cluster.generation = moved.generation;
+    expect(await shared.moveAttachment({ volume, expected, node })).toEqual(moved);
+    // The primary has fenced it already, by an attachment that etcd has forgotten.
+    cluster.generation = 9;
+    expect(await shared.moveAttachment({ volume, expected, node })).toEqual({ generation: 10, node });
+    const detached = await shared.moveAttachment({ volume, expected: 10 as Generation });
+    expect(await shared.moveAttachment({ volume, expected: moved.generation })).toEqual(detached);
+    expect(await codeOf(shared.moveAttachment({ volume, expected: 12 as Generation }))).toBe('stale-write');
+  });
+
   it('dropping and erasing a copy', async () => {
     const volume = await aServingVolume();
     const placed = cluster.volumes.value(volume)!.placements[1]!;
