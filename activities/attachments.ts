@@ -1,5 +1,6 @@
 /** Which node shows a volume: the record in etcd, which fences, and the frontend on the node. */
 
+import { moveAttachment } from '../core/attachment.js';
 import type { Attachment } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { Generation, NodeId, VolumeId } from '../core/types.js';
@@ -53,19 +54,10 @@ export function createAttachmentActivities(deps: ActivityDeps): AttachmentActivi
     },
 
     async moveAttachment({ volume, expected, node }) {
-      const known = node === undefined ? 0 : await generationOfPrimary(deps, volume);
-      const { value } = await state.attachments.update(volume, (current) => {
-        // The attempt that did it may have asked a primary that does not answer this one, or the other way round.
-        const isDone = current.generation > expected && current.node === node;
-        // An equal generation may be that of the very attachment, in use by now: an attempt that comes late ends no use.
-        if (isDone && current.generation >= known) return current;
-        if (!isDone && current.generation !== expected) {
-          throw new DomainError('stale-write', `the attachment of volume ${volume} changed meanwhile`);
-        }
-        const generation = (Math.max(current.generation, known) + 1) as Generation;
-        const { node: _, ...rest } = current;
-        return { ...rest, generation, updatedAt: settings.timestamp(), ...(node !== undefined && { node }) };
-      });
+      const met = node === undefined ? undefined : await generationOfPrimary(deps, volume);
+      const { value } = await state.attachments.update(volume, (current) =>
+        moveAttachment(current, { expected, node, met, timestamp: settings.timestamp() }),
+      );
       return attachmentState(value);
     },
 
@@ -93,15 +85,12 @@ async function requireAttachment(deps: Pick<ActivityDeps, 'state'>, volume: Volu
   return found.value;
 }
 
-/**
- * The latest attachment that the primary has met, 0 if it does not tell. An etcd that was restored from an older
- * snapshot may not know of it, and would give its number to another one, which then would not be fenced from it.
- */
-async function generationOfPrimary(deps: ActivityDeps, volume: VolumeId): Promise<number> {
+/** The latest attachment that the primary has met; undefined if it does not tell. */
+async function generationOfPrimary(deps: ActivityDeps, volume: VolumeId): Promise<number | undefined> {
   const record = await deps.state.membershipStore.read(volume);
-  if (record === undefined) return 0;
+  if (record === undefined) return undefined;
   const [answer] = (await askCopies(deps, [record.primary])).values();
-  return typeof answer === 'object' ? answer.generation : 0;
+  return typeof answer === 'object' ? answer.generation : undefined;
 }
 
 function attachmentState({ generation, node }: Attachment): AttachmentState {

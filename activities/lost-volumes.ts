@@ -1,5 +1,6 @@
 /** Volumes of which etcd has no record: found by asking the nodes, and given their records again. */
 
+import { fencingGeneration } from '../core/attachment.js';
 import type { LostVolumeReport } from '../core/controller.js';
 import type { Volume } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
@@ -16,13 +17,7 @@ import {
   type Restoration,
 } from '../core/lost-volumes.js';
 import { FLAG_XTS, KIND_DATA } from '../core/record.js';
-import {
-  describeRisk,
-  fencingGeneration,
-  planRecovery,
-  type RecoveryPlan,
-  type SurveyedCopy,
-} from '../core/recovery.js';
+import { describeRisk, planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
 import type { BlockNumber, DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
 import type { ActivityDeps, InventoryPage } from './deps.js';
 import { report, requireAccepted } from './recover.js';

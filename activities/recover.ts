@@ -1,8 +1,9 @@
 /** A volume's membership made anew from its copies, when etcd is an older one, or another. */
 
+import { recoverAttachment } from '../core/attachment.js';
 import type { RecoveryReport } from '../core/controller.js';
 import { DomainError } from '../core/errors.js';
-import { describeRisk, fencingGeneration, planRecovery, type RecoveryPlan } from '../core/recovery.js';
+import { describeRisk, planRecovery, type RecoveryPlan } from '../core/recovery.js';
 import type { Epoch, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
@@ -69,19 +70,6 @@ export function requireAccepted(risks: readonly string[], accepted: boolean): vo
 export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
   const { state, replication, settings } = deps;
 
-  /**
-   * An attachment of which etcd does not know any more must not come back beside the next one. Whoever is attached by
-   * what etcd knows stays, unless a copy knows of a later one.
-   */
-  async function fenceLater(volume: VolumeId, seen: number, plan: RecoveryPlan): Promise<void> {
-    await state.attachments.update(volume, (current) => {
-      const isKnown = current.generation >= seen;
-      if (isKnown && (plan.risks.length === 0 || current.node !== undefined)) return current;
-      const generation = fencingGeneration(Math.max(current.generation, seen), plan);
-      return { ...current, generation, updatedAt: settings.timestamp() };
-    });
-  }
-
   async function recoverMembership(volume: VolumeId, acceptLoss: boolean): Promise<RecoveryReport> {
     const { plan, record, generation } = await survey(deps, volume);
     const { next, placements, abandoned } = plan;
@@ -92,8 +80,8 @@ export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
     // Before the record, which they take for another etcd's otherwise: until it is there, it is older than their epochs.
     for (const copy of plan.adopting)
       await replication.adoptCluster(copy, state.etcdClusterId, settings.statusTimeoutMs);
-    await fenceLater(volume, generation, plan);
     const timestamp = settings.timestamp();
+    await state.attachments.update(volume, (current) => recoverAttachment(current, generation, plan, timestamp));
     const tombstones = abandoned.map((copy) => tombstoneOf(volume, copy, timestamp));
     await state.recoverVolume({ expected: record, next, placements, abandoned: tombstones, timestamp });
     await deps.look(volume, 'its membership was recovered');

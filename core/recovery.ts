@@ -9,7 +9,7 @@ import { DomainError } from './errors.js';
 import { MAX_OUT_OF_SYNC } from './membership.js';
 import type { DeploymentStatus } from './messages.js';
 import { commonEnd, compareOrders } from './order.js';
-import type { DeploymentId, Epoch, Generation, HistoryEntry, NodeId, Order, VolumeId } from './types.js';
+import type { DeploymentId, Epoch, HistoryEntry, NodeId, Order, VolumeId } from './types.js';
 
 /** What a node tells of one of its copies. */
 export interface SurveyedCopy {
@@ -116,14 +116,6 @@ export interface RecoveredVolume {
  * this far while it is away; and 2^53, the largest number that is exact, has room for 2^33 such recoveries.
  */
 export const UNSEEN_EPOCHS = 2 ** 20;
-
-/** By how much the generation of attachments rises where copies that were not heard may have seen later ones. */
-const UNSEEN_GENERATIONS = 2 ** 20;
-
-/** A generation above all that a copy may have seen, `seen` being the highest that was told. */
-export function fencingGeneration(seen: number, { risks }: Pick<RecoveryPlan, 'risks'>): Generation {
-  return (seen + (risks.length > 0 ? UNSEEN_GENERATIONS : 1)) as Generation;
-}
 
 /**
  * What is wrong between etcd and the volume's copies, and the record that puts it right. Errors:

@@ -179,7 +179,7 @@ describe('activities done twice', () => {
     cluster.generation = 9;
     cluster.kill(cluster.record(volume).primary.node);
     const again = await shared.moveAttachment({ volume, expected: 7 as Generation, node });
-    expect(again.generation).toBe(8);
+    expect(again.generation).toBeGreaterThan(9);
   });
 
   it('moving an attachment again, whatever the primary told the attempt whose answer was lost', async () => {
