@@ -20,6 +20,7 @@ export interface ErasureOptions {
   readonly logger: Logger;
   /** Whether anything of a deployment is on this node, a removal that is not finished included. */
   readonly holds: (deployment: DeploymentId) => boolean;
+  /** Of nothing: nothing. Waits for what else is being done to it. */
   readonly remove: (deployment: DeploymentId) => Promise<void>;
   /** Whether etcd still has the tombstone, as far as is known. */
   readonly stands: (deployment: DeploymentId) => boolean;
@@ -69,10 +70,10 @@ export class Erasure {
 
   async #erase({ deployment, volume }: Tombstone): Promise<void> {
     const { holds, remove, bury, logger } = this.#options;
-    if (holds(deployment)) {
-      await remove(deployment);
-      logger.info({ deployment, volume }, 'deleted deployment erased');
-    }
+    const held = holds(deployment);
+    // Also if nothing is here: it may be being made, and would be nobody's when its tombstone is gone.
+    await remove(deployment);
+    if (held) logger.info({ deployment, volume }, 'deleted deployment erased');
     await bury(deployment).catch((error: unknown) => {
       // The deletion that wrote it has taken it back meanwhile.
       if (!(error instanceof DomainError && error.code === 'not-found')) throw error;

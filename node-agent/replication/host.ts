@@ -238,9 +238,8 @@ export class ReplicationHost {
 
   /** Stops and erases it. The caller has seen its tombstone. Idempotent. */
   async removeDeployment(deployment: DeploymentId): Promise<void> {
-    const held = this.#local.onDisk().find((state) => state.deployment === deployment);
-    await this.#local.remove(deployment);
-    if (held !== undefined) this.#forgetUnlessHeld(held.volume);
+    const volume = await this.#local.remove(deployment);
+    if (volume !== undefined) this.#forgetUnlessHeld(volume);
   }
 
   /** Undefined if it is not open here. */

@@ -112,9 +112,10 @@ export class LocalDeployments {
     );
   }
 
-  /** Stops and erases it. Idempotent. */
-  remove(deployment: DeploymentId): Promise<void> {
+  /** Stops and erases it, when what is being done to it has ended; of which volume it was. Idempotent. */
+  remove(deployment: DeploymentId): Promise<VolumeId | undefined> {
     return this.#exclusive(deployment, async () => {
+      const held = this.onDisk().find((state) => state.deployment === deployment);
       this.#reopening.get(deployment)?.cancel();
       this.#reopening.delete(deployment);
       this.#damaged.delete(deployment);
@@ -123,6 +124,7 @@ export class LocalDeployments {
       await hosted?.stop('the deployment is removed');
       await this.#options.stores.remove(deployment);
       this.#options.removed();
+      return held?.volume;
     });
   }
 

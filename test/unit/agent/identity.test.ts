@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { deferred } from '../../../core/deferred.js';
 import type { Tombstone } from '../../../core/domain.js';
 import type { DeploymentId, NodeId, VolumeId } from '../../../core/types.js';
 import { Erasure } from '../../../node-agent/erasure.js';
@@ -75,6 +76,18 @@ describe('erasure', () => {
     subject.onTombstone(mine);
     await vi.waitFor(() => expect(bury).toHaveBeenCalledWith(mine.deployment));
     expect(remove).toHaveBeenCalledWith(mine.deployment);
+  });
+
+  it('asks for the removal of what is not there: it may be being made', async () => {
+    const { remove, bury, it: subject } = erasure(() => false);
+    const making = deferred();
+    remove.mockReturnValueOnce(making.promise);
+    const mine = tombstone(self);
+    subject.onTombstone(mine);
+    expect(remove).toHaveBeenCalledWith(mine.deployment);
+    expect(bury).not.toHaveBeenCalled();
+    making.resolve();
+    await vi.waitFor(() => expect(bury).toHaveBeenCalledWith(mine.deployment));
   });
 
   it('leaves alone what belongs to another node', () => {

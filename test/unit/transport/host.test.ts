@@ -113,6 +113,9 @@ describe('the host', () => {
     await second.host.removeDeployment(deployment);
     expect(second.host.status(deployment)).toBeUndefined();
     expect(second.stores.deployments()).toEqual([]);
+    const making = second.host.createDeployment(volume, deployment);
+    await Promise.all([making, second.host.removeDeployment(deployment)]);
+    expect(second.stores.deployments()).toEqual([]);
     const target = { deployment, node: id };
     await expect(second.host.remoteStatus(target)).rejects.toMatchObject({ code: 'not-found' });
     await expect(second.host.startSync(deployment, deployment, () => {}).done).rejects.toThrow(/holds no deployment/);
