@@ -3,7 +3,7 @@
 import type { DeploymentStore, IndexedBlock } from '../../core/ports.js';
 import { KIND_ZERO } from '../../core/record.js';
 import type { PrimaryLoad } from '../../core/replication/primary.js';
-import type { BlockNumber } from '../../core/types.js';
+import type { BlockNumber, DeploymentId } from '../../core/types.js';
 import { lackOfInSync } from './in-sync.js';
 import type { SimVolume } from './volume.js';
 import type { World } from './world.js';
@@ -48,6 +48,18 @@ function checkLoad({ settings }: World, volume: SimVolume, load: PrimaryLoad): v
   };
   for (const [what, bound] of Object.entries(bounds) as [keyof PrimaryLoad, number][]) {
     if (load[what] > bound) volume.problem(`${what} is ${load[what]}, the bound is ${bound}`);
+  }
+}
+
+/** What is placed nowhere is erased, or stays to be erased: else it would fill its disk for ever. */
+export function checkLeftCopies(world: World, volume: SimVolume): void {
+  const isPlaced = (deployment: DeploymentId): boolean =>
+    volume.spec.placements.some((placed) => placed.deployment === deployment);
+  for (const { name, disk } of world.nodes) {
+    for (const { deployment, volume: of } of disk.copies) {
+      if (of !== volume.id || isPlaced(deployment) || volume.tombstones.has(deployment)) continue;
+      volume.problem(`${name} has a copy that is placed nowhere, without a tombstone`);
+    }
   }
 }
 

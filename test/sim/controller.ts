@@ -3,6 +3,7 @@
  * old when it acts on them; and the acts that it plans, as the activities do them.
  */
 
+import { recoverAttachment } from '../../core/attachment.js';
 import type { Membership, Placement } from '../../core/domain.js';
 import { planFailover, primaryHealth } from '../../core/failover.js';
 import {
@@ -97,7 +98,7 @@ export class SimController {
     const { scheduler, network } = this.#world;
     return new Promise((resolve) => {
       const timeout = scheduler.after(ASK_TIMEOUT_MS, () => resolve(undefined));
-      if (network.isBlocked(CONTROLLER, node.name) || network.isBlocked(node.name, CONTROLLER)) return;
+      if (network.isCut(CONTROLLER, node.name)) return;
       scheduler.after(network.delay(), () => {
         const answer = question();
         if (answer === undefined) return;
@@ -326,6 +327,7 @@ export class SimController {
       (survey?.closed ?? []).map((deployment): Placement => ({ deployment, node: nodes[i]!.id })),
     );
     const copies = surveys.flatMap((survey) => survey?.copies ?? []);
+    const timestamp = new Date(scheduler.now).toISOString();
     const plan = planRecovery({
       volume: volume.id,
       record,
@@ -335,7 +337,7 @@ export class SimController {
       silent: nodes.filter((_, i) => surveys[i] === undefined).map(({ id }): NodeId => id),
       unsure: [],
       etcdClusterId: etcd.clusterId,
-      timestamp: new Date(scheduler.now).toISOString(),
+      timestamp,
     });
     const { next, reasons, risks, adopting, placements, abandoned } = plan;
     if (reasons.length === 0) return true;
@@ -350,7 +352,8 @@ export class SimController {
           await there.adoptCluster(copy);
         });
       }
-      volume.generation = Math.max(volume.generation, ...copies.map(({ status }) => status.generation + 1));
+      const seen = Math.max(...copies.map(({ status }) => status.generation));
+      volume.attachment = recoverAttachment(volume.attachment, seen, plan, timestamp);
       volume.change({ placements });
       // Who has everything and is there has to be chosen, whatever may be lost with the others.
       volume.mayLoseAll =

@@ -97,6 +97,15 @@ export class SimEtcd {
   }
 
   swap(client: EtcdClient, expected: Membership, next: Membership): Promise<SwapOutcome> {
+    return this.#request(client, () => this.#apply(expected, next));
+  }
+
+  /** A change of something else that etcd has. Rejects without an answer: it may have been made, or be made yet. */
+  async write(client: EtcdClient, change: () => void): Promise<void> {
+    if ((await this.#request(client, change)) === 'unknown') throw new Error('etcd does not answer');
+  }
+
+  #request<T>(client: EtcdClient, take: () => T): Promise<T | 'unknown'> {
     return new Promise((resolve) => {
       const { scheduler, random } = this.#network;
       const answer = client.process.wrap(resolve);
@@ -108,7 +117,7 @@ export class SimEtcd {
         // The request sits somewhere and lands later, if it still can; hardly so where nothing gets through.
         if (random.chance(this.#reachable(client.name) ? 0.6 : 0.1)) {
           scheduler.after(random.between(MIN_LATE_MS, MAX_LATE_MS), () => {
-            if (!this.down) this.#apply(expected, next);
+            if (!this.down) take();
           });
         }
       };
@@ -118,7 +127,7 @@ export class SimEtcd {
           unknown();
           return;
         }
-        const outcome = this.#apply(expected, next);
+        const outcome = take();
         if (this.clusterId !== client.etcdClusterId || random.chance(this.trouble)) unknown();
         else scheduler.after(this.#network.delay(), () => answer(outcome));
       });
@@ -170,6 +179,6 @@ export class SimEtcd {
   }
 
   #reachable(client: string): boolean {
-    return !this.down && !this.#network.isBlocked(client, 'etcd') && !this.#network.isBlocked('etcd', client);
+    return !this.down && !this.#network.isCut(client, 'etcd');
   }
 }

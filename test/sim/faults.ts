@@ -20,6 +20,9 @@ const AFTERSHOCKS = [
   'powerOfMost',
 ] as const;
 
+/** Share of removals of copies that meet a failed sync. */
+const FAILED_REMOVALS = 0.3;
+
 export class Faults {
   readonly #world: World;
   readonly #random: SeededRandom;
@@ -42,6 +45,8 @@ export class Faults {
     const names = this.#kinds.names.filter(() => random.chance(0.55));
     if (names.length === 0) names.push('kill');
     this.#aftershocks = random.pick([0, 0.2, 0.5]);
+    // A failure that is drawn by itself hardly ever meets one of the few removals.
+    for (const { disk } of this.#world.nodes) disk.failRemovals(FAILED_REMOVALS);
     const pause = random.pick([80, 300, 1_000, 2_500]);
     const next = (): void => {
       scheduler.after(random.between(0.3, 1.7) * pause, () => {
@@ -80,6 +85,7 @@ export class Faults {
     for (const node of nodes) {
       node.disk.setFull(false);
       node.disk.failNextSync(false);
+      node.disk.failRemovals(0);
       node.disk.setSpeed('usual');
       node.resume();
       node.start();

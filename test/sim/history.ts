@@ -79,12 +79,15 @@ export class History {
   readonly #fencedAt = new Map<number, number>();
 
   #fence(): void {
-    for (const operation of this.operations) {
-      if (operation.status !== 'ok') continue;
-      for (let generation = operation.generation - 1; generation >= 0; generation--) {
-        const known = this.#fencedAt.get(generation) ?? Number.POSITIVE_INFINITY;
-        this.#fencedAt.set(generation, Math.min(known, operation.finished));
-      }
+    const answeredAt = new Map<number, number>();
+    for (const { generation, finished } of this.operations) {
+      answeredAt.set(generation, Math.min(finished, answeredAt.get(generation) ?? Number.POSITIVE_INFINITY));
+    }
+    // Generations may be far apart: those that occur, the youngest first.
+    let fencedAt = Number.POSITIVE_INFINITY;
+    for (const [generation, at] of [...answeredAt].sort(([a], [b]) => b - a)) {
+      this.#fencedAt.set(generation, fencedAt);
+      fencedAt = Math.min(fencedAt, at);
     }
   }
 

@@ -74,6 +74,11 @@ export class Network {
     return this.#blocked.has(`${a}>${to}`) || this.#blocked.has(`${from}>${b}`) || this.#blocked.has(`${a}>${b}`);
   }
 
+  /** Whether no answer comes: blocked in one direction or the other. */
+  isCut(a: string, b: string): boolean {
+    return this.isBlocked(a, b) || this.isBlocked(b, a);
+  }
+
   delay(): number {
     const { minDelayMs, maxDelayMs, slow } = this.#settings;
     return this.random.chance(slow)

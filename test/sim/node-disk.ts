@@ -51,6 +51,7 @@ export class StoresDisk implements NodeDisk {
   #stores: NodeStores | undefined;
   #boots = 1;
   #failSync = false;
+  #failedRemovals = 0;
   #speed: DiskSpeed = 'usual';
   /** What waits for a disk that does not answer. */
   #stuck: (() => void)[] = [];
@@ -131,7 +132,12 @@ export class StoresDisk implements NodeDisk {
   }
 
   remove(deployment: DeploymentId): Promise<void> {
+    this.#failSync ||= this.#random.chance(this.#failedRemovals);
     return this.#opened.remove(deployment);
+  }
+
+  holds(deployment: DeploymentId): boolean {
+    return this.#opened.holds(deployment);
   }
 
   close(): Promise<void> {
@@ -160,6 +166,10 @@ export class StoresDisk implements NodeDisk {
 
   failNextSync(fail: boolean): void {
     this.#failSync = fail;
+  }
+
+  failRemovals(share: number): void {
+    this.#failedRemovals = share;
   }
 
   rot(random: SeededRandom): boolean {

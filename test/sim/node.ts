@@ -8,11 +8,13 @@ import {
   PRIMARY_REQUESTS,
   type PrimaryRequest,
 } from '../../core/messages.js';
-import type { DeploymentStore, SessionLink, Timer } from '../../core/ports.js';
+import type { DeploymentStore, SessionLink } from '../../core/ports.js';
 import type { NodeSurvey } from '../../core/recovery.js';
 import type { AttentionReason } from '../../core/replication/replicated-deployment.js';
 import { type DeploymentId, type Incarnation, type NodeId, ORDER_ZERO, type VolumeId } from '../../core/types.js';
+import { Turns } from '../../node-agent/state/turns.js';
 import { SimCopy } from './copy.js';
+import { SimErasures } from './erasures.js';
 import type { End } from './network.js';
 import { PeerLinks } from './peer-links.js';
 import { SimClock, SimProcess } from './scheduler.js';
@@ -20,7 +22,6 @@ import type { SimVolume } from './volume.js';
 import type { Envelope, NodeDisk, World } from './world.js';
 
 const REOPEN_MS = 300;
-const ERASE_RETRY_MS = 700;
 /** From the moment that all is closed to the end of the process. */
 const EXIT_MS = 20;
 
@@ -43,11 +44,11 @@ export class SimNode {
   readonly #links: PeerLinks;
   /** What etcd's watch has shown in this life. */
   readonly #records = new Map<VolumeId, Membership | undefined>();
-  /** Copies that are being opened, made or erased. */
-  readonly #busy = new Set<DeploymentId>();
+  /** What is done to one copy is done one after the other. */
+  readonly #turns = new Map<DeploymentId, Turns>();
   #stopping = false;
-  /** That are tried again. */
-  readonly #erasures = new Map<DeploymentId, Timer>();
+  /** Since this life has begun. */
+  #erasures: SimErasures | undefined;
   /** The last process ended in good order. */
   #closed = false;
   /** Of copies that are not open: whether they may have lost acknowledged writes, whoever knows. */
@@ -114,11 +115,27 @@ export class SimNode {
       });
     }
     this.#links.begin(process);
+    const { id, name, clock, etcdClusterId } = this;
+    this.#erasures = new SimErasures(this.#world, {
+      ...{ id, name, process, clock, etcdClusterId },
+      holds: (deployment) => this.disk.holds(deployment),
+      remove: (deployment) => this.#remove(process, deployment),
+    });
+    for (const volume of volumes) this.#erasures.onTombstones(volume);
     for (const copy of this.disk.copies) {
-      const volume = volumes.find(({ id }) => id === copy.volume)!;
-      if (volume.tombstones.has(copy.deployment)) this.erase(copy.deployment);
-      else this.#open(process, volume, copy.deployment);
+      const volume = volumes.find(({ id: known }) => known === copy.volume)!;
+      if (volume.erased.has(copy.deployment)) volume.problem(`${name} has a copy again that it had erased`);
+      this.#open(process, volume, copy.deployment);
     }
+  }
+
+  #inTurn<T>(deployment: DeploymentId, run: () => Promise<T>): Promise<T> {
+    let turns = this.#turns.get(deployment);
+    if (turns === undefined) {
+      turns = new Turns();
+      this.#turns.set(deployment, turns);
+    }
+    return turns.run(run);
   }
 
   #isOnDisk(deployment: DeploymentId): boolean {
@@ -127,30 +144,30 @@ export class SimNode {
 
   /** What etcd says of a volume has changed. */
   onVolume(volume: SimVolume): void {
-    this.process.run(() => this.#each((copy) => copy.volume === volume && copy.onVolume(volume.spec)));
+    this.process.run(() => {
+      this.#each((copy) => copy.volume === volume && copy.onVolume(volume.spec));
+      this.#erasures?.onTombstones(volume);
+    });
   }
 
   /** Opens what is on the disk, if need be again and again, as the agent does. */
   #open(process: SimProcess, volume: SimVolume, deployment: DeploymentId): void {
-    if (this.#stopping || this.#busy.has(deployment) || this.copies.has(deployment)) return;
-    // It may have been erased since it was last tried.
-    if (!this.#isOnDisk(deployment)) return;
-    this.#busy.add(deployment);
-    this.disk.openCopy(deployment).then(
-      (store) => {
-        if (process.alive && !this.#stopping) this.#host(volume, deployment, store);
-      },
-      (error: unknown) => {
-        if (!process.alive || this.#stopping) return;
-        this.#busy.delete(deployment);
+    void this.#inTurn(deployment, async () => {
+      if (this.#stopping || this.copies.has(deployment)) return;
+      // It may have been erased since it was last tried.
+      if (!this.#isOnDisk(deployment)) return;
+      try {
+        const store = await process.settle(this.disk.openCopy(deployment));
+        if (!this.#stopping) this.#host(volume, deployment, store);
+      } catch (error) {
+        if (this.#stopping) return;
         this.#world.failed(this.id, error);
         this.clock.after(REOPEN_MS, () => this.#open(process, volume, deployment));
-      },
-    );
+      }
+    });
   }
 
   #host(volume: SimVolume, deployment: DeploymentId, store: DeploymentStore): SimCopy {
-    this.#busy.delete(deployment);
     const copy = new SimCopy(
       this.#world,
       {
@@ -190,54 +207,34 @@ export class SimNode {
   async create(volume: SimVolume, deployment: DeploymentId): Promise<void> {
     const { process } = this;
     if (!this.#links.begun) throw new Error('the node is starting');
-    if (this.copies.has(deployment)) return;
-    if (this.#busy.has(deployment)) throw new Error('the copy is being opened');
-    this.#busy.add(deployment);
-    try {
+    await this.#inTurn(deployment, async () => {
+      if (this.copies.has(deployment)) return;
+      const isPlaced = volume.spec.placements.some((placed) => placed.deployment === deployment);
+      if (!isPlaced) throw new Error('the copy is not placed here');
+      // An older etcd may have it placed again.
+      volume.erased.delete(deployment);
       const { etcdClusterId } = this;
-      const store = await this.disk.create({ volume: volume.id, deployment, etcdClusterId });
-      if (process.alive && !this.#stopping) this.#host(volume, deployment, store);
-    } finally {
-      if (process.alive) this.#busy.delete(deployment);
-    }
+      const store = await process.settle(this.disk.create({ volume: volume.id, deployment, etcdClusterId }));
+      if (!this.#stopping) this.#host(volume, deployment, store);
+    });
   }
 
-  /** There is a tombstone: nothing is left of it when this has been done, however often it takes. */
-  erase(deployment: DeploymentId): void {
-    // What is not open yet is erased when it is.
-    if (this.#links.begun && this.#isOnDisk(deployment)) this.#erase(deployment);
-  }
-
-  #erase(deployment: DeploymentId): void {
-    const { process } = this;
-    const again = (): void => {
-      if (this.#stopping) return;
-      this.#erasures.get(deployment)?.cancel();
-      this.#erasures.set(
-        deployment,
-        this.clock.after(ERASE_RETRY_MS, () => this.#erase(deployment)),
-      );
-    };
-    if (this.#busy.has(deployment)) {
-      again();
-      return;
-    }
-    this.#busy.add(deployment);
-    const copy = this.copies.get(deployment);
-    this.copies.delete(deployment);
-    void copy?.replicated.stop();
-    this.disk.remove(deployment).then(
-      () => {
-        if (process.alive) this.#busy.delete(deployment);
-        this.#world.count('copies erased', 1);
-      },
-      (error: unknown) => {
-        if (!process.alive) return;
-        this.#busy.delete(deployment);
+  /** Stops and erases it, as the agent does. */
+  #remove(process: SimProcess, deployment: DeploymentId): Promise<void> {
+    return this.#inTurn(deployment, async () => {
+      const copy = this.copies.get(deployment);
+      const held = this.disk.holds(deployment);
+      this.copies.delete(deployment);
+      if (copy !== undefined) await process.settle(copy.replicated.stop());
+      try {
+        await process.settle(this.disk.remove(deployment));
+      } catch (error) {
+        this.#world.count('erasures that failed', 1);
         this.#world.failed(this.id, error);
-        again();
-      },
-    );
+        throw error;
+      }
+      if (held) this.#world.count('copies erased', 1);
+    });
   }
 
   /** Whether a copy may have lost acknowledged writes, whoever knows. */
@@ -282,22 +279,17 @@ export class SimNode {
       return 0;
     }
     this.#stopping = true;
-    for (const erasure of this.#erasures.values()) erasure.cancel();
-    const alone = async <T>(done: Promise<T>): Promise<T> => {
-      const result = await done;
-      return process.alive ? result : new Promise<never>(() => {});
-    };
-    await alone(Promise.all([...this.copies.values()].map((copy) => copy.replicated.stop())));
+    this.#erasures?.stop();
+    await process.settle(Promise.all([...this.copies.values()].map((copy) => copy.replicated.stop())));
     try {
-      await alone(this.disk.close());
+      await process.settle(this.disk.close());
       this.#closed = true;
     } catch (error) {
-      await alone(Promise.resolve());
       this.#world.failed(this.id, error);
     }
     const { scheduler } = this.#world;
     // Whatever was being asked of the disk is answered, to nobody.
-    await alone(new Promise<void>((resolve) => scheduler.after(EXIT_MS, resolve)));
+    await process.settle(new Promise<void>((resolve) => scheduler.after(EXIT_MS, resolve)));
     const left = scheduler.timersOf(process);
     this.crash(false);
     return left;
@@ -309,7 +301,8 @@ export class SimNode {
     this.process.kill();
     this.copies.clear();
     this.#records.clear();
-    this.#busy.clear();
+    this.#turns.clear();
+    this.#erasures = undefined;
     this.#links.end();
     this.#world.network.changed();
   }

@@ -73,11 +73,7 @@ export class PeerLinks {
     const { network, scheduler, random } = this.#world;
     const attempt = (): void => {
       if (this.#process !== process || this.#links.has(other.id)) return;
-      const reachable =
-        this.#accepting &&
-        other.links.#accepting &&
-        !network.isBlocked(this.#node.name, other.name) &&
-        !network.isBlocked(other.name, this.#node.name);
+      const reachable = this.#accepting && other.links.#accepting && !network.isCut(this.#node.name, other.name);
       if (!reachable) scheduler.after(random.between(20, 300), attempt);
       else this.#establish(other);
     };

@@ -219,6 +219,13 @@ export class SimProcess {
     return (...args) => this.run(() => act(...args));
   }
 
+  /** What was promised, for whoever lives to hear it. */
+  settle<T>(promised: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      promised.then(this.wrap(resolve), this.wrap(reject));
+    });
+  }
+
   pause(): void {
     this.#paused = true;
   }

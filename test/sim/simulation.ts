@@ -8,7 +8,7 @@ import { initialMembership } from '../../core/membership.js';
 import { VERSION_WITH_MARKS } from '../../core/messages.js';
 import type { ReplicationSettings } from '../../core/replication/replicated-deployment.js';
 import type { DeploymentId, NodeId } from '../../core/types.js';
-import { checkPrimaries, compareCopies, shutDown } from './checks.js';
+import { checkLeftCopies, checkPrimaries, compareCopies, shutDown } from './checks.js';
 import { MAX_LATE_MS, SimEtcd } from './etcd.js';
 import { Faults } from './faults.js';
 import { isLanguageError } from './language-error.js';
@@ -359,6 +359,8 @@ class Simulation implements World {
       volume.controller.running = false;
       if (!volume.whole) volume.problem('did not stay whole');
       else await compareCopies(this, volume);
+      // An older etcd may know neither of the copy nor that it was given up.
+      if (!this.#etcdIsRestored && !this.#lossIsAccepted) checkLeftCopies(this, volume);
       volume.checkHistory();
     }
     this.#problems.push(...(await shutDown(this)));

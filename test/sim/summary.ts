@@ -12,7 +12,7 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
   etcd: ['etcdDown', 'etcdTrouble', 'unknown swaps', 'membership changes', 'recoveries', 'accepted losses'],
   disks: ['fullDisk', 'slowDisk', 'stuckDisk', 'syncFailure', 'store failures', 'rot', 'misdirected'],
   blocks: ['blocks healed', 'blocks lost'],
-  control: ['promotions', 'delta syncs', 'full syncs', 'rebuilds', 'copies erased', 'losses'],
+  control: ['promotions', 'delta syncs', 'full syncs', 'rebuilds', 'copies erased', 'erasures that failed', 'losses'],
   people: ['reattach', 'suspicion', 'failureMode', 'replicas', 'aftershocks'],
 };
 const WIDTH = 10;

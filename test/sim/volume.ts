@@ -1,10 +1,11 @@
 /** A volume of a simulation: what it is meant to be, who uses it, and what they did and saw. */
 
-import type { FailureMode, Membership, Placement, Volume } from '../../core/domain.js';
+import { moveAttachment } from '../../core/attachment.js';
+import type { Attachment, FailureMode, Membership, Placement, Tombstone, Volume } from '../../core/domain.js';
 import type { VolumeSpec } from '../../core/replication/replicated-deployment.js';
-import type { DeploymentId, Generation, NamespaceId, SessionNumber, VolumeId } from '../../core/types.js';
+import type { DeploymentId, Generation, NamespaceId, NodeId, SessionNumber, VolumeId } from '../../core/types.js';
 import { BLOCK_BYTES } from './blocks.js';
-import { SimController } from './controller.js';
+import { CONTROLLER, SimController } from './controller.js';
 import { History } from './history.js';
 import type { ObservedCopy } from './in-sync.js';
 import type { SimNode } from './node.js';
@@ -33,16 +34,22 @@ export class SimVolume {
   readonly #world: World;
   readonly #random: SeededRandom;
   spec: VolumeSpec;
-  /** Copies that were given up: their nodes erase them. */
-  readonly tombstones = new Set<DeploymentId>();
+  /** Of copies that were given up: their nodes erase them. */
+  readonly tombstones = new Map<DeploymentId, Tombstone>();
+  /** Copies whose tombstones their nodes have buried. */
+  readonly erased = new Set<DeploymentId>();
   readonly problems: string[] = [];
-  generation = 0;
+  attachment: Attachment;
   /** A record that is written now stands for a loss of whatever absent copies have: somebody has accepted it. */
   mayLoseAll = false;
   /** What else etcd had of it when a record was written. */
   readonly #writtenWith = new Map<
     Membership,
-    { readonly placements: readonly Placement[]; readonly tombstones: readonly DeploymentId[] }
+    {
+      readonly placements: readonly Placement[];
+      readonly tombstones: ReadonlyMap<DeploymentId, Tombstone>;
+      readonly attachment: Attachment;
+    }
   >();
   /** The record that was written last, whether or not etcd still knows it. */
   newest: Membership | undefined;
@@ -63,6 +70,7 @@ export class SimVolume {
     this.number = options.number;
     this.id = options.random.uuid() as VolumeId;
     this.spec = options.spec;
+    this.attachment = { volume: this.id, generation: 0 as Generation, mode: 'rw', updatedAt: CREATED_AT };
     this.workload = options.workload;
     this.history = new History(options.workload.writethrough, options.number * WRITES_PER_VOLUME);
     this.controller = new SimController(world, this);
@@ -141,20 +149,46 @@ export class SimVolume {
 
   /** From the record, and from its node's disk when that hears of it. */
   drop(deployment: DeploymentId, node: SimNode | undefined = this.nodeOf(deployment)): void {
-    const { scheduler, network } = this.#world;
-    this.tombstones.add(deployment);
+    if (node !== undefined) {
+      this.tombstones.set(deployment, { deployment, volume: this.id, node: node.id, deletedAt: CREATED_AT });
+    }
     this.change({ placements: this.spec.placements.filter((placed) => placed.deployment !== deployment) });
-    if (node !== undefined) scheduler.after(network.delay(), () => node.process.run(() => node.erase(deployment)));
+  }
+
+  /** Nothing is left of the copy. */
+  bury(deployment: DeploymentId): void {
+    this.erased.add(deployment);
+    if (this.tombstones.delete(deployment)) this.change({});
   }
 
   attention(): void {
     this.controller.wake();
   }
 
+  #move(node: NodeId | undefined): void {
+    const { generation: expected } = this.attachment;
+    const met = node === undefined ? undefined : this.#generationOfPrimary();
+    this.attachment = moveAttachment(this.attachment, { expected, node, met, timestamp: CREATED_AT });
+  }
+
+  /** Undefined: it does not tell. */
+  #generationOfPrimary(): number | undefined {
+    const { primary, record } = this;
+    if (primary === undefined || this.#world.network.isCut(CONTROLLER, primary.name)) return undefined;
+    const status = primary.status(record!.primary.deployment);
+    return typeof status === 'object' ? status.generation : undefined;
+  }
+
   /** Attaches the volume to a node: fences whoever had it. */
   attach(node: SimNode): void {
-    this.generation++;
-    const generation = this.generation as Generation;
+    if (this.attachment.node !== undefined) this.#move(undefined);
+    this.#move(node.id);
+    const { generation } = this.attachment;
+    for (const { number, alive, served, generation: other } of this.clients) {
+      if (alive && served && other >= generation) {
+        this.problem(`generation ${generation} does not fence client ${number}, which has ${other}`);
+      }
+    }
     this.#world.scheduler.after(1, () => {
       if (!node.up || node.process.paused) return;
       const client = new SimClient(this.#world, this, node, this.clients.length + 1, generation, {
@@ -168,13 +202,14 @@ export class SimVolume {
 
   /** The frontend of the present attachment, if it lives. */
   get client(): SimClient | undefined {
-    return this.clients.find((client) => client.alive && client.generation === this.generation);
+    return this.clients.find((client) => client.alive && client.generation === this.attachment.generation);
   }
 
   /** A record was written. */
   onRecord(record: Membership): void {
     this.newest = record;
-    this.#writtenWith.set(record, { placements: this.spec.placements, tombstones: [...this.tombstones] });
+    const { spec, tombstones, attachment } = this;
+    this.#writtenWith.set(record, { placements: spec.placements, tombstones: new Map(tombstones), attachment });
     this.#onLossVerifier(record.lossVerifier);
   }
 
@@ -182,8 +217,9 @@ export class SimVolume {
   restore(): void {
     const known = this.record === undefined ? undefined : this.#writtenWith.get(this.record);
     if (known === undefined) return;
+    this.attachment = known.attachment;
     this.tombstones.clear();
-    for (const deployment of known.tombstones) this.tombstones.add(deployment);
+    for (const [deployment, tombstone] of known.tombstones) this.tombstones.set(deployment, tombstone);
     this.change({ placements: known.placements });
   }
 

@@ -46,6 +46,8 @@ export class SimClient {
   pending = 0;
   stopped = false;
   fenced = false;
+  /** It has got an answer: its generation is in the log of the volume. */
+  served = false;
   readonly #lossReport = new LossReport();
 
   constructor(
@@ -120,11 +122,7 @@ export class SimClient {
   #connect(target: SimNode, deployment: DeploymentId, events: SessionEvents): SessionChannel {
     const { network, scheduler, leases } = this.#world;
     const random = this.#random;
-    const reachable =
-      target.process.alive &&
-      !target.process.paused &&
-      !network.isBlocked(this.#address, target.name) &&
-      !network.isBlocked(target.name, this.#address);
+    const reachable = target.process.alive && !target.process.paused && !network.isCut(this.#address, target.name);
     if (!reachable) {
       scheduler.after(random.between(1, 50), () => this.#process.run(() => events.closed('unreachable')));
       return { send: () => {}, close: () => {} };
@@ -196,7 +194,9 @@ export class SimClient {
   #end(operation: Operation, status: IoStatus): void {
     this.pending--;
     operation.status = status;
-    if (status === 'ok') operation.finished = this.#world.scheduler.now;
+    if (status !== 'ok') return;
+    operation.finished = this.#world.scheduler.now;
+    this.served = true;
   }
 
   write(first: number, blocks: number, zero: boolean, fua: boolean): void {

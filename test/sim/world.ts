@@ -31,6 +31,8 @@ export interface NodeDisk {
   /** Also after its store has failed, in the same process. */
   openCopy(deployment: DeploymentId): Promise<DeploymentStore>;
   remove(deployment: DeploymentId): Promise<void>;
+  /** Whether anything of it is there, also of what could not be removed yet. */
+  holds(deployment: DeploymentId): boolean;
   /** In good order. */
   close(): Promise<void>;
   /** The process is gone; with `power`, so is what was not synced. */
@@ -39,6 +41,8 @@ export interface NodeDisk {
   onBadBlocks: (deployment: DeploymentId, blocks: readonly IndexedBlock[]) => void;
   setFull(full: boolean): void;
   failNextSync(fail: boolean): void;
+  /** Share of removals in whose course a sync fails. */
+  failRemovals(share: number): void;
   setSpeed(speed: DiskSpeed): void;
   /** Damages a stored payload; false if there is none. */
   rot(random: SeededRandom): boolean;

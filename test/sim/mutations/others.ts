@@ -1,6 +1,6 @@
 /** Mistakes beside the rules: leases, invariants, flushes, the stream, syncs and mending. */
 
-import { edit, type Mutation, replication } from './mutation.js';
+import { edit, type Mutation, replication, store } from './mutation.js';
 
 export const OTHER_MISTAKES: readonly Mutation[] = [
   {
@@ -211,6 +211,27 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
         'const isAlone = complete.length === 0;',
         'const isAlone = complete.length === 0 || input.silent.length > 0;',
       ),
+    ],
+  },
+  {
+    rule: 'attachments',
+    name: 'an older etcd counts attachments from where it is',
+    edits: [
+      edit('core/attachment.js', 'met === undefined ? current.generation', 'true ? expected + 1 - UNSEEN_GENERATIONS'),
+      edit('core/attachment.js', 'current.generation >= seen', 'true'),
+    ],
+  },
+  {
+    rule: 'tombstones',
+    name: 'a tombstone is buried though the disk has refused the erasure',
+    edits: [edit('node-agent/erasure.js', 'await remove(deployment)', 'await remove(deployment).catch(() => {})')],
+  },
+  {
+    rule: 'tombstones',
+    name: 'a removal is taken for done before the directory is synced',
+    edits: [
+      store('node-stores', 'await disk.syncDirectory(parentOf(left.directory));', ''),
+      store('node-stores', 'await this.#erase(left.directory, left.inode, left.unsynced);', ''),
     ],
   },
   {
