@@ -24,6 +24,9 @@ import {
 } from './request.js';
 import type { AnyReply, Call, Route, Shape } from './route.js';
 
+/** An agent has its watch again up to a second and a half after etcd is back: no client has to try again for that. */
+const STORE_RETURNS_MS = 2_000;
+
 /** The error as its JSON answer; a defect is logged, the client is not told of it. */
 export function failed(services: ApiServices, c: ApiContext, error: unknown): Response {
   const { status, message } = httpError(error);
@@ -78,7 +81,7 @@ function handlerOf(route: Route, services: ApiServices): (c: ApiContext) => Prom
     const { state } = services.dependencies;
     const caller =
       access === 'public' ? undefined : await resolveCaller(state, (await authenticate(services, c)).value);
-    if (isChange(access)) requireStore(services);
+    if (isChange(access)) await requireStore(services);
     const given = check(params, c.req.param());
     const namespace =
       access === 'public' || caller === undefined ? undefined : await authorise(state, caller, access, given);
@@ -110,8 +113,8 @@ function versionOfBody(body: unknown): string | undefined {
 }
 
 /** Errors: 'store-unavailable'. */
-function requireStore(services: ApiServices): void {
-  if (services.dependencies.state.reachable) return;
+async function requireStore({ dependencies }: ApiServices): Promise<void> {
+  if (await dependencies.state.whenReachable(STORE_RETURNS_MS)) return;
   throw new DomainError('store-unavailable', 'etcd does not answer: nothing can be changed now, data is served on');
 }
 

@@ -192,6 +192,11 @@ export class ClusterState {
     return this.#feed.reachable;
   }
 
+  /** The same, now or within so long. */
+  whenReachable(timeoutMs: number): Promise<boolean> {
+    return this.#feed.whenReachable(timeoutMs);
+  }
+
   /** Calls of etcd, for the metrics. */
   get queries(): EtcdConnection['queries'] {
     return this.#etcd.queries;

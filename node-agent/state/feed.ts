@@ -83,6 +83,8 @@ export class StateFeed implements PrefixWatchHandlers {
   #cluster: Versioned<Cluster> | undefined;
   #synced = false;
   #reachable = false;
+  /** Calls of those who wait for the connection. */
+  readonly #waiting = new Set<() => void>();
   /** The last loss of the connection that was told, so that an outage is told once and not at every retry. */
   #toldTrouble: string | undefined;
 
@@ -101,6 +103,20 @@ export class StateFeed implements PrefixWatchHandlers {
 
   get reachable(): boolean {
     return this.#reachable;
+  }
+
+  /** Whether the connection is there, or is back within so long. */
+  whenReachable(timeoutMs: number): Promise<boolean> {
+    if (this.#reachable) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(end);
+        resolve(this.#reachable);
+      };
+      const timer = setTimeout(end, timeoutMs);
+      this.#waiting.add(end);
+    });
   }
 
   /** What is known of one kind, whose values are read by `decode`. */
@@ -138,6 +154,7 @@ export class StateFeed implements PrefixWatchHandlers {
 
   close(): void {
     this.#subscribers.clear();
+    for (const end of [...this.#waiting]) end();
   }
 
   /* ---- from the watch ---- */
@@ -162,6 +179,7 @@ export class StateFeed implements PrefixWatchHandlers {
     this.#synced = true;
     this.#reachable = true;
     this.#toldTrouble = undefined;
+    for (const end of [...this.#waiting]) end();
   }
 
   events(events: readonly WatchEvent[]): void {

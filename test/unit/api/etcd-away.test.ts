@@ -3,11 +3,13 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { Epoch } from '../../../core/types.js';
 import { ROUTES } from '../../../node-agent/api/routes/index.js';
+import type { TestEtcd } from '../../setup/etcd.js';
 import { aPolicyGroup, aUser } from '../../setup/records.js';
 import { ADMIN, type Fixture } from './fixture.js';
 import { useApi } from './use-api.js';
 
 let api: Fixture;
+let etcd: TestEtcd;
 /** Ids for the paths, by what comes before the parameter. */
 let ids: Readonly<Record<string, string>>;
 
@@ -15,8 +17,9 @@ const RESTRICTED = ROUTES.flatMap((route) =>
   route.access === 'public' ? [] : [{ route, access: route.access, name: route.operationId }],
 );
 
-useApi('file', async (given, etcd) => {
+useApi('file', async (given, server) => {
   api = given;
+  etcd = server;
   const group = aPolicyGroup({ specs: [{ namespaceID: '*', resourceType: 'volume', readOnly: true }] });
   await api.state.policies.create(group);
   const reader = aUser({ groups: [group.id] });
@@ -66,9 +69,15 @@ describe('reads', () => {
 
 describe('writes', () => {
   const writes = RESTRICTED.filter(({ access }) => access.action === 'write');
-  it.each(writes.map(({ name, route }) => [name, route] as const))('%s is answered with 503', async (_, route) => {
+  const each = it.concurrent.each(writes.map(({ name, route }) => [name, route] as const));
+  each('%s is answered with 503', async (_, route) => {
     const answer = await api.request(route.method.toUpperCase(), concrete(route.path), {});
     expect(answer).toMatchObject({ status: 503, body: { error: expect.stringContaining('etcd') } });
     expect(api.controller.calls).toEqual(['provision 120000']);
+  });
+
+  it('are made right after etcd is back, though its watch is not', async () => {
+    await etcd.up();
+    expect(await api.request('POST', '/namespaces', { name: 'made-behind-it' })).toMatchObject({ status: 201 });
   });
 });

@@ -476,7 +476,10 @@ describe('the watch', () => {
     await expect(state.nodes.get(kept.id)).rejects.toMatchObject({ code: 'store-unavailable' });
     await expect(state.nodes.create(aNode())).rejects.toMatchObject({ code: 'store-unavailable' });
     await expect(state.nodes.remove(kept.id)).rejects.toMatchObject({ code: 'store-unavailable' });
+    expect(await state.whenReachable(10)).toBe(false);
+    const back = state.whenReachable(20_000);
     await etcd.up();
+    expect(await back).toBe(true);
     const added = aNode();
     await new Etcd3({ hosts: etcd.endpoint }).delete().key(`${namespace}/nodes/${removed.id}`);
     await state.nodes.create(added);
