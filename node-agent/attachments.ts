@@ -112,7 +112,8 @@ export class NodeAttachments {
     const attached = frontends.get(volume);
     if (attached === undefined) return;
     const newest = attachment?.generation ?? (Number.MAX_SAFE_INTEGER as Generation);
-    if (attached.generation >= newest || (attachment?.node === self && attachment.generation === newest)) return;
+    // An etcd that was set back may give the generation of one of which nobody but this node knows to another one.
+    if (attached.generation > newest || (attached.generation === newest && attachment?.node === self)) return;
     void this.#closeOutdated(volume, attached.generation);
   }
 

@@ -1,0 +1,44 @@
+import { randomUUID } from 'node:crypto';
+import { describe, expect, it, vi } from 'vitest';
+import type { Attachment } from '../../../core/domain.js';
+import type { Generation, NodeId, VolumeId } from '../../../core/types.js';
+import { type Devices, NodeAttachments } from '../../../node-agent/attachments.js';
+import type { FrontendHost } from '../../../node-agent/frontend/host.js';
+import type { KeyStore } from '../../../node-agent/keys/index.js';
+import { createLogger } from '../../../node-agent/log.js';
+import { FakeClock } from '../frontend/fakes.js';
+
+describe('what etcd says of an attachment', () => {
+  const self = randomUUID() as NodeId;
+  const other = randomUUID() as NodeId;
+  const volume = randomUUID() as VolumeId;
+  const says = (generation: number, node?: NodeId): Attachment => ({
+    ...{ volume, generation: generation as Generation, mode: 'rw', updatedAt: '' },
+    ...(node !== undefined && { node }),
+  });
+
+  /** Whether this node, which shows generation 5, has closed it. */
+  async function closes(attachment: Attachment | undefined): Promise<boolean> {
+    const detach = vi.fn(async () => {});
+    const frontends = { get: () => ({ volume, generation: 5 as Generation }), detach } as unknown as FrontendHost;
+    const devices: Devices = { unsupported: undefined, present: async () => '', withdraw: async () => {} };
+    const attachments = new NodeAttachments({
+      ...{ self, frontends, devices, keys: {} as KeyStore, clock: new FakeClock() },
+      logger: createLogger({ level: 'silent', node: 'test' }),
+    });
+    attachments.onAttachment(volume, attachment);
+    await new Promise(setImmediate);
+    return detach.mock.calls.length > 0;
+  }
+
+  it.each([
+    ['its own', says(5, self), false],
+    ['an older one, as an etcd that was set back has', says(4, other), false],
+    ['a newer one elsewhere', says(6, other), true],
+    ['none any more', says(6), true],
+    ['no such volume', undefined, true],
+    ['the same generation elsewhere', says(5, other), true],
+  ])('%s', async (_, attachment, closed) => {
+    expect(await closes(attachment)).toBe(closed);
+  });
+});
