@@ -157,8 +157,9 @@ export class SimVolume {
 
   /** Nothing is left of the copy. */
   bury(deployment: DeploymentId): void {
+    if (!this.tombstones.delete(deployment)) return;
     this.erased.add(deployment);
-    if (this.tombstones.delete(deployment)) this.change({});
+    this.change({});
   }
 
   attention(): void {
