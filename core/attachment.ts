@@ -2,11 +2,16 @@
 
 import type { Attachment } from './domain.js';
 import { DomainError } from './errors.js';
-import type { RecoveryPlan } from './recovery.js';
+import { type RecoveryPlan, UNSEEN_EPOCHS } from './recovery.js';
 import type { Generation, NodeId } from './types.js';
 
-/** By how much generations rise where later ones may have been given of which nobody can tell at present. */
-const UNSEEN_GENERATIONS = 2 ** 20;
+/** By how much a generation rises while the primary is silent. */
+const UNTOLD_GENERATIONS = 2 ** 20;
+/**
+ * By how much generations rise where a loss is accepted, as attachments may have been made of which only absent copies
+ * know: also many while primaries were silent. 2^53, the largest number that is exact, has room for 2^21 such losses.
+ */
+const UNSEEN_GENERATIONS = 2 ** 32;
 
 export interface AttachmentMove {
   /** The generation that the move begins with. */
@@ -18,6 +23,8 @@ export interface AttachmentMove {
    * an older snapshot may not know of it, and would give its number to another attachment.
    */
   readonly met: number | undefined;
+  /** Of the volume's membership, if it is known. */
+  readonly epoch: number | undefined;
   /** RFC 3339. */
   readonly timestamp: string;
 }
@@ -26,7 +33,10 @@ export interface AttachmentMove {
  * The attachment at a higher generation than `expected`, which is what it has; itself, if an earlier attempt has moved
  * it already. 'stale-write' if somebody else has changed it.
  */
-export function moveAttachment(current: Attachment, { expected, node, met, timestamp }: AttachmentMove): Attachment {
+export function moveAttachment(
+  current: Attachment,
+  { expected, node, met, epoch, timestamp }: AttachmentMove,
+): Attachment {
   // Which generation an attempt wrote depends on what the primary told it: another one may be told something else.
   const isDone = current.generation > expected && current.node === node;
   // An equal generation may be that of the very attachment, in use by now: an attempt that comes late ends no use.
@@ -37,8 +47,9 @@ export function moveAttachment(current: Attachment, { expected, node, met, times
   const { node: _, ...rest } = current;
   // Nobody writes by what is detached: the next attachment is what has to be above all others.
   if (node === undefined) return { ...rest, generation: (expected + 1) as Generation, updatedAt: timestamp };
-  const generation =
-    met === undefined ? current.generation + UNSEEN_GENERATIONS : Math.max(current.generation, met) + 1;
+  const told = met === undefined ? current.generation + UNTOLD_GENERATIONS : Math.max(current.generation, met) + 1;
+  // Each accepted loss of copies has raised the epoch so far, whatever became of the attachment then.
+  const generation = Math.max(told, Math.floor((epoch ?? 0) / UNSEEN_EPOCHS) * UNSEEN_GENERATIONS + 1);
   return { ...rest, node, generation: generation as Generation, updatedAt: timestamp };
 }
 

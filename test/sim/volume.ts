@@ -169,7 +169,8 @@ export class SimVolume {
   #move(node: NodeId | undefined): void {
     const { generation: expected } = this.attachment;
     const met = node === undefined ? undefined : this.#generationOfPrimary();
-    this.attachment = moveAttachment(this.attachment, { expected, node, met, timestamp: CREATED_AT });
+    const epoch = this.record?.epoch;
+    this.attachment = moveAttachment(this.attachment, { expected, node, met, epoch, timestamp: CREATED_AT });
   }
 
   /** Undefined: it does not tell. */

@@ -217,7 +217,7 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
     rule: 'attachments',
     name: 'an older etcd counts attachments from where it is',
     edits: [
-      edit('core/attachment.js', 'met === undefined ? current.generation', 'true ? expected + 1 - UNSEEN_GENERATIONS'),
+      edit('core/attachment.js', 'met === undefined ? current.generation', 'true ? expected + 1 - UNTOLD_GENERATIONS'),
       edit('core/attachment.js', 'current.generation >= seen', 'true'),
     ],
   },

@@ -440,7 +440,19 @@ describe('recovery', () => {
     const { volume } = await aRolledBackVolume();
     cluster.generation = 5;
     await shared.recoverMembership({ volume, acceptLoss: true });
-    expect(cluster.attachments.value(volume)!.generation).toBeGreaterThan(2 ** 20);
+    expect(cluster.attachments.value(volume)!.generation).toBeGreaterThan(2 ** 32);
+  });
+
+  it('gives it to the attachment that follows on one that stays, too', async () => {
+    const { volume } = await aRolledBackVolume();
+    const generation = 1 as Generation;
+    await cluster.attachments.update(volume, (current) => ({ ...current, generation, node }));
+    cluster.generation = generation;
+    await shared.recoverMembership({ volume, acceptLoss: true });
+    expect(cluster.attachments.value(volume)).toMatchObject({ generation, node });
+    const detached = await shared.moveAttachment({ volume, expected: generation });
+    const next = await shared.moveAttachment({ volume, expected: detached.generation, node });
+    expect(next.generation).toBeGreaterThan(2 ** 32);
   });
 
   it('has copies of another etcd adopt the present one, and names the volume whose copies are all away', async () => {
