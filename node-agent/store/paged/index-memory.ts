@@ -43,6 +43,8 @@ export class IndexMemory implements IndexUse {
   readonly #owners = new Set<MemtableOwner>();
   hits = 0;
   misses = 0;
+  /** Pages thrown out so far. */
+  evictions = 0;
 
   constructor(limitBytes: number) {
     this.limitBytes = limitBytes;
@@ -107,7 +109,10 @@ export class IndexMemory implements IndexUse {
         this.#hand++;
         continue;
       }
-      if (present) entry.owner.delete(entry.slot);
+      if (present) {
+        entry.owner.delete(entry.slot);
+        this.evictions++;
+      }
       this.#ring[this.#hand] = this.#ring.at(-1)!;
       this.#ring.pop();
     }
@@ -121,6 +126,11 @@ export class PageCache {
 
   constructor(memory: IndexMemory) {
     this.#memory = memory;
+  }
+
+  /** As long as this is the same number, pages that were in memory are there still. */
+  get evictions(): number {
+    return this.#memory.evictions;
   }
 
   /** Slots are used again: a page of another checkpoint is not the one that is meant. */

@@ -47,6 +47,11 @@ export class PageFile {
     return this.#options.cache.get(slot, checkpoint);
   }
 
+  /** `PageCache.evictions`. */
+  get evictions(): number {
+    return this.#options.cache.evictions;
+  }
+
   isCached({ slot, checkpoint }: PagePointer): boolean {
     return this.#options.cache.has(slot, checkpoint);
   }

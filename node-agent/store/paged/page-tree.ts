@@ -35,6 +35,15 @@ export interface Verified {
 export class PageTree {
   readonly root: PagePointer | undefined;
   readonly #file: PageFile;
+  /**
+   * The leaf of the last answer, its row, and the block: most often the next question is about the one behind it.
+   * Forgotten with the first page that is thrown out: `get` must not know what it would not find if it were asked once
+   * more.
+   */
+  #leaf: Page | undefined;
+  #row = 0;
+  #block = 0;
+  #evictions = 0;
 
   /** `root` undefined: nothing is in it. */
   constructor(file: PageFile, root: PagePointer | undefined) {
@@ -44,6 +53,8 @@ export class PageTree {
 
   /** What the pages in memory say of the block. */
   get(block: number, into: IndexRecord, pinned?: Pinned): Answer {
+    const near = this.#near(block);
+    if (near >= 0) return answer(this.#leaf!, near, block, into);
     let pointer = this.root;
     while (pointer !== undefined) {
       const page: Page | undefined = pinned?.get(pointer.slot) ?? this.#file.cached(pointer);
@@ -54,11 +65,28 @@ export class PageTree {
         pointer = page.child(row);
         continue;
       }
-      if (page.value(LEAF.block, row) + page.value(LEAF.blocks, row) <= block) return NEVER;
-      readRow(page, row, into);
-      return KNOWN;
+      this.#leaf = pinned === undefined || pinned.size === 0 ? page : undefined;
+      this.#row = row;
+      this.#block = block;
+      this.#evictions = this.#file.evictions;
+      return answer(page, row, block, into);
     }
     return NEVER;
+  }
+
+  /** The row that is about the block, if it is the last one or is next to it; -1: that has to be looked for. */
+  #near(block: number): number {
+    const leaf = this.#leaf;
+    const ahead = block - this.#block;
+    if (leaf === undefined || ahead < 0 || ahead > 1 || this.#evictions !== this.#file.evictions) return -1;
+    // Where the leaf ends, only its parent knows: its last row is not looked for here.
+    for (let next = this.#row + 1; next < leaf.rows && next <= this.#row + 2; next++) {
+      if (block >= leaf.value(LEAF.block, next)) continue;
+      this.#row = next - 1;
+      this.#block = block;
+      return this.#row;
+    }
+    return -1;
   }
 
   /** Brings all pages into memory that `get` needs for these blocks. */
@@ -151,6 +179,13 @@ export class PageTree {
       await this.#verify(page.child(row), from, leaves, verified);
     }
   }
+}
+
+/** What the leaf says of the block, whose row this is. */
+function answer(leaf: Page, row: number, block: number, into: IndexRecord): Answer {
+  if (leaf.value(LEAF.block, row) + leaf.value(LEAF.blocks, row) <= block) return NEVER;
+  readRow(leaf, row, into);
+  return KNOWN;
 }
 
 export function readRow(page: Page, row: number, into: IndexRecord): void {

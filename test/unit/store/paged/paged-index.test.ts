@@ -70,6 +70,12 @@ describe('an index in pages', () => {
             blocks.map((block) => (get(block, record) ? { ...record } : undefined)),
           );
           expect(found).toEqual(model);
+          // Neighbours, gaps, and back: what the last answer was must not matter.
+          const jumps = blocks.map((i) => (i * i + 3 * (i >>> 1)) % BLOCKS);
+          const jumped = await lab.index.look(jumps, (get) =>
+            jumps.map((block) => (get(block, record) ? { ...record } : undefined)),
+          );
+          expect(jumped).toEqual(jumps.map((block) => model[block]));
           const after = Math.floor(sequence / 2);
           const newer = blocks.filter((block) => (model[block]?.sequence ?? 0) > after);
           const matches = (_epoch: number, s: number): boolean => s > after;
@@ -204,6 +210,23 @@ describe('an index in pages', () => {
 });
 
 describe('the memory of indexes', () => {
+  it('answers a question from pages that are all in memory, whatever it was asked before', async () => {
+    const lab = indexLab({ cacheBytes: 8 * CACHED_PAGE_BYTES });
+    for (let block = 0; block < 20_000; block++) lab.index.put(block, 1, dataRecord(1, block + 1));
+    await lab.merge();
+    const record = emptyRecord();
+    for (let block = 0; block < 15_000; block += 977) {
+      // From the disk, and from memory.
+      expect((await find(lab, block))?.sequence).toBe(block + 1);
+      expect((await find(lab, block))?.sequence).toBe(block + 1);
+      // A search throws its page out, and leaves the last ones in memory.
+      await lab.index.select(block + 1_000, 20_000, always, always);
+      const asked = [block + 1, 19_990];
+      const found = await lab.index.look(asked, (get) => asked.map((one) => get(one, record) && record.sequence));
+      expect(found).toEqual(asked.map((one) => one + 1));
+    }
+  });
+
   it('is bounded, whatever the size of the volume', async () => {
     const cacheBytes = 2 << 20;
     const lab = indexLab({ cacheBytes });
