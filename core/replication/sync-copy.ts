@@ -33,6 +33,10 @@ export class SyncCopy {
   /** Of one message, at the most. */
   readonly #maxPerPiece: number;
   #sent = 0;
+  /** Of the target's dead blocks, how many it has told of. */
+  #deadKnown: number;
+  /** Of the blocks that are newer than what the target has; undefined until they are counted. */
+  #newerKnown: number | undefined;
   #marking = false;
   #markedAt: number;
 
@@ -43,6 +47,7 @@ export class SyncCopy {
     this.#ranges = rangesToCopy(regions, ready.base.sequence, store.state.blocks);
     this.#streamAfter = streamAfter;
     this.#maxPerPiece = Math.min(blocksPerBatch(store.state.blockSize), settings.backfillBlocks);
+    this.#deadKnown = ready.dead.length;
     this.#markedAt = clock.now();
   }
 
@@ -55,10 +60,12 @@ export class SyncCopy {
 
   /** `zeroesFirst`: what gives the target space goes before what takes some. */
   async run(zeroesFirst: boolean): Promise<void> {
-    const sync = this.#sync;
-    const known = await this.#count();
-    const kind = this.#ready.base.sequence === 0 ? 'full' : 'delta';
-    sync.note({ kind, blocksTotal: known + this.#ready.dead.length });
+    this.#sync.note({ kind: this.#ready.base.sequence === 0 ? 'full' : 'delta' });
+    // How much there is to do is for those who watch: nothing waits for it.
+    await Promise.all([this.#count(), this.#copyAll(zeroesFirst)]);
+  }
+
+  async #copyAll(zeroesFirst: boolean): Promise<void> {
     if (zeroesFirst) await this.#inParallel(this.#newer(), ({ blocks }) => this.#sendZeroes(blocks));
     await this.#inParallel(this.#dead(), ({ blocks }) => this.#copy(blocks, Number.POSITIVE_INFINITY));
     /** Pieces on their way, in the order of their blocks. */
@@ -114,7 +121,8 @@ export class SyncCopy {
       );
       if (nextDead === undefined) return;
       ({ dead, nextDead } = await this.#sync.askDead(nextDead));
-      this.#sync.note({ blocksTotal: this.#sync.progress.blocksTotal + dead.length });
+      this.#deadKnown += dead.length;
+      this.#noteTotal();
     }
   }
 
@@ -126,7 +134,11 @@ export class SyncCopy {
     }
   }
 
-  async #count(): Promise<number> {
+  #noteTotal(): void {
+    if (this.#newerKnown !== undefined) this.#sync.note({ blocksTotal: this.#newerKnown + this.#deadKnown });
+  }
+
+  async #count(): Promise<void> {
     const { store } = this.#sync.primary.context;
     let count = 0;
     for (const { from: start, below, after } of this.#ranges) {
@@ -140,7 +152,8 @@ export class SyncCopy {
         await this.#sync.pause(0);
       }
     }
-    return count;
+    this.#newerKnown = count;
+    this.#noteTotal();
   }
 
   /** Of these blocks, those that are zeroes; they are sent once more among all, which changes nothing then. */

@@ -267,14 +267,15 @@ export class SyncSource {
 
   /**
    * Waits while `busy`, for as long as a sync may go without an answer. `act` runs in the same turn as the last
-   * look: whoever awaits comes later, and a swap or a deposition may have come in between.
+   * look: whoever awaits comes later, and a swap or a deposition may have come in between. It looks again soon, as
+   * most that is waited for takes a round trip or a flush, and then ever more rarely.
    */
   async untilNot<T>(busy: () => boolean, act: () => T | Promise<T>): Promise<T> {
     const { clock, settings } = this.primary.context;
     const until = clock.now() + settings.syncTimeoutMs;
-    while (busy()) {
+    for (let pauseMs = 1; busy(); pauseMs = Math.min(2 * pauseMs, settings.tickMs)) {
       if (clock.now() > until) throw new ReplicationError('target-lost', 'the sync made no progress');
-      await this.pause(settings.tickMs);
+      await this.pause(pauseMs);
     }
     if (this.error !== undefined) throw this.error;
     return this.orAborted(Promise.resolve(act()));

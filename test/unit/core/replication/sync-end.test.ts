@@ -31,6 +31,17 @@ describe('the end of a sync', () => {
     expect(lab.record!.inSync).toEqual([SELF, OTHER, THIRD]);
   });
 
+  it('comes soon after the last block, and not with a tick', async () => {
+    const { lab, write, written, until } = await primaryWithTargets();
+    write(1);
+    await until(() => written(1));
+    const sync = lab.deployment.startSync(THIRD, () => {});
+    await until(() => lab.last('backfill') !== undefined);
+    expect(await until(() => lab.swaps.length > 1)).toBeLessThan(60);
+    await lab.apply();
+    await sync.done;
+  });
+
   it('is answered by the target though its primary has gone on to the next epoch', async () => {
     const lab = await Lab.open();
     const other = { deployment: OTHER, node: OTHER_NODE, incarnation: OTHER_LIFE };

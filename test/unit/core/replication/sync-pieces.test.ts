@@ -1,7 +1,7 @@
 /** What the messages of a sync hold, and what is left of a sync that ends in the middle. */
 
 import { describe, expect, it } from 'vitest';
-import type { PeerMessage } from '../../../../core/messages.js';
+import type { PeerMessage, SyncProgress } from '../../../../core/messages.js';
 import type { Timer } from '../../../../core/ports.js';
 import { type Batch, ENTRY_BYTES, entryCount, readEntry } from '../../../../core/record.js';
 import type { ReplicationSettings } from '../../../../core/replication/replicated-deployment.js';
@@ -59,6 +59,31 @@ describe('the messages of a sync', () => {
     expect(sent.sort((a, b) => a - b)).toEqual(lengths);
     await lab.apply();
     await sync.done;
+  });
+});
+
+describe('what a sync has to copy', () => {
+  it('is counted while it is copied', async () => {
+    const { lab, until } = await fullPrimary({});
+    const { store } = lab.deployment;
+    const newerThan = store.newerThan.bind(store);
+    let counted = (): void => {};
+    const counting = new Promise<void>((resolve) => {
+      counted = resolve;
+    });
+    store.newerThan = async (after, from, limit) => {
+      // Many at once: those are not sent.
+      if (limit > 10_000) await counting;
+      return newerThan(after, from, limit);
+    };
+    const told: SyncProgress[] = [];
+    const sync = lab.deployment.startSync(THIRD, (progress) => told.push(progress));
+    await until(() => told.at(-1)?.blocksDone === BLOCKS);
+    expect(told.at(-1)).toMatchObject({ kind: 'full', blocksTotal: 0, blocksDone: BLOCKS });
+    counted();
+    await until(() => lab.swaps.length > 1);
+    await lab.apply();
+    expect(await sync.done).toMatchObject({ blocksTotal: BLOCKS, blocksDone: BLOCKS });
   });
 });
 
