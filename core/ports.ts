@@ -72,10 +72,11 @@ export interface DiskFile {
    */
   sync(): Promise<void>;
   /**
-   * Brings the range to the disk ahead of a sync, which then has less to wait for. Nothing is durable by that. Rejects
-   * if something could not be written: it is lost, as after a failed sync.
+   * Brings the range to the disk ahead of a sync, which then has less to wait for. Nothing is durable by that. `drop`:
+   * nobody is expected to read it soon, and its memory may serve something else then. Rejects if something could not
+   * be written: it is lost, as after a failed sync.
    */
-  writeOut(position: number, length: number): Promise<void>;
+  writeOut(position: number, length: number, drop: boolean): Promise<void>;
   /**
    * Takes room for this range from the file system, ahead of writes there: they will find it. What lies in the range
    * and the file's length stay as they are. False: the file system can't do that. Errors: DiskError 'no-space', 'io'.

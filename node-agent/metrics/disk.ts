@@ -163,8 +163,8 @@ class MeteredFile implements DiskFile {
     }
   }
 
-  writeOut(position: number, length: number): Promise<void> {
-    return this.#inner.writeOut(position, length);
+  writeOut(position: number, length: number, drop: boolean): Promise<void> {
+    return this.#inner.writeOut(position, length, drop);
   }
 
   reserve(position: number, length: number): Promise<boolean> {

@@ -203,11 +203,11 @@ class NodeFile implements DiskFile {
     return this.#lanes.others.run(this.path, (settle) => fdatasync(this.#fd, final(settle)));
   }
 
-  async writeOut(position: number, length: number): Promise<void> {
+  async writeOut(position: number, length: number, drop: boolean): Promise<void> {
     const fd = attempt(this.path, () => (this.#writeOutFd ??= openSync(`/proc/self/fd/${this.#fd}`, 'r')));
     return this.#lanes.others.run(this.path, (settle) => {
       if (startWriteOut === undefined) fdatasync(fd, final(settle));
-      else startWriteOut(fd, position, length, settle);
+      else startWriteOut(fd, position, length, drop, settle);
     });
   }
 

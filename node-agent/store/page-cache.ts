@@ -6,6 +6,8 @@
  *   whenever the guess is wrong.
  * - sync_file_range(2) writes a range of a file to the disk without a commit of the file system's journal, which is
  *   what makes a sync expensive, and what makes writes to the same file wait.
+ * - posix_fadvise(2) with POSIX_FADV_DONTNEED drops pages that have been written, so that the next write finds memory
+ *   that was in use a moment ago (decision 24).
  */
 
 import { loadLibrary, type SystemLibrary } from './system-library.js';
@@ -14,6 +16,8 @@ import { loadLibrary, type SystemLibrary } from './system-library.js';
 const RWF_NOWAIT = 8;
 const SYNC_FILE_RANGE_WRITE = 2;
 const SYNC_FILE_RANGE_WAIT_AFTER = 4;
+/** linux/fadvise.h */
+const POSIX_FADV_DONTNEED = 4;
 /** struct iovec: a pointer and a length of 64 bits. */
 const IOVEC_BYTES = 16;
 /** Up to here, a copy costs less than finding out where a buffer lies. */
@@ -52,18 +56,24 @@ type WriteOut = (
   fd: number,
   position: number,
   length: number,
+  drop: boolean,
   settle: (error: NodeJS.ErrnoException | null) => void,
 ) => void;
 
 function bindWriteOut(library: SystemLibrary): WriteOut {
-  const call = library
-    .load(null)
-    .func('int sync_file_range(int fd, int64_t position, int64_t length, unsigned int flags)');
+  const own = library.load(null);
+  const writeRange = own.func('int sync_file_range(int fd, int64_t position, int64_t length, unsigned int flags)');
+  const advise = own.func('int posix_fadvise(int fd, int64_t position, int64_t length, int advice)');
   const flags = SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  return (fd, position, length, settle) => {
-    call.async(fd, position, length, flags, (error: Error | null, result: number) => {
-      if (error === null && result === 0) settle(null);
-      else settle(Object.assign(new Error('the range could not be written out', { cause: error }), { code: 'EIO' }));
+  return (fd, position, length, drop, settle) => {
+    writeRange.async(fd, position, length, flags, (error: Error | null, result: number) => {
+      if (error !== null || result !== 0) {
+        settle(Object.assign(new Error('the range could not be written out', { cause: error }), { code: 'EIO' }));
+        return;
+      }
+      // Advice is not owed: whatever comes of it, the range is written.
+      if (drop) advise.async(fd, position, length, POSIX_FADV_DONTNEED, () => settle(null));
+      else settle(null);
     });
   };
 }

@@ -8,7 +8,7 @@ import { type Disk, DiskError, invariant } from '../../core/ports.js';
 import type { Batch } from '../../core/record.js';
 import type { Device, Devices, SpaceUse } from './devices.js';
 import type { FilePool, PooledFile } from './file-pool.js';
-import { type BatchHeader, batchBytes, type StoreIdentity, sealHead } from './format.js';
+import { BATCH_BACKFILL, type BatchHeader, batchBytes, type StoreIdentity, sealHead } from './format.js';
 import { LogRoom } from './log-room.js';
 import { LogWriter } from './log-writer.js';
 import type { SegmentChanges } from './paged/segment-changes.js';
@@ -92,6 +92,7 @@ export class SegmentLog {
     sealHead(head, this.#options.identity, header);
     this.#writer.append(segment, header.number, head, batch);
     this.grow(segment, segment.size + bytes);
+    if (header.kind === BATCH_BACKFILL && use !== 'copy') segment.backfilledBytes += bytes;
     this.unsyncedBytes += bytes;
     return segment;
   }
@@ -221,11 +222,15 @@ export class SegmentLog {
     const { device } = segment;
     const { end } = this.#writtenOut;
     const length = segment.written - end;
+    // What a sync brings is read when this copy is a primary one day: its memory serves what comes next.
+    const backfilled = Math.min(segment.backfilledBytes, length);
+    segment.backfilledBytes -= backfilled;
+    const drop = 2 * backfilled > length;
     const held = pool.acquire(segment.path);
     this.#writtenOut = { segment, end: segment.written };
     device.writingBytes += length;
     device
-      .answered(held.file.writeOut(end, length))
+      .answered(held.file.writeOut(end, length, drop))
       .catch((error: unknown) => this.#lose(error))
       .finally(() => {
         device.writingBytes -= length;

@@ -19,6 +19,8 @@ export class Segment {
   size = 0;
   /** Bytes before `size` that are not in the page cache yet. */
   pendingBytes = 0;
+  /** Bytes of backfills in it that were not written out. */
+  backfilledBytes = 0;
   /** The file system has room for the file up to here, if that is behind its end. */
   reservedEnd = 0;
   /**

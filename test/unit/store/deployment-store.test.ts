@@ -63,7 +63,7 @@ function unreadableFrom(disk: Disk, offset: () => number | undefined): Disk {
     readCached: (buffer, position) =>
       position < (offset() ?? Number.POSITIVE_INFINITY) && file.readCached(buffer, position),
     sync: () => file.sync(),
-    writeOut: (position, length) => file.writeOut(position, length),
+    writeOut: (position, length, drop) => file.writeOut(position, length, drop),
     reserve: (position, length) => file.reserve(position, length),
     truncate: (size) => file.truncate(size),
     truncateAsync: (size) => file.truncateAsync(size),

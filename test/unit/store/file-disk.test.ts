@@ -153,9 +153,13 @@ describe('what the real disk writes out', () => {
     const file = openFileDisk(root).open('f', { create: true });
     file.write([Buffer.alloc(8192, 1)], 0);
     expect(descriptors(join(root, 'f'))).toBe(1);
-    await file.writeOut(0, 4096);
-    await file.writeOut(4096, 4096);
+    await file.writeOut(0, 4096, false);
+    await file.writeOut(4096, 4096, true);
     expect(descriptors(join(root, 'f'))).toBe(2);
+    // What was dropped from memory is read from the disk.
+    const read = Buffer.alloc(8192);
+    expect(file.read(read, 0)).toBe(8192);
+    expect(read.equals(Buffer.alloc(8192, 1))).toBe(true);
     await file.sync();
     await file.close();
     expect(descriptors(join(root, 'f'))).toBe(0);

@@ -3,12 +3,13 @@
 import { describe, expect, it } from 'vitest';
 import { type Disk, DiskError, type DiskFile } from '../../../core/ports.js';
 import { SimDisk } from '../../sim/sim-disk.js';
-import { batchOf, DEPLOYMENT, data, epoch, newDeployment, openStores, seeded, sequence } from './support.js';
+import { batchOf, DEPLOYMENT, data, epoch, newDeployment, openStores, order, seeded, sequence } from './support.js';
 
 interface Piece {
   readonly path: string;
   readonly position: number;
   readonly length: number;
+  readonly drop: boolean;
   readonly arrived: () => void;
   readonly failed: (error: unknown) => void;
 }
@@ -19,9 +20,9 @@ function heldBack(disk: Disk, pieces: Piece[]): Disk {
     new Proxy(file, {
       get: (target, name) => {
         if (name === 'writeOut') {
-          return (position: number, length: number) =>
+          return (position: number, length: number, drop: boolean) =>
             new Promise<void>((arrived, failed) => {
-              pieces.push({ path: file.path, position, length, arrived, failed });
+              pieces.push({ path: file.path, position, length, drop, arrived, failed });
             });
         }
         const value: unknown = Reflect.get(target, name);
@@ -53,7 +54,11 @@ async function open() {
     store.append({ epoch: epoch(1), firstSequence, batch: batchOf(data(firstSequence, 1, bytes)) });
     await store.written();
   };
-  return { sim, stores, store, pieces, append };
+  const backfill = async (bytes: number): Promise<void> => {
+    store.backfill({ orders: [order(1, 1)], batch: batchOf(data(1, 1, bytes)) });
+    await store.written();
+  };
+  return { sim, stores, store, pieces, append, backfill };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -76,6 +81,20 @@ describe('what is appended', () => {
     // Nobody waits for it but writers: a flush has the rest written itself.
     await store.flush();
     expect(store.durable).toBe(store.last.sequence);
+    for (const { arrived } of pieces) arrived();
+    await stores.close();
+  });
+
+  it('stays in memory, unless most of the piece came with a sync', async () => {
+    const { stores, pieces, append, backfill } = await open();
+    for (let i = 0; i < 4; i++) await append(3_000);
+    for (let i = 0; i < 6; i++) await backfill(3_000);
+    await append(1_000);
+    await backfill(3_000);
+    await append(1_000);
+    await backfill(3_000);
+    for (let i = 0; i < 4; i++) await append(3_000);
+    expect(pieces.map(({ drop }) => drop)).toEqual([false, true, true, false]);
     for (const { arrived } of pieces) arrived();
     await stores.close();
   });
