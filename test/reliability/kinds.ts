@@ -31,10 +31,10 @@ export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
     command: 'npm run sim:scopes',
     what: 'Three copies, two overlapping writes, and every pair of a crash or power cut, a partition and a promotion, each at every event from the first write to a little behind both acknowledgements. Checked like the simulated clusters.',
   },
-  interleavings: {
-    title: 'Small scopes: every order of the messages',
-    command: 'npm run sim:orders',
-    what: 'Two writes in flight, and none to three of a crash, a partition and a promotion: the production code under a scheduler that goes through all orders of the messages and faults instead of drawing one, up to the exchange of neighbours that touch different processes (source-DPOR). “All” means that there are no others; “the first”, that a limit or a failure ended it.',
+  states: {
+    title: 'Small scopes: every state that any order of the messages leads to',
+    command: 'npm run sim:states',
+    what: 'Two writes in flight, and none to three of a crash, a partition and a promotion: the production code under a scheduler that takes all orders of the messages and faults instead of drawing one; a state that was met before is recognised, and not gone on from again. “All” means that there are no others; “the first”, that a limit or a failure ended it. (Before states were recognised, 105,228 orders were run one by one, none of which failed; eight sets of faults were complete then.)',
   },
   model: {
     title: 'The specification',

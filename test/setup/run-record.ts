@@ -15,7 +15,6 @@ export const RUN_KINDS = [
   'walks',
   'mutations',
   'scopes',
-  'interleavings',
   'model',
   'crash-points',
   'kill-9',
@@ -23,6 +22,7 @@ export const RUN_KINDS = [
   'fuzz',
   'faults',
   'soak',
+  'states',
   'failover',
 ] as const;
 

@@ -3,6 +3,8 @@
  * a linearizable register, fenced writes never come back, and what was flushed is never lost.
  */
 
+import { STATE } from './steps/fingerprint.js';
+
 export interface Operation {
   readonly id: number;
   readonly kind: 'write' | 'read' | 'flush';
@@ -48,6 +50,18 @@ export class History {
   constructor(writethrough: boolean, base = 0) {
     this.#writethrough = writethrough;
     this.#base = base;
+  }
+
+  /** Of times only which was before which. */
+  [STATE](): unknown {
+    const times = [...this.operations.flatMap(({ invoked, finished }) => [invoked, finished])];
+    times.push(...this.losses.map(({ at }) => at));
+    const order = [...new Set(times)].sort((a, b) => a - b);
+    const rank = (time: number): number => order.indexOf(time);
+    return [
+      this.operations.map((one) => ({ ...one, invoked: rank(one.invoked), finished: rank(one.finished) })),
+      this.losses.map((one) => ({ ...one, at: rank(one.at) })),
+    ];
   }
 
   begin(operation: Omit<Operation, 'id' | 'finished' | 'status' | 'seen'>): Operation {

@@ -1,6 +1,7 @@
 /** Virtual time: everything that happens in a simulation is an event of one queue, in an order that the seed decides. */
 
 import type { Clock, Random, Timer } from '../../core/ports.js';
+import { STATE } from './steps/fingerprint.js';
 
 /** xoshiro128** seeded by splitmix32: small, fast, and the same everywhere. */
 export class SeededRandom implements Random {
@@ -106,6 +107,8 @@ interface Event {
   run: (() => void) | undefined;
   /** Whose timer it is. */
   readonly of: SimProcess | undefined;
+  /** What `run` comes to. */
+  readonly act: () => void;
 }
 
 export class Scheduler {
@@ -116,8 +119,8 @@ export class Scheduler {
   readonly #heap: Event[] = [];
   #number = 0;
 
-  at(time: number, run: () => void, of?: SimProcess): Timer {
-    const event: Event = { at: Math.max(time, this.now), number: this.#number++, run, of };
+  at(time: number, run: () => void, of?: SimProcess, act = run): Timer {
+    const event: Event = { at: Math.max(time, this.now), number: this.#number++, run, of, act };
     this.#push(event);
     return {
       cancel: () => {
@@ -158,6 +161,18 @@ export class Scheduler {
       return true;
     }
     return false;
+  }
+
+  /** Processes have their timers as part of their own states: those of different ones have no order. */
+  [STATE](): unknown {
+    return [this.now, this.stateOf(undefined)];
+  }
+
+  /** Timers of a process, the first to go off first. */
+  stateOf(process: SimProcess | undefined): unknown {
+    const due = this.#heap.filter(({ run, of }) => run !== undefined && of === process);
+    due.sort((a, b) => (this.#before(a, b) ? -1 : 1));
+    return due.map(({ at, act }) => [at, act]);
   }
 
   #before(a: Event, b: Event): boolean {
@@ -242,6 +257,10 @@ export class SimProcess {
     this.alive = false;
     this.#deferred = [];
   }
+
+  [STATE](): unknown {
+    return this.alive && [this.#paused, this.#deferred, this.#scheduler.stateOf(this)];
+  }
 }
 
 /** Of the wall clocks at the beginning, ms. */
@@ -275,7 +294,7 @@ export class SimClock implements Clock {
   after(delayMs: number, run: () => void): Timer {
     const at = this.#scheduler.now + delayMs / this.#rate;
     let due: (() => void) | undefined = run;
-    const timer = this.#scheduler.at(at, () => this.#process.run(() => due?.()), this.#process);
+    const timer = this.#scheduler.at(at, () => this.#process.run(() => due?.()), this.#process, run);
     return {
       // Also if it was due while the process was stopped: a timer whose callback has not run yet can be cleared.
       cancel: () => {

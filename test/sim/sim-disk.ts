@@ -13,6 +13,7 @@ import {
   type DiskSpace,
   type Random,
 } from '../../core/ports.js';
+import { STATE } from './steps/fingerprint.js';
 
 export const SECTOR_BYTES = 512;
 const PAGE_BYTES = 4096;
@@ -52,6 +53,10 @@ class Bytes {
 
   view(): Uint8Array {
     return this.#data.subarray(0, this.size);
+  }
+
+  [STATE](): unknown {
+    return this.view();
   }
 
   copy(): Bytes {

@@ -10,7 +10,7 @@ import { BLOCK_BYTES, dataBatch, writesOf, zeroBatch } from '../blocks.js';
 import type { History, Operation } from '../history.js';
 import { lackOfDurable, promiseOfFlush } from '../in-sync.js';
 import { LossReport } from '../loss-report.js';
-import { type StepNode, type StepWorld, summary, VOLUME, VOLUME_BLOCKS } from './node.js';
+import { type StepNode, type StepWorld, VOLUME, VOLUME_BLOCKS } from './node.js';
 
 const PAYLOAD_BYTES = 16;
 
@@ -215,26 +215,16 @@ class Session {
 
   send(message: FrontendMessage): void {
     if (!this.alive || this.#closed) return;
-    this.#world.queues.post(
-      this.#toServer,
-      this.server.name,
-      () => summary(message),
-      () => {
-        if (this.server.process === this.#life) this.server.openSession(this.#link, message);
-      },
-    );
+    this.#world.queues.post(this.#toServer, this.server.name, message, () => {
+      if (this.server.process === this.#life) this.server.openSession(this.#link, message);
+    });
   }
 
   #answer(message: SessionMessage): void {
     if (!this.alive) return;
-    this.#world.queues.post(
-      this.#toClient,
-      this.#client,
-      () => summary(message),
-      () => {
-        if (!this.#closed) this.#events.message(message);
-      },
-    );
+    this.#world.queues.post(this.#toClient, this.#client, message, () => {
+      if (!this.#closed) this.#events.message(message);
+    });
   }
 
   /** By the frontend, or as it is gone. */

@@ -59,7 +59,9 @@ export class StepController {
     }
     queues.post(`${NAME}>${name}`, name, 'status?', () => {
       const status = node.status() ?? 'unreachable';
-      queues.post(`${name}>${NAME}`, NAME, 'status', () => this.#answer(round, placement.deployment, status));
+      queues.post(`${name}>${NAME}`, NAME, { type: 'status', status }, () =>
+        this.#answer(round, placement.deployment, status),
+      );
     });
   }
 

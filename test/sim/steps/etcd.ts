@@ -32,7 +32,7 @@ export class StepEtcd {
       };
       const unknown = (): void => answer('unknown');
       this.#unanswered.set(client, unknown);
-      this.#queues.post(`${client}>etcd`, 'etcd', `swap to epoch ${next.epoch}`, () => {
+      this.#queues.post(`${client}>etcd`, 'etcd', { type: 'swap', expected, next }, () => {
         const outcome = this.#apply(expected, next);
         if (this.#unanswered.get(client) === unknown) answer(outcome);
       });
@@ -54,7 +54,7 @@ export class StepEtcd {
     return new Promise((resolve) => {
       this.#queues.post(`${client}>etcd`, 'etcd', 'read', () => {
         const { record } = this;
-        this.#queues.post(`etcd>${client}`, client, 'record', () => resolve(record));
+        this.#queues.post(`etcd>${client}`, client, { type: 'record', record }, () => resolve(record));
       });
     });
   }
@@ -74,7 +74,7 @@ export class StepEtcd {
 
   #tell(name: string, record: Membership): void {
     const { client, told } = this.#watchers.get(name)!;
-    this.#queues.post(`watch>${name}`, client, `watch: epoch ${record.epoch}`, () => told(record));
+    this.#queues.post(`watch>${name}`, client, { type: 'watch', record }, () => told(record));
   }
 
   create(record: Membership): void {

@@ -3,6 +3,7 @@
  * first part of what was under way still does, and each end learns of it behind that, in its own time.
  */
 
+import { STATE } from './fingerprint.js';
 import type { Queues } from './queues.js';
 
 export interface LinkEnd {
@@ -31,7 +32,7 @@ export class Links {
     return this.#up.has(way(from, to));
   }
 
-  send(from: string, to: string, what: () => string, run: () => void): void {
+  send(from: string, to: string, what: object, run: () => void): void {
     if (this.#up.has(way(from, to)) && this.#alive.has(pair(from, to))) this.#queues.post(way(from, to), to, what, run);
   }
 
@@ -99,6 +100,10 @@ export class Links {
   /** What is sent stays under way, until the connection is given up. */
   hold(from: string, to: string): void {
     if (this.#alive.has(pair(from, to))) this.#queues.block(way(from, to));
+  }
+
+  [STATE](): unknown {
+    return [this.#alive, this.#up, this.#cut].map((pairs) => [...pairs].sort());
   }
 
   isCut(a: string, b: string): boolean {

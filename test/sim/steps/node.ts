@@ -235,14 +235,9 @@ export class StepNode implements LinkEnd {
     const { links, nodes } = this.#world;
     const peer = nodes.find(({ name }) => name === to)!;
     const { deployment: from, node: fromNode } = this.placement;
-    links.send(
-      this.name,
-      to,
-      () => summary(message),
-      () => {
-        peer.deployment?.onMessage({ volume: VOLUME, from, fromNode, to: peer.placement.deployment, message });
-      },
-    );
+    links.send(this.name, to, message, () => {
+      peer.deployment?.onMessage({ volume: VOLUME, from, fromNode, to: peer.placement.deployment, message });
+    });
   }
 
   onUp(peer: string): void {
@@ -257,10 +252,4 @@ export class StepNode implements LinkEnd {
     if (message.type === 'open') this.deployment?.openSession(link, message);
     else this.deployment?.onFrontend(link, message);
   }
-}
-
-/** What a trace says of a message. */
-export function summary(message: object): string {
-  const { type, batch, history, ...rest } = message as Record<string, unknown>;
-  return `${type} ${JSON.stringify(rest)}`;
 }

@@ -3,13 +3,13 @@
  * outside, so that every order of messages can be had, and had again.
  */
 
+import { STATE } from './fingerprint.js';
+
 interface Item {
   /** Counts everything that was ever posted. */
   readonly number: number;
-  /** The step that has posted it. */
-  readonly cause: number;
-  /** For a trace; made up only if there is one. */
-  readonly what: string | (() => string);
+  /** What arrives. */
+  readonly what: string | object;
   readonly run: () => void | Promise<void>;
 }
 
@@ -22,8 +22,6 @@ export class Queues {
   readonly #queues = new Map<string, Queue>();
   readonly #blocked = new Set<string>();
   #posted = 0;
-  /** Whoever counts steps says here which one runs. */
-  step = -1;
 
   /** `consumer`: whose state `run` changes. What it causes elsewhere goes through queues again. */
   post(queue: string, consumer: string, what: Item['what'], run: Item['run']): void {
@@ -32,7 +30,7 @@ export class Queues {
       present = { consumer, items: [] };
       this.#queues.set(queue, present);
     }
-    present.items.push({ number: this.#posted++, cause: this.step, what, run });
+    present.items.push({ number: this.#posted++, what, run });
   }
 
   /** The queues that can go on, the one that has waited longest first. */
@@ -49,10 +47,6 @@ export class Queues {
     return this.#queues.get(queue)!.consumer;
   }
 
-  causeOf(queue: string): number {
-    return this.#queues.get(queue)?.items[0]?.cause ?? -1;
-  }
-
   length(queue: string): number {
     return this.#queues.get(queue)?.items.length ?? 0;
   }
@@ -64,10 +58,9 @@ export class Queues {
     await item.run();
   }
 
-  /** What the head of a queue is, for a trace. */
-  head(queue: string): string | undefined {
-    const what = this.#queues.get(queue)?.items[0]?.what;
-    return typeof what === 'function' ? what() : what;
+  /** What the head of a queue is. */
+  head(queue: string): Item['what'] | undefined {
+    return this.#queues.get(queue)?.items[0]?.what;
   }
 
   /** Only the first `keep` arrive. */
@@ -86,5 +79,15 @@ export class Queues {
 
   unblock(queue: string): void {
     this.#blocked.delete(queue);
+  }
+
+  /** Not who has waited longest: all choices are made from outside. */
+  [STATE](): unknown {
+    const names = [...this.#queues.keys()].filter((name) => this.length(name) > 0 || this.#blocked.has(name)).sort();
+    return names.map((name) => [
+      name,
+      this.#blocked.has(name),
+      this.#queues.get(name)?.items.map(({ what, run }) => [what, run]),
+    ]);
   }
 }

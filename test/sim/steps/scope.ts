@@ -1,7 +1,7 @@
 /** A small scope of a stage: two writes in flight, and faults that happen at some moment each. */
 
-import type { StepInfo, System } from './orders.js';
 import { Stage } from './stage.js';
+import type { StepInfo, System } from './states.js';
 
 /**
  * `kill a`: kill -9, and a return as soon as nothing else can happen; `power a`: with the loss of what was not synced;
@@ -52,29 +52,42 @@ export class Scope implements System {
 
   steps(): string[] {
     const ready = this.#stage.queues.ready();
-    if (ready.length === 0 && this.#passedMs < SCOPE_MS) ready.push(PASS);
+    if (ready.length === 0 && this.#passedMs < SCOPE_MS && (this.#faults.size === 0 || this.#busy)) ready.push(PASS);
     return [...ready, ...this.#faults];
+  }
+
+  /** Whether time brings anything but a later moment for what is left of the faults. */
+  get #busy(): boolean {
+    const { nodes, clients } = this.#stage;
+    return nodes.some(({ up }) => !up) || clients.some(({ alive, pending }) => alive && pending > 0);
   }
 
   info(name: string): StepInfo {
     const { queues } = this.#stage;
-    if (name === PASS) return { name, touches: undefined, cause: -1, last: true };
-    if (name === 'promotion') return { name, touches: ['controller'], cause: -1, last: false };
+    if (name === PASS) return { name, touches: undefined };
+    if (name === 'promotion') return { name, touches: ['controller'] };
     if (this.#faults.has(name as Fault)) {
-      // Whoever is killed takes nothing along but its own state; the controller notices whether it runs.
+      // Whoever is killed takes nothing along but what runs on it; the controller notices whether it does.
       const alone = name.startsWith('kill') && !name.endsWith('lost');
-      return { name, touches: alone ? [nodeOf(name), 'controller'] : undefined, cause: -1, last: false };
+      const node = nodeOf(name);
+      const clients = this.#stage.clients.flatMap((client) => (client.node.name === node ? [client.name] : []));
+      return { name, touches: alone ? [node, 'controller', ...clients] : undefined };
     }
-    return { name, touches: [queues.consumerOf(name)], cause: queues.causeOf(name), last: false };
+    return { name, touches: [queues.consumerOf(name)] };
   }
 
-  async take(name: string, number: number): Promise<void> {
+  async take(name: string): Promise<void> {
     const stage = this.#stage;
-    stage.queues.step = number;
+    const touches = this.info(name).touches;
     if (name === PASS) await this.#pass();
     else if (this.#faults.delete(name as Fault)) this.#disturb(name as Fault);
     else await stage.take(name);
-    for (const node of stage.nodes) if (node.up) await node.workDisk();
+    for (const node of stage.nodes) if (node.up && touches?.includes(node.name) !== false) await node.workDisk();
+    this.#stage.changed(touches);
+  }
+
+  fingerprint(): string {
+    return `${this.#passedMs} ${[...this.#faults]} ${this.#stage.fingerprint()}`;
   }
 
   async #pass(): Promise<void> {

@@ -4,6 +4,7 @@
  * whatever length could make.
  */
 
+import { createHash } from 'node:crypto';
 import type { Durability, Membership } from '../../../core/domain.js';
 import { initialMembership } from '../../../core/membership.js';
 import type { IndexedBlock } from '../../../core/ports.js';
@@ -17,6 +18,7 @@ import { Scheduler, SeededRandom } from '../scheduler.js';
 import { StepClient } from './client.js';
 import { type Mood, StepController } from './controller.js';
 import { StepEtcd } from './etcd.js';
+import { fingerprint } from './fingerprint.js';
 import { Links } from './links.js';
 import { ETCD_CLUSTER, StepNode, type StepWorld, VOLUME, VOLUME_BLOCKS } from './node.js';
 import { Queues } from './queues.js';
@@ -75,6 +77,8 @@ export class Stage implements StepWorld {
   /** The first problem that was an error of the language itself. */
   languageError: string | undefined;
   steps = 0;
+  /** Of nodes, since they changed last. */
+  readonly #fingerprints = new Map<string, string>();
   readonly #trace: ((line: string) => void) | undefined;
 
   constructor(options: StageOptions) {
@@ -101,6 +105,34 @@ export class Stage implements StepWorld {
     this.trace('problem', what);
     this.problems.push(what);
     if (isLanguageError(error)) this.languageError ??= what;
+  }
+
+  /** These have changed; undefined: everybody may have. */
+  changed(names: readonly string[] | undefined): void {
+    if (names === undefined) this.#fingerprints.clear();
+    else for (const name of names) this.#fingerprints.delete(this.#processOf(name));
+  }
+
+  #processOf(name: string): string {
+    return this.clients.find((client) => client.name === name)?.node.name ?? name;
+  }
+
+  /** Of how it is, not of how it came to that: neither the number of steps nor what was told on the way. */
+  fingerprint(): string {
+    const { links, etcd, controller, history, timers, queues, random } = this;
+    const named = { links, etcd, controller, history, timers, queues, random };
+    const parts = new Map<object, string>([[this, 'stage']]);
+    for (const part of [...this.nodes, ...this.clients]) parts.set(part, part.name);
+    for (const [name, part] of Object.entries(named)) parts.set(part, name);
+    let all = '';
+    for (const [part, name] of parts) {
+      if (part === this) continue;
+      const isNode = part instanceof StepNode;
+      const print = (isNode ? this.#fingerprints.get(name) : undefined) ?? fingerprint(part, parts);
+      if (isNode) this.#fingerprints.set(name, print);
+      all += print;
+    }
+    return createHash('sha1').update(all).digest('base64');
   }
 
   /** The newest attachment. */
@@ -168,7 +200,7 @@ export class Stage implements StepWorld {
   /** The head of a queue happens. */
   async take(queue: string): Promise<void> {
     this.steps++;
-    if (this.#trace !== undefined) this.trace(queue, this.queues.head(queue) ?? '');
+    if (this.#trace !== undefined) this.trace(queue, described(this.queues.head(queue)));
     await this.queues.take(queue);
     await settled();
     this.#watch();
@@ -340,6 +372,13 @@ function identity(indexed: IndexedBlock | undefined): string {
   const { order, kind, checksumLow, checksumHigh } = indexed;
   const what = kind === KIND_ZERO ? 'zeroes' : `data ${checksumLow.toString(16)} ${checksumHigh.toString(16)}`;
   return `(${order.epoch}, ${order.sequence}) ${what}`;
+}
+
+/** What a trace says of what arrives. */
+function described(what: string | object = ''): string {
+  if (typeof what === 'string') return what;
+  const { type, batch, history, ...rest } = what as Record<string, unknown>;
+  return `${type} ${JSON.stringify(rest)}`;
 }
 
 function settled(): Promise<void> {

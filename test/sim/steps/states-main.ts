@@ -1,16 +1,17 @@
 /**
- * `npm run sim:orders`: every order of the messages of two writes with faults in every order with them (scope.ts); the
- * executions of each set of faults, up to a limit.
+ * `npm run sim:states`: every state that two writes come to in any order of their messages, with faults in any order
+ * with them (scope.ts), for each set of faults up to a limit.
  */
 
+import { register } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { isMainThread } from 'node:worker_threads';
 import { type CommandLine, type CommandShape, runCommand, UsageError } from '../../setup/options.js';
 import { appendRun, stopwatch } from '../../setup/run-record.js';
 import { Turns } from '../turns.js';
 import { answerTasks, onThreads } from '../workers.js';
-import { explore, type OrdersResult } from './orders.js';
-import { type Fault, Scope } from './scope.js';
+import type { Fault } from './scope.js';
+import { exploreStates, type StatesResult } from './states.js';
 
 interface Task {
   readonly attached: string;
@@ -19,16 +20,21 @@ interface Task {
 }
 
 const SHAPE: CommandShape = {
-  usage: `Usage: npm run sim:orders -- [--only TEXT] [--limit N] [--from K] [--minutes M] [--jobs J] [--json FILE]
-Runs two writes in every order of their messages, with every set of up to three faults, small sets first: each set up
-to --limit orders (all), from the K-th set on (0), those whose title has the text, until the time is over. A set that
-is under way then is run to its end; so it is after Ctrl-C. Says where to go on. --json appends the table to the file.`,
+  usage: `Usage: npm run sim:states -- [--only TEXT] [--limit N] [--from K] [--minutes M] [--jobs J] [--json FILE]
+Runs two writes in every order of their messages that leads to another state, with every set of up to three faults,
+small sets first: each set up to --limit states (all), from the K-th set on (0), the one whose title is the text or those that have it, until
+the time is over. A set that is under way then is run to its end; so it is after Ctrl-C. Says where to go on. --json
+appends the table to the file.`,
   words: ['only', 'limit', 'from', 'minutes', 'jobs', 'json'],
 };
 
 const NODES = ['a', 'b'] as const;
 const CRASHES = NODES.flatMap((node): Fault[] => [`kill ${node}`, `power ${node}`, `power ${node}, all lost`]);
 const CUTS = NODES.flatMap((node): Fault[] => [`cut ${node}`, `cut ${node}, all lost`]);
+
+/** Runs in any order behind a complete exploration, in which no state may be new. */
+const PROBES = 50;
+const PROBE_SEED = 1;
 
 /** None, one, two and three of a crash, a partition and a promotion. */
 function faultSets(): Fault[][] {
@@ -47,17 +53,18 @@ async function run(line: CommandLine): Promise<number> {
   const limit = line.count('limit', Number.MAX_SAFE_INTEGER, 1);
   const only = line.word('only') ?? '';
   const all = faultSets().flatMap((faults) => NODES.map((attached): Task => ({ attached, faults, limit })));
-  const tasks = all.filter((task) => title(task).includes(only));
+  const exact = all.filter((task) => title(task) === only);
+  const tasks = exact.length > 0 ? exact : all.filter((task) => title(task).includes(only));
   if (tasks.length === 0) throw new UsageError(`--only ${only}: there is no such set of faults`);
   const rows: [string, number, string][] = [];
-  let [executions, steps, complete, failures] = [0, 0, 0, 0];
-  const done = (result: OrdersResult, task: Task): void => {
-    executions += result.executions;
-    steps += result.steps;
+  let [states, transitions, complete, failures] = [0, 0, 0, 0];
+  const done = (result: StatesResult, task: Task): void => {
+    states += result.states;
+    transitions += result.transitions;
     failures += result.failures.length;
     if (result.complete) complete++;
-    rows.push([title(task), result.executions, result.complete ? 'all' : 'the first']);
-    console.log(`${title(task)}: ${result.executions} orders (${result.complete ? 'all' : 'not all'})`);
+    rows.push([title(task), result.states, result.complete ? 'all' : 'the first']);
+    console.log(`${title(task)}: ${result.states} states (${result.complete ? 'all' : 'not all'})`);
     for (const { choices, problems } of result.failures) {
       console.log(`  FAILED: ${problems.slice(0, 3).join('\n  ')}\n  ${choices.join(', ')}`);
     }
@@ -68,20 +75,20 @@ async function run(line: CommandLine): Promise<number> {
   await onThreads({ module: import.meta.url, threads, take: turns.take, done });
   const time = measure();
   console.log(
-    `${rows.length} sets of faults, ${complete} of them completely: ${executions} orders, ${steps} steps, ${failures} failed, ${time.seconds.toFixed(1)} s`,
+    `${rows.length} sets of faults, ${complete} of them completely: ${states} states, ${transitions} transitions, ${failures} failed, ${time.seconds.toFixed(1)} s`,
   );
   if (turns.rest !== undefined) console.log(`not all of them: --from ${turns.rest} goes on`);
   const json = line.word('json');
   if (json !== undefined) {
     appendRun(json, {
-      kind: 'interleavings',
-      command: `npm run sim:orders -- ${line.again}`.trimEnd(),
+      kind: 'states',
+      command: `npm run sim:states -- ${line.again}`.trimEnd(),
       ...time,
-      counts: { orders: executions, steps, faultSets: rows.length, completeSets: complete },
+      counts: { states, transitions, faultSets: rows.length, completeSets: complete },
       failures,
       table: {
-        title: 'Orders of messages',
-        columns: ['scope', 'orders run', 'of'],
+        title: 'States',
+        columns: ['scope', 'states met', 'of'],
         rows: rows.sort(),
         merge: ['newest', 'newest'],
       },
@@ -90,5 +97,13 @@ async function run(line: CommandLine): Promise<number> {
   return failures > 0 ? 1 : 0;
 }
 
+async function explore({ attached, faults, limit }: Task): Promise<StatesResult> {
+  register('./visible-fields.js', import.meta.url);
+  const [{ Scope }, { SeededRandom }] = await Promise.all([import('./scope.js'), import('../scheduler.js')]);
+  const random = new SeededRandom(PROBE_SEED);
+  const choose = (count: number): number => random.int(0, count - 1);
+  return exploreStates({ open: () => Scope.open(attached, faults), limit, probes: PROBES, choose });
+}
+
 if (isMainThread) await runCommand(SHAPE, run);
-else answerTasks(({ attached, faults, limit }: Task) => explore({ open: () => Scope.open(attached, faults), limit }));
+else answerTasks(explore);
