@@ -19,8 +19,8 @@ export interface AttachmentMove {
   /** Undefined: detached. */
   readonly node: NodeId | undefined;
   /**
-   * The latest generation that the volume's primary has met; undefined: it does not tell, or was not asked. An etcd that was restored from
-   * an older snapshot may not know of it, and would give its number to another attachment.
+   * The latest generation that the volume's primary has met; undefined: it does not tell, or was not asked. An etcd
+   * that was restored from an older snapshot may not know of it, and would give its number to another attachment.
    */
   readonly met: number | undefined;
   /** Of the volume's membership, if it is known. */
