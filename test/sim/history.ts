@@ -54,7 +54,7 @@ export class History {
 
   /** Of times only which was before which. */
   [STATE](): unknown {
-    const times = [...this.operations.flatMap(({ invoked, finished }) => [invoked, finished])];
+    const times = this.operations.flatMap(({ invoked, finished }) => [invoked, finished]);
     times.push(...this.losses.map(({ at }) => at));
     const order = [...new Set(times)].sort((a, b) => a - b);
     const rank = (time: number): number => order.indexOf(time);

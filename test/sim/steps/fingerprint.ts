@@ -72,12 +72,10 @@ class Walk {
         this.add(key);
         this.add(entry);
       }
-    } else if (Array.isArray(value)) {
-      this.#text.push('list', String(value.length));
-      for (const entry of value) this.add(entry);
-    } else if (value instanceof Set) {
-      this.#text.push('set', String(value.size));
-      for (const entry of value) this.add(entry);
+    } else if (Array.isArray(value) || value instanceof Set) {
+      const entries = [...value];
+      this.#text.push(Array.isArray(value) ? 'list' : 'set', String(entries.length));
+      for (const entry of entries) this.add(entry);
     } else this.#fields(value);
   }
 

@@ -374,11 +374,14 @@ function identity(indexed: IndexedBlock | undefined): string {
   return `(${order.epoch}, ${order.sequence}) ${what}`;
 }
 
+/** Too long for a trace. */
+const UNTOLD = new Set(['batch', 'history']);
+
 /** What a trace says of what arrives. */
 function described(what: string | object = ''): string {
   if (typeof what === 'string') return what;
-  const { type, batch, history, ...rest } = what as Record<string, unknown>;
-  return `${type} ${JSON.stringify(rest)}`;
+  const { type, ...rest } = what as Record<string, unknown>;
+  return `${type} ${JSON.stringify(rest, (name, value: unknown) => (UNTOLD.has(name) ? undefined : value))}`;
 }
 
 function settled(): Promise<void> {

@@ -17,7 +17,7 @@ export interface System {
   readonly problems: readonly string[];
   /** Equal states have equal ones; so they go on in the same ways. */
   fingerprint(): string;
-  /** What may happen now, by names, the usual first; nothing: it is over. What is possible stays so until it is taken. */
+  /** What may happen now, by names, the usual first; nothing: it is over. What is possible stays so until it, or what touches the same process, is taken. */
   steps(): readonly string[];
   info(step: string): StepInfo;
   take(step: string): Promise<void>;
