@@ -21,6 +21,7 @@ interface Round {
 }
 
 export class StepController {
+  readonly name = NAME;
   readonly #world: StepWorld;
   #round: Round | undefined;
   #reading = false;

@@ -7,7 +7,7 @@ import {
   type PeerMessage,
   VERSION_WITH_MARKS,
 } from '../../../core/messages.js';
-import type { DeploymentStore, IndexedBlock, MembershipStore, SessionLink } from '../../../core/ports.js';
+import type { DeploymentStore, IndexedBlock, MembershipStore, SessionLink, Timer } from '../../../core/ports.js';
 import { KIND_DATA } from '../../../core/record.js';
 import {
   DEFAULT_SETTINGS,
@@ -29,6 +29,8 @@ export const ETCD_CLUSTER = 'steps';
 export const VOLUME_BLOCKS = 8;
 /** Of the disk's own time: everything that was asked of it is done by then. */
 const DISK_MS = 30;
+/** A disk answers within this time; its background work is less frequent. */
+const LONGEST_WORK_MS = 20;
 const OPEN_MS = 10_000;
 
 export interface StepWorld {
@@ -40,11 +42,19 @@ export interface StepWorld {
   readonly random: SeededRandom;
   readonly spec: VolumeSpec;
   readonly settings: Partial<ReplicationSettings>;
+  readonly fewDelays: boolean;
   readonly nodes: readonly StepNode[];
   readonly openCopies: readonly ObservedCopy[];
   trace(who: string, what: string, fields?: Readonly<Record<string, unknown>>): void;
   /** Something that no fault explains; and the error as which it came, if it did. */
   problem(what: string, error?: unknown): void;
+}
+
+/** What a disk is asked for is done at once, and background work never. */
+class StandingTime extends Scheduler {
+  override at(time: number, run: () => void, of?: SimProcess, act = run): Timer {
+    return super.at(time <= this.now + LONGEST_WORK_MS ? this.now : time, run, of, act);
+  }
 }
 
 export class StepNode implements LinkEnd {
@@ -53,7 +63,7 @@ export class StepNode implements LinkEnd {
   readonly #world: StepWorld;
   readonly #disk: StoreDisk;
   /** The disk's time, which passes only when it is its turn. */
-  readonly #diskTime = new Scheduler();
+  readonly #diskTime: Scheduler;
   readonly #rate: number;
   process: SimProcess;
   clock: SimClock;
@@ -67,6 +77,7 @@ export class StepNode implements LinkEnd {
     this.#world = world;
     this.name = name;
     this.#rate = rate;
+    this.#diskTime = world.fewDelays ? new StandingTime() : new Scheduler();
     const deployment = `00000000-0000-4000-8000-00000000000${name}` as DeploymentId;
     this.placement = { deployment, node: name as NodeId };
     this.process = new SimProcess(world.timers);
@@ -197,7 +208,7 @@ export class StepNode implements LinkEnd {
 
   /** The disk does all that was asked of it until now. */
   async workDisk(): Promise<void> {
-    await this.#diskTime.run(this.#diskTime.now + DISK_MS);
+    await this.#diskTime.run(this.#diskTime.now + (this.#world.fewDelays ? 0 : DISK_MS));
   }
 
   /** A block is taken for damaged that is intact. */

@@ -21,10 +21,13 @@ interface Queue {
 export class Queues {
   readonly #queues = new Map<string, Queue>();
   readonly #blocked = new Set<string>();
+  /** Whoever is never late: what is for them happens as it is posted. */
+  readonly atOnce = new Set<string>();
   #posted = 0;
 
   /** `consumer`: whose state `run` changes. What it causes elsewhere goes through queues again. */
   post(queue: string, consumer: string, what: Item['what'], run: Item['run']): void {
+    if (this.atOnce.has(consumer)) return void run();
     let present = this.#queues.get(queue);
     if (present === undefined) {
       present = { consumer, items: [] };

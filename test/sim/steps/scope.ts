@@ -31,7 +31,7 @@ export class Scope implements System {
   }
 
   static async open(attached: string, faults: readonly Fault[], trace?: (line: string) => void): Promise<Scope> {
-    const options = { seed: SEED, durability: 'writeback', settings: SETTINGS } as const;
+    const options = { seed: SEED, durability: 'writeback', settings: SETTINGS, fewDelays: true } as const;
     const stage = new Stage({ ...options, ...(trace !== undefined && { trace }) });
     await stage.open();
     const client = stage.attach(stage.node(attached));
@@ -65,7 +65,7 @@ export class Scope implements System {
   info(name: string): StepInfo {
     const { queues } = this.#stage;
     if (name === PASS) return { name, touches: undefined };
-    if (name === 'promotion') return { name, touches: ['controller'] };
+    if (name === 'promotion') return { name, touches: ['controller', 'etcd'] };
     if (this.#faults.has(name as Fault)) {
       // Whoever is killed takes nothing along but what runs on it; the controller notices whether it does.
       const alone = name.startsWith('kill') && !name.endsWith('lost');
@@ -73,14 +73,17 @@ export class Scope implements System {
       const clients = this.#stage.clients.flatMap((client) => (client.node.name === node ? [client.name] : []));
       return { name, touches: alone ? [node, 'controller', ...clients] : undefined };
     }
-    return { name, touches: [queues.consumerOf(name)] };
+    const touches = [queues.consumerOf(name)];
+    // Who is asked answers at once.
+    if (name.startsWith('controller>')) touches.push('controller');
+    return { name, touches };
   }
 
   async take(name: string): Promise<void> {
     const stage = this.#stage;
     const touches = this.info(name).touches;
     if (name === PASS) await this.#pass();
-    else if (this.#faults.delete(name as Fault)) this.#disturb(name as Fault);
+    else if (this.#faults.delete(name as Fault)) await this.#disturb(name as Fault);
     else await stage.take(name);
     for (const node of stage.nodes) if (node.up && touches?.includes(node.name) !== false) await node.workDisk();
     this.#stage.changed(touches);
@@ -98,12 +101,12 @@ export class Scope implements System {
     if (stage.queues.ready().length === 0) await stage.pass(TIME_STEP_MS);
   }
 
-  #disturb(fault: Fault): void {
+  async #disturb(fault: Fault): Promise<void> {
     const stage = this.#stage;
     stage.trace('fault', fault);
     if (fault === 'promotion') {
       stage.look('suspect');
-      return;
+      return stage.take('controller>etcd');
     }
     const node = stage.node(nodeOf(fault));
     const keep = (): number => (fault.endsWith('lost') ? 0 : Number.POSITIVE_INFINITY);

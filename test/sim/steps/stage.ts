@@ -59,6 +59,8 @@ export interface StageOptions {
   readonly durability: Durability;
   readonly settings?: Partial<ReplicationSettings>;
   readonly trace?: (line: string) => void;
+  /** Disks work, and the controller is answered, at once: that other things happen meanwhile shows without it, too. */
+  readonly fewDelays?: boolean;
 }
 
 export class Stage implements StepWorld {
@@ -68,6 +70,7 @@ export class Stage implements StepWorld {
   readonly etcd = new StepEtcd(this.queues);
   readonly spec: VolumeSpec;
   readonly settings: Partial<ReplicationSettings>;
+  readonly fewDelays: boolean;
   readonly nodes: readonly StepNode[];
   readonly links: Links;
   readonly controller: StepController;
@@ -85,12 +88,14 @@ export class Stage implements StepWorld {
     this.#trace = options.trace;
     this.random = new SeededRandom(options.seed);
     this.settings = { ...SETTINGS, ...options.settings };
+    this.fewDelays = options.fewDelays === true;
     this.nodes = ['a', 'b', 'c'].map((name) => new StepNode(this, name, this.random.between(0.99, 1.01)));
     const { durability } = options;
     const placements = this.nodes.map(({ placement }) => placement);
     this.spec = { replicas: placements.length - 1, failureMode: { kind: 'alwayson' }, durability, placements };
     this.links = new Links(this.queues, this.nodes);
     this.controller = new StepController(this);
+    if (this.fewDelays) this.queues.atOnce.add(this.controller.name);
     this.history = new History(durability === 'writethrough');
     this.etcd.onChange = (record, previous) => this.#onChange(record, previous);
   }
