@@ -22,9 +22,9 @@ interface Task {
 const SHAPE: CommandShape = {
   usage: `Usage: npm run sim:states -- [--only TEXT] [--limit N] [--from K] [--minutes M] [--jobs J] [--json FILE]
 Runs two writes in every order of their messages that leads to another state, with every set of up to three faults,
-those without a promotion first: each set up to --limit states (all), from the K-th set on (0), the one whose title is the text or
-those that have it, until the time is over. A set that is under way then is run to its end; so it is after Ctrl-C. Says
-where to go on. --json appends the table to the file.`,
+those without a promotion first: each set up to --limit states (all), from the K-th set on (0), the one whose title is
+the text or those that have it, until the time is over. A set that is under way then is run to its end; so it is after
+Ctrl-C. Says where to go on. --json appends the table to the file.`,
   words: ['only', 'limit', 'from', 'minutes', 'jobs', 'json'],
 };
 
