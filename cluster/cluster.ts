@@ -18,7 +18,7 @@ import { ensureLicence, ensureLicenceKey } from './licence.js';
 import { ManagedServers } from './managed-servers.js';
 import { PortClaims } from './ports.js';
 import { settlePorts, untilWorkflowsRun } from './servers.js';
-import { releaseStaleMounts } from './volumes.js';
+import { releaseStaleMounts, removeDeadDevices } from './volumes.js';
 
 const AGENT_STOP_MS = 30_000;
 const DEFAULT_NODES = 3;
@@ -407,6 +407,7 @@ export class Cluster {
       this.#members.map(async (member) => {
         member.state = 'stopped';
         await member.child?.stop(AGENT_STOP_MS);
+        await removeDeadDevices(agentPaths(member.site));
       }),
     );
     await this.servers.stopAll();

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import type { ApiVolume } from '../client/types.js';
 import type { FsType } from '../core/domain.js';
 import { formatDevice, mountDevice, unmountPath } from '../node-agent/attach/filesystem.js';
-import { deviceSupport } from '../node-agent/attach/index.js';
+import { DeviceManager, deviceSupport } from '../node-agent/attach/index.js';
 import { run } from '../node-agent/attach/run.js';
+import { stateDirOf } from '../node-agent/config.js';
+import type { AgentPaths } from './agent.js';
 import type { Cluster } from './cluster.js';
 import { ClusterError } from './errors.js';
 import type { NodeFacts, VolumeFacts } from './facts.js';
@@ -107,6 +109,12 @@ export async function releaseStaleMounts(directory: string): Promise<string[]> {
     await unmountPath(mountPoint).catch(() => run('umount', ['--lazy', mountPoint], { timeoutMs: UNMOUNT_TIMEOUT_MS }));
   }
   return stale;
+}
+
+/** Block devices of an agent that was killed, for good: nothing serves them any more. */
+export async function removeDeadDevices({ rootDir, deviceDir }: AgentPaths): Promise<void> {
+  const stateDir = stateDirOf(rootDir);
+  if (existsSync(stateDir)) await new DeviceManager({ stateDir, deviceDir, log: () => {} }).removeLeftovers();
 }
 
 /** What `cluster.json` says of all volumes. */

@@ -16,7 +16,7 @@ import { DeviceManager } from './attach/index.js';
 import { NodeAttachments } from './attachments.js';
 import { readBootId, systemClock, systemRandom } from './clock.js';
 import { lendersOf, loadCodec } from './codec/index.js';
-import { type Config, formatEndpoint } from './config.js';
+import { type Config, formatEndpoint, stateDirOf } from './config.js';
 import { startControl } from './control/index.js';
 import { listOperations } from './control/operations.js';
 import { collectLocal } from './diagnostics/local.js';
@@ -144,7 +144,7 @@ async function start(
   });
   stops.push(() => stores.close());
   for (const damage of stores.damages) logger.error({ ...damage }, 'this copy of a volume is left as it is');
-  const stateDir = join(config.rootDir, 'state');
+  const stateDir = stateDirOf(config.rootDir);
   await mkdir(stateDir, { recursive: true });
   const memory = await VolumeMemory.open({
     directory: join(stateDir, 'volumes'),

@@ -142,6 +142,9 @@ const environment = z.object({
   STORAGEOS_CIPHER_ENGINE: z.enum(['auto', 'wasm', 'native']).default('auto'),
 });
 
+/** What an agent has to know again after a restart, beside its stores. */
+export const stateDirOf = (rootDir: string): string => join(rootDir, 'state');
+
 export interface Config {
   readonly nodeName: string;
   readonly advertiseIp: string;

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SupervisedChild } from '../../cluster/child.js';
@@ -198,11 +198,18 @@ describe('npm start', () => {
     if (mounted) expect(readFileSync(note(), 'utf8')).toBe(NOTE);
   });
 
-  it('can be destroyed', async () => {
-    const destroyed = await runCommandLine('cluster/manage.js', ['destroy', '--data-dir', directory]);
-    expect(destroyed).toEqual({ code: 0, output: `${directory} is gone.\n` });
+  it('can be destroyed, with a node killed that had a volume mounted', async () => {
+    const { nodes, volumes } = readFacts(join(directory, 'cluster.json'));
+    expect(volumes[0]!.attachedOn).toBe(nodes[0]!.name);
+    const manage = (...args: string[]) => runCommandLine('cluster/manage.js', [...args, '--data-dir', directory]);
+    expect((await manage('kill-node', nodes[0]!.name)).code).toBe(0);
+    expect(await manage('destroy')).toEqual({ code: 0, output: `${directory} is gone.\n` });
     expect(await running!.exited).toBe(0);
     expect(existsSync(directory)).toBe(false);
+    expect(mountsBelow(directory)).toEqual([]);
+    const loops = readdirSync('/sys/block').map((name) => join('/sys/block', name, 'loop/backing_file'));
+    const files = loops.filter((path) => existsSync(path)).map((path) => readFileSync(path, 'utf8'));
+    expect(files.filter((file) => file.includes(volumes[0]!.id))).toEqual([]);
   });
 });
 
