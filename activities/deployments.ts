@@ -71,8 +71,7 @@ export function createDeploymentActivities(deps: ActivityDeps): DeploymentActivi
 
   return {
     async createDeployment({ volume, deployment }) {
-      const record = await requireVolume(deps, volume);
-      const status = await replication.createDeployment(record, deployment);
+      const status = await replication.createDeployment(volume, deployment, () => requireVolume(deps, volume));
       return { incarnation: status.incarnation };
     },
 

@@ -2,6 +2,7 @@
 
 import type {
   Attachment,
+  ChooseCopies,
   Membership,
   Namespace,
   NodeLiveness,
@@ -41,9 +42,14 @@ export interface StateDeps {
   readonly attachments: Records<Attachment, VolumeId>;
   readonly nodes: Records<NodeRecord, NodeId>;
   readonly namespaces: Pick<Records<Namespace, NamespaceId>, 'list'>;
-  readonly tombstones: Records<Tombstone, DeploymentId>;
+  readonly tombstones: Pick<Records<Tombstone, DeploymentId>, 'get' | 'list' | 'remove'>;
   readonly liveness: Pick<Records<NodeLiveness, NodeId>, 'list'>;
   readonly membershipStore: MembershipStore;
+  /**
+   * Copies leave the volume's record and their tombstones come, in one transaction. `choose` is called again if the
+   * volume or its membership has changed meanwhile, and may throw; without tombstones nothing is written. 'not-found'
+   */
+  dropCopies(id: VolumeId, choose: ChooseCopies): Promise<void>;
   /** The volume's records go and its deployments' tombstones come, in one transaction. 'not-found' */
   deleteVolume(id: VolumeId, tombstones: readonly Tombstone[]): Promise<void>;
   /**
@@ -85,8 +91,11 @@ export interface InventoryPage {
 
 /** Copies on this node and on others (node-agent/replication, ReplicationHost). */
 export interface ReplicationDeps {
-  /** Makes and opens the deployment, or finds it. */
-  createDeployment(volume: Volume, deployment: DeploymentId): Promise<DeploymentStatus>;
+  /**
+   * Makes and opens the deployment, or finds it. `read`: the volume's record as etcd has it now; it is asked for when
+   * nothing else is done to the deployment, so that one whose tombstone was buried meanwhile is not made any more.
+   */
+  createDeployment(volume: VolumeId, deployment: DeploymentId, read: () => Promise<Volume>): Promise<DeploymentStatus>;
   /** Erases a local deployment; nothing happens if there is none. */
   removeDeployment(deployment: DeploymentId): Promise<void>;
   /** DomainError 'node-unavailable' if the node does not answer, 'not-found' if it has no such deployment. */

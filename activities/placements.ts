@@ -1,6 +1,6 @@
 /** The placements and the phase in a volume's record; only its workflow changes them. */
 
-import type { Placement, Volume, VolumePhase } from '../core/domain.js';
+import type { ChooseCopies, Placement, Volume, VolumePhase } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import { type PlacementNode, placeCopies } from '../core/placement.js';
 import type { DeploymentId, NodeId, VolumeId } from '../core/types.js';
@@ -87,31 +87,25 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
     },
 
     async dropPlacements({ volume, deployments }) {
-      const [found, membership] = await Promise.all([state.volumes.get(volume), state.membershipStore.read(volume)]);
-      if (found === undefined) return [];
-      const needed = deployments.find(
-        (id) => membership?.primary.deployment === id || membership?.inSync.includes(id) === true,
-      );
-      if (needed !== undefined) {
-        throw new DomainError(
-          'invalid-state',
-          `deployment ${needed} of volume ${volume} is in sync: it cannot be dropped`,
+      let dropped: readonly Placement[] = [];
+      const choose: ChooseCopies = (current, membership) => {
+        const needed = deployments.find(
+          (id) => membership?.primary.deployment === id || membership?.inSync.includes(id) === true,
         );
-      }
-      const dropped = found.value.placements.filter((placed) => deployments.includes(placed.deployment));
-      for (const placed of dropped) {
-        await state.tombstones
-          .create(tombstoneOf(volume, placed, settings.timestamp()))
-          .catch(ignore('already-exists'));
-      }
-      await state.volumes
-        .update(volume, (current) => {
-          const kept = current.placements.filter((placed) => !deployments.includes(placed.deployment));
-          return kept.length === current.placements.length
-            ? current
-            : changed(forget(current, deployments), { placements: kept });
-        })
-        .catch(ignore('not-found'));
+        if (needed !== undefined) {
+          throw new DomainError(
+            'invalid-state',
+            `deployment ${needed} of volume ${volume} is in sync: it cannot be dropped`,
+          );
+        }
+        const kept = current.placements.filter((placed) => !deployments.includes(placed.deployment));
+        dropped = current.placements.filter((placed) => deployments.includes(placed.deployment));
+        return {
+          volume: changed(forget(current, deployments), { placements: kept }),
+          tombstones: dropped.map((placed) => tombstoneOf(volume, placed, settings.timestamp())),
+        };
+      };
+      await state.dropCopies(volume, choose).catch(ignore('not-found'));
       return dropped;
     },
 

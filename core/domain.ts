@@ -209,6 +209,15 @@ export interface Tombstone {
   readonly deletedAt: string;
 }
 
+/** A volume without some of its copies, and their tombstones. */
+export interface DroppedCopies {
+  readonly volume: Volume;
+  readonly tombstones: readonly Tombstone[];
+}
+
+/** What is to go, by what etcd has at present. */
+export type ChooseCopies = (volume: Volume, membership: Membership | undefined) => DroppedCopies;
+
 /** Settings and identity of the cluster; made once, by the node that comes first. */
 export interface Cluster {
   /** RFC 4122 UUID. */

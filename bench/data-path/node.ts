@@ -126,7 +126,7 @@ const methods = {
     frontends.onMembership(record.volume, record, volumes.get(record.volume)?.placements ?? []);
   },
   async create(volume: Volume, deployment: DeploymentId): Promise<Incarnation> {
-    return (await replication.createDeployment(volume, deployment)).incarnation;
+    return (await replication.createDeployment(volume.id, deployment, async () => volume)).incarnation;
   },
   isPeerUp(node: NodeId): boolean {
     return replication.isPeerUp(node);

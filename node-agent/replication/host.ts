@@ -215,18 +215,25 @@ export class ReplicationHost {
   /* ---- deployments of this node ---- */
 
   /**
-   * Makes the deployment, or opens it if it is there already. Errors: DomainError('invalid') if it is not placed
-   * here; those of the store ('no-space' and others).
+   * Makes the deployment, or opens it if it is there already. `read`: the volume's record, from etcd; asked for behind
+   * everything that was being done to the deployment. Where it is placed then, its tombstone, if there will be one, is
+   * still to come; where it is not, that may be buried already.
+   * Errors: DomainError('invalid') if it is not placed here; those of `read` and of the store ('no-space' and others).
    */
-  async createDeployment(volume: Volume, deployment: DeploymentId): Promise<DeploymentStatus> {
-    const placement = volume.placements.find((candidate) => candidate.deployment === deployment);
-    if (placement?.node !== this.#options.self) {
-      throw new DomainError('invalid', `deployment ${deployment} of volume ${volume.id} is not placed on this node`);
-    }
-    const hosted = await this.#local.create(volume.id, deployment, () => {
-      if (!this.#volumes.has(volume.id)) this.#volumes.set(volume.id, volume);
+  async createDeployment(
+    id: VolumeId,
+    deployment: DeploymentId,
+    read: () => Promise<Volume>,
+  ): Promise<DeploymentStatus> {
+    const hosted = await this.#local.create(id, deployment, async () => {
+      const volume = await read();
+      const placement = volume.placements.find((candidate) => candidate.deployment === deployment);
+      if (placement?.node !== this.#options.self) {
+        throw new DomainError('invalid', `deployment ${deployment} of volume ${id} is not placed on this node`);
+      }
+      if (!this.#volumes.has(id)) this.#volumes.set(id, volume);
       return this.#options.stores.create({
-        volume: volume.id,
+        volume: id,
         deployment,
         blockSize: volume.blockSize,
         blocks: Math.ceil(volume.sizeBytes / volume.blockSize),

@@ -2,6 +2,7 @@
 
 import type {
   Attachment,
+  ChooseCopies,
   Cluster,
   Membership,
   Namespace,
@@ -182,7 +183,7 @@ export class ClusterState {
       schema: livenessSchema,
       idOf: (liveness: NodeLiveness) => liveness.node,
     });
-    this.#volumeRecords = new VolumeRecords({ etcd, volumes: this.volumes });
+    this.#volumeRecords = new VolumeRecords({ etcd, volumes: this.volumes, memberships: this.memberships });
     this.membershipStore = createMembershipStore(etcd, this.memberships, this.etcdClusterId);
     this.#watch = new PrefixWatch(etcd, this.#feed);
   }
@@ -310,6 +311,16 @@ export class ClusterState {
    */
   recoverVolume(recovered: RecoveredVolume): Promise<void> {
     return this.#volumeRecords.recover(recovered);
+  }
+
+  /**
+   * Copies leave a volume's record, and each has a tombstone from then on, so that its node may erase it: at once, so
+   * that a node that still reads of the placement can know that the tombstone is to come. `choose` is called again if
+   * volume or membership have changed meanwhile, and may throw; without tombstones nothing is written.
+   * Errors: 'not-found' (volume), 'stale-write', those of `choose`.
+   */
+  dropCopies(id: VolumeId, choose: ChooseCopies): Promise<void> {
+    return this.#volumeRecords.dropCopies(id, choose);
   }
 
   /**

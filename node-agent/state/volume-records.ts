@@ -5,7 +5,7 @@
  */
 
 import { z } from 'zod';
-import type { Attachment, Membership, Tombstone, Volume } from '../../core/domain.js';
+import type { Attachment, ChooseCopies, Membership, Tombstone, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { RecoveredVolume } from '../../core/recovery.js';
 import type { Generation, VolumeId } from '../../core/types.js';
@@ -39,6 +39,7 @@ interface Company {
 export interface VolumeRecordsOptions {
   readonly etcd: EtcdConnection;
   readonly volumes: Repository<Volume, VolumeId>;
+  readonly memberships: Repository<Membership, VolumeId>;
 }
 
 export class VolumeRecords {
@@ -89,6 +90,21 @@ export class VolumeRecords {
     );
     // What was found on the copies is to be looked at again.
     if (replaced === undefined) throw staleWrite(`volume ${next.volume}`);
+  }
+
+  /** See ClusterState.dropCopies. */
+  async dropCopies(id: VolumeId, choose: ChooseCopies): Promise<void> {
+    const { volumes, memberships } = this.#options;
+    const key = memberships.keyOf(id);
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const [{ value, version }, membership] = await Promise.all([volumes.require(id), memberships.get(id)]);
+      const { volume, tombstones } = choose(value, membership?.value);
+      if (tombstones.length === 0) return;
+      const unchanged: Condition =
+        membership === undefined ? { key, is: 'absent' } : { key, value: encodeValue(key, membership.value) };
+      if ((await volumes.replace(volume, version, [unchanged], tombstones.map(buried))) !== undefined) return;
+    }
+    throw busy(id);
   }
 
   /** See ClusterState.deleteVolume. */
@@ -197,5 +213,5 @@ function write(bytes: number): Operation {
 }
 
 function busy(id: VolumeId): DomainError {
-  return new DomainError('stale-write', `volume ${id}: too many volumes are made and deleted at a time; try again`);
+  return new DomainError('stale-write', `volume ${id}: too much is changed at a time; try again`);
 }

@@ -1,11 +1,13 @@
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Membership, Tombstone } from '../../../core/domain.js';
+import type { Membership, Placement, Tombstone } from '../../../core/domain.js';
+import { DomainError } from '../../../core/errors.js';
 import type { DeploymentId, Epoch, Generation, NodeId } from '../../../core/types.js';
 import { systemClock } from '../../../node-agent/clock.js';
 import { ClusterState } from '../../../node-agent/state/cluster-state.js';
-import { revisionOf, versionOf } from '../../../node-agent/state/encoding.js';
+import { encodeValue, revisionOf, versionOf } from '../../../node-agent/state/encoding.js';
 import { TestEtcd } from '../../setup/etcd.js';
 import { aMembership, aNamespace, aNode, aUser, aVolume } from '../../setup/records.js';
 
@@ -325,6 +327,46 @@ describe('a volume that etcd has lost', () => {
     await state.deleteVolume(namesake.id, []);
     await state.deleteNamespace(volume.namespace);
     await refused('not-found');
+  });
+});
+
+const PUT =
+  'const [, hosts, key, value] = process.argv; new (require("etcd3").Etcd3)({ hosts }).put(key).value(value).exec().then(() => process.exit());';
+
+/** Written when this returns, though nothing of this process goes on meanwhile. */
+function putByAnother(key: string, value: object): void {
+  execFileSync(process.execPath, ['-e', PUT, etcd.endpoint, `${namespace}/${key}`, encodeValue(key, value).toString()]);
+}
+
+describe('copies that a volume goes on without', () => {
+  it('leave its record as their tombstones come, by what etcd has then', async () => {
+    const home = aNamespace();
+    await state.createNamespace(home);
+    const copies = [1, 2].map(() => ({ deployment: randomUUID() as DeploymentId, node: randomUUID() as NodeId }));
+    const volume = aVolume({ namespace: home.id, placements: copies });
+    await state.createVolume(volume);
+    const { id, createdAt: deletedAt } = volume;
+    const [kept, dropped] = copies as [Placement, Placement];
+    const tombstone = { ...dropped, volume: id, deletedAt };
+    const membership = aMembership(id);
+    const seen: (number | undefined)[] = [];
+    await state.dropCopies(id, (current, record) => {
+      seen.push(record?.epoch);
+      if (seen.length === 1) putByAnother(state.memberships.keyOf(id), membership);
+      return { volume: { ...current, placements: [kept] }, tombstones: [tombstone] };
+    });
+    expect(seen).toEqual([undefined, membership.epoch]);
+    expect((await state.volumes.require(id)).value.placements).toEqual([kept]);
+    expect((await state.tombstones.require(dropped.deployment)).value).toEqual(tombstone);
+    const { version } = await state.volumes.require(id);
+    await state.dropCopies(id, (current) => ({ volume: { ...current, placements: [] }, tombstones: [] }));
+    const refusal = () => {
+      throw new DomainError('invalid-state', 'needed');
+    };
+    await expect(state.dropCopies(id, refusal)).rejects.toMatchObject({ code: 'invalid-state' });
+    expect((await state.volumes.require(id)).version).toBe(version);
+    await state.deleteVolume(id, []);
+    await expect(state.dropCopies(id, refusal)).rejects.toMatchObject({ code: 'not-found' });
   });
 });
 

@@ -97,13 +97,13 @@ describe('the host', () => {
     const first = await cluster.start(id);
     const volume = makeVolume(place([first]));
     const deployment = volume.placements[0]!.deployment;
+    const placed = async () => volume;
     cluster.tell(volume);
     expect(first.host.status(deployment)).toBeUndefined();
-    const made = await first.host.createDeployment(volume, deployment);
-    expect(await first.host.createDeployment(volume, deployment)).toEqual(made);
-    await expect(first.host.createDeployment(volume, randomUUID() as string as DeploymentId)).rejects.toMatchObject({
-      code: 'invalid',
-    });
+    const made = await first.host.createDeployment(volume.id, deployment, placed);
+    expect(await first.host.createDeployment(volume.id, deployment, placed)).toEqual(made);
+    const unknown = randomUUID() as string as DeploymentId;
+    await expect(first.host.createDeployment(volume.id, unknown, placed)).rejects.toMatchObject({ code: 'invalid' });
 
     await cluster.stop(id);
     const second = await cluster.start(id);
@@ -113,8 +113,16 @@ describe('the host', () => {
     await second.host.removeDeployment(deployment);
     expect(second.host.status(deployment)).toBeUndefined();
     expect(second.stores.deployments()).toEqual([]);
-    const making = second.host.createDeployment(volume, deployment);
+    const making = second.host.createDeployment(volume.id, deployment, placed);
     await Promise.all([making, second.host.removeDeployment(deployment)]);
+    expect(second.stores.deployments()).toEqual([]);
+    // It is placed when its making is asked for, and not any more when the removal before that is over.
+    let record = volume;
+    const removal = second.host.removeDeployment(deployment);
+    const late = second.host.createDeployment(volume.id, deployment, async () => record);
+    record = { ...volume, placements: [] };
+    await expect(late).rejects.toMatchObject({ code: 'invalid' });
+    await removal;
     expect(second.stores.deployments()).toEqual([]);
     const target = { deployment, node: id };
     await expect(second.host.remoteStatus(target)).rejects.toMatchObject({ code: 'not-found' });
@@ -147,7 +155,7 @@ describe('the host', () => {
     await back.host.removeDeployment(placed.deployment);
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
     expect(back.host.unopened).toBe(0);
-    await back.host.createDeployment(volume, placed.deployment);
+    await back.host.createDeployment(volume.id, placed.deployment, async () => volume);
     await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
   });
 

@@ -123,7 +123,9 @@ export class Nodes {
     const volume = makeVolume(place(nodes));
     this.tell(volume);
     const [first] = await Promise.all(
-      nodes.map(({ host }, i) => host.createDeployment(volume, volume.placements[i]!.deployment)),
+      nodes.map(({ host }, i) =>
+        host.createDeployment(volume.id, volume.placements[i]!.deployment, async () => volume),
+      ),
     );
     // A member that cannot be reached when the volume opens would be left out of it.
     const others = nodes.slice(1);

@@ -284,6 +284,13 @@ export class FakeCluster {
       read: async (volume) => this.memberships.value(volume),
       swap: async (expected, next) => (this.#commit(expected, next) ? 'applied' : 'conflict'),
     },
+    dropCopies: async (id, choose) => {
+      await this.volumes.update(id, (current) => {
+        const { volume, tombstones } = choose(current, this.memberships.value(id));
+        for (const tombstone of tombstones) this.tombstones.put(tombstone);
+        return tombstones.length === 0 ? current : volume;
+      });
+    },
     deleteVolume: async (volume, tombstones) => {
       await this.volumes.remove(volume);
       this.attachments.values.delete(volume);
@@ -313,9 +320,10 @@ export class FakeCluster {
       return found;
     };
     return {
-      createDeployment: async (volume, deployment) => {
+      createDeployment: async (volume, deployment, read) => {
         await this.#pass(`create on ${self}`);
-        if (!this.copies.has(deployment)) this.copies.set(deployment, newCopy(volume.id, self));
+        await read();
+        if (!this.copies.has(deployment)) this.copies.set(deployment, newCopy(volume, self));
         return this.#status(deployment);
       },
       removeDeployment: async (deployment) => void this.copies.delete(deployment),
