@@ -1,6 +1,6 @@
 /** Which node shows a volume: the record in etcd, which fences, and the frontend on the node. */
 
-import { type AttachmentMove, moveAttachment } from '../core/attachment.js';
+import { moveAttachment } from '../core/attachment.js';
 import type { Attachment } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { Generation, NodeId, VolumeId } from '../core/types.js';
@@ -54,9 +54,9 @@ export function createAttachmentActivities(deps: ActivityDeps): AttachmentActivi
     },
 
     async moveAttachment({ volume, expected, node }) {
-      const before = node === undefined ? NOTHING_BEFORE : await whatWasBefore(deps, volume);
+      const met = node === undefined ? undefined : await generationMet(deps, volume);
       const { value } = await state.attachments.update(volume, (current) =>
-        moveAttachment(current, { expected, node, ...before, timestamp: settings.timestamp() }),
+        moveAttachment(current, { expected, node, met, timestamp: settings.timestamp() }),
       );
       return attachmentState(value);
     },
@@ -85,16 +85,12 @@ async function requireAttachment(deps: Pick<ActivityDeps, 'state'>, volume: Volu
   return found.value;
 }
 
-type Before = Pick<AttachmentMove, 'met' | 'epoch'>;
-
-const NOTHING_BEFORE: Before = { met: undefined, epoch: undefined };
-
-/** What tells of attachments that etcd may have forgotten. */
-async function whatWasBefore(deps: ActivityDeps, volume: VolumeId): Promise<Before> {
+/** The latest that the primary has met, which etcd may have forgotten; undefined: it does not tell. */
+async function generationMet(deps: ActivityDeps, volume: VolumeId): Promise<number | undefined> {
   const record = await deps.state.membershipStore.read(volume);
-  if (record === undefined) return NOTHING_BEFORE;
+  if (record === undefined) return undefined;
   const [answer] = (await askCopies(deps, [record.primary])).values();
-  return { met: typeof answer === 'object' ? answer.generation : undefined, epoch: record.epoch };
+  return typeof answer === 'object' ? answer.generation : undefined;
 }
 
 function attachmentState({ generation, node }: Attachment): AttachmentState {

@@ -1,6 +1,6 @@
 /** Volumes of which etcd has no record: found by asking the nodes, and given their records again. */
 
-import { fencingGeneration } from '../core/attachment.js';
+import { nextGeneration } from '../core/attachment.js';
 import type { LostVolumeReport } from '../core/controller.js';
 import type { Volume } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
@@ -18,11 +18,11 @@ import {
 } from '../core/lost-volumes.js';
 import { FLAG_XTS, KIND_DATA } from '../core/record.js';
 import { describeRisk, planRecovery, type RecoveryPlan, type SurveyedCopy } from '../core/recovery.js';
-import type { BlockNumber, DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
+import type { BlockNumber, Generation, NodeId, VolumeId } from '../core/types.js';
 import type { ActivityDeps, InventoryPage } from './deps.js';
 import { report, requireAccepted } from './recover.js';
-import { type Survey, surveyNodes } from './survey.js';
-import { tombstoneOf } from './tombstones.js';
+import { type Survey, surveyNodes, withoutErasable } from './survey.js';
+import { buried, tombstoneOf } from './tombstones.js';
 
 /** The nodes open the copies to answer, and go through the ends of their logs. */
 const SURVEY_TIMEOUT_MS = 10_000;
@@ -76,14 +76,6 @@ export async function listLostVolumes({
   return { volumes: found, silent: silent.sort() };
 }
 
-/**
- * Copies that their nodes may erase. To be asked for before the nodes are asked and again after: a tombstone goes when
- * its copy is gone, and a deletion in between leaves copies in the answers of those that were asked first.
- */
-async function buried({ tombstones }: Pick<SurveyDeps['state'], 'tombstones'>): Promise<ReadonlySet<DeploymentId>> {
-  return new Set((await tombstones.list()).map(({ value }) => value.deployment));
-}
-
 /** What is known of one, and what stands against it. Errors: 'not-found' if etcd has it or no node has a copy. */
 export async function surveyLostVolume(
   deps: SurveyDeps,
@@ -103,19 +95,11 @@ interface LostSurvey {
 
 async function survey(deps: SurveyDeps, volume: VolumeId, wishes: LostVolumeWishes): Promise<LostSurvey> {
   const { state, settings, keys } = deps;
-  const [nodes, namespaces, key, early] = await Promise.all([
-    state.nodes.list(),
-    state.namespaces.list(),
-    keys.check(volume),
-    buried(state),
-  ]);
-  const all = await surveyAll(deps, volume, new Set(nodes.map(({ value }) => value.id)));
-  const late = await buried(state);
-  const stays = (deployment: DeploymentId): boolean => !early.has(deployment) && !late.has(deployment);
-  const copies = all.copies.filter(({ status }) => stays(status.deployment));
-  const closed = all.closed.filter(({ deployment }) => stays(deployment));
-  const found = { ...all, copies, closed };
-  const { silent, unsure } = found;
+  const [nodes, namespaces, key] = await Promise.all([state.nodes.list(), state.namespaces.list(), keys.check(volume)]);
+  const { stays, ...found } = await withoutErasable(state, () =>
+    surveyAll(deps, volume, new Set(nodes.map(({ value }) => value.id))),
+  );
+  const { copies, closed, silent, unsure } = found;
   const remembered = newestMemory(found.remembered);
   if (copies.length + closed.length === 0) {
     const unheard = silent.length === 0 ? '' : `; ${silent.length} nodes do not answer: ${silent.join(', ')}`;
@@ -255,7 +239,7 @@ export function createLostVolumeActivities(deps: ActivityDeps): LostVolumeActivi
     // Before the records, which they take for another etcd's otherwise.
     for (const copy of plan.adopting) await replication.adoptCluster(copy, state.etcdClusterId, SURVEY_TIMEOUT_MS);
     const tombstones = plan.abandoned.map((copy) => tombstoneOf(volume, copy, record.updatedAt));
-    await state.restoreVolume(record, next, fencingGeneration(found.generation, plan), tombstones);
+    await state.restoreVolume(record, next, nextGeneration(found.generation, record.updatedAt), tombstones);
     await deps.look(volume, 'its record was recovered');
     return describe(known, true);
   }

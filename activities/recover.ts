@@ -7,7 +7,7 @@ import { describeRisk, planRecovery, type RecoveryPlan } from '../core/recovery.
 import type { Epoch, VolumeId } from '../core/types.js';
 import { requireVolume } from './copies.js';
 import type { ActivityDeps } from './deps.js';
-import { surveyNodes } from './survey.js';
+import { surveyNodes, withoutErasable } from './survey.js';
 import { tombstoneOf } from './tombstones.js';
 
 export interface RecoverActivities {
@@ -31,14 +31,15 @@ async function survey(deps: SurveyDeps, volume: VolumeId) {
     state.nodes.list(),
   ]);
   const asked = new Set([...nodes.map(({ value }) => value.id), ...placements.map(({ node }) => node)]);
-  const found = await surveyNodes(deps, volume, asked, settings.statusTimeoutMs);
-  const { generation, remembered: _, ...told } = found;
+  const found = await withoutErasable(state, () => surveyNodes(deps, volume, asked, settings.statusTimeoutMs));
+  const { generation, remembered: _, stays, ...told } = found;
   const { etcdClusterId } = state;
   const timestamp = settings.timestamp();
+  const kept = placements.filter(({ deployment }) => stays(deployment));
   return {
     record,
     generation,
-    plan: planRecovery({ volume, record, placements, ...told, etcdClusterId, timestamp }),
+    plan: planRecovery({ volume, record, placements: kept, ...told, etcdClusterId, timestamp }),
   };
 }
 
@@ -81,7 +82,7 @@ export function createRecoverActivities(deps: ActivityDeps): RecoverActivities {
     for (const copy of plan.adopting)
       await replication.adoptCluster(copy, state.etcdClusterId, settings.statusTimeoutMs);
     const timestamp = settings.timestamp();
-    await state.attachments.update(volume, (current) => recoverAttachment(current, generation, plan, timestamp));
+    await state.attachments.update(volume, (current) => recoverAttachment(current, generation, timestamp));
     const tombstones = abandoned.map((copy) => tombstoneOf(volume, copy, timestamp));
     await state.recoverVolume({ expected: record, next, placements, abandoned: tombstones, timestamp });
     await deps.look(volume, 'its membership was recovered');

@@ -2,8 +2,9 @@
 
 import type { Placement } from '../core/domain.js';
 import type { RememberedVolume, SurveyedCopy } from '../core/recovery.js';
-import type { Generation, NodeId, VolumeId } from '../core/types.js';
+import type { DeploymentId, Generation, NodeId, VolumeId } from '../core/types.js';
 import type { ActivityDeps } from './deps.js';
+import { buried } from './tombstones.js';
 
 export interface Survey {
   readonly copies: readonly SurveyedCopy[];
@@ -45,4 +46,25 @@ export async function surveyNodes(
   );
   const generation = Math.max(0, ...copies.map(({ status }) => status.generation)) as Generation;
   return { copies, closed, remembered, silent, unsure, generation };
+}
+
+/**
+ * What `ask` finds, without the copies that their nodes may erase, and whether a copy is none of them. A tombstone goes
+ * when its copy is gone, and a deletion meanwhile leaves copies in the answers of those that were asked first: so
+ * tombstones are read before and after.
+ */
+export async function withoutErasable(
+  state: Pick<ActivityDeps['state'], 'tombstones'>,
+  ask: () => Promise<Survey>,
+): Promise<Survey & { readonly stays: (deployment: DeploymentId) => boolean }> {
+  const early = await buried(state);
+  const found = await ask();
+  const late = await buried(state);
+  const stays = (deployment: DeploymentId): boolean => !early.has(deployment) && !late.has(deployment);
+  return {
+    ...found,
+    copies: found.copies.filter(({ status }) => stays(status.deployment)),
+    closed: found.closed.filter(({ deployment }) => stays(deployment)),
+    stays,
+  };
 }

@@ -407,7 +407,9 @@ export class Cluster {
       this.#members.map(async (member) => {
         member.state = 'stopped';
         await member.child?.stop(AGENT_STOP_MS);
-        await removeDeadDevices(agentPaths(member.site));
+        await removeDeadDevices(agentPaths(member.site)).catch((error: Error) =>
+          this.#options.notice(`${member.site.name} leaves block devices behind: ${error.message}`),
+        );
       }),
     );
     await this.servers.stopAll();

@@ -2,16 +2,7 @@
 
 import type { Attachment } from './domain.js';
 import { DomainError } from './errors.js';
-import { type RecoveryPlan, UNSEEN_EPOCHS } from './recovery.js';
 import type { Generation, NodeId } from './types.js';
-
-/** By how much a generation rises while the primary is silent. */
-const UNTOLD_GENERATIONS = 2 ** 20;
-/**
- * By how much generations rise where a loss is accepted, as attachments may have been made of which only absent copies
- * know: also many while primaries were silent. 2^53, the largest number that is exact, has room for 2^21 such losses.
- */
-const UNSEEN_GENERATIONS = 2 ** 32;
 
 export interface AttachmentMove {
   /** The generation that the move begins with. */
@@ -19,14 +10,21 @@ export interface AttachmentMove {
   /** Undefined: detached. */
   readonly node: NodeId | undefined;
   /**
-   * The latest generation that the volume's primary has met; undefined: it does not tell, or was not asked. An etcd
-   * that was restored from an older snapshot may not know of it, and would give its number to another attachment.
+   * The latest generation that the copy has met which etcd takes for the primary; undefined: it does not tell, or was
+   * not asked. An etcd that was restored from an older snapshot may not know of it.
    */
   readonly met: number | undefined;
-  /** Of the volume's membership, if it is known. */
-  readonly epoch: number | undefined;
   /** RFC 3339. */
   readonly timestamp: string;
+}
+
+/**
+ * A generation above `known`, the latest that anybody tells of; and above those that nobody tells of, as after the
+ * restoration of an older etcd, since it is the time, in ms since 1970, wherever clocks are no further apart than those
+ * attachments lie back. Where they are, it still rises (a hybrid logical clock: Kulkarni et al., OPODIS 2014).
+ */
+export function nextGeneration(known: number, timestamp: string): Generation {
+  return Math.max(known + 1, Date.parse(timestamp)) as Generation;
 }
 
 /**
@@ -35,22 +33,20 @@ export interface AttachmentMove {
  */
 export function moveAttachment(
   current: Attachment,
-  { expected, node, met, epoch, timestamp }: AttachmentMove,
+  { expected, node, met = 0, timestamp }: AttachmentMove,
 ): Attachment {
-  // Which generation an attempt wrote depends on what the primary told it: another one may be told something else.
+  // Which generation an attempt wrote depends on when it did.
   const isDone = current.generation > expected && current.node === node;
   // An equal generation may be that of the very attachment, in use by now: an attempt that comes late ends no use.
-  if (isDone && current.generation >= (met ?? 0)) return current;
+  if (isDone && current.generation >= met) return current;
   if (!isDone && current.generation !== expected) {
     throw new DomainError('stale-write', `the attachment of volume ${current.volume} changed meanwhile`);
   }
   const { node: _, ...rest } = current;
   // Nobody writes by what is detached: the next attachment is what has to be above all others.
   if (node === undefined) return { ...rest, generation: (expected + 1) as Generation, updatedAt: timestamp };
-  const told = met === undefined ? current.generation + UNTOLD_GENERATIONS : Math.max(current.generation, met) + 1;
-  // Each accepted loss of copies has raised the epoch so far, whatever became of the attachment then.
-  const generation = Math.max(told, Math.floor((epoch ?? 0) / UNSEEN_EPOCHS) * UNSEEN_GENERATIONS + 1);
-  return { ...rest, node, generation: generation as Generation, updatedAt: timestamp };
+  const generation = nextGeneration(Math.max(current.generation, met), timestamp);
+  return { ...rest, node, generation, updatedAt: timestamp };
 }
 
 /**
@@ -58,18 +54,7 @@ export function moveAttachment(
  * know any more must not come back beside the next one. Whoever is attached by what etcd knows stays, unless a copy knows
  * of a later one.
  */
-export function recoverAttachment(
-  current: Attachment,
-  seen: number,
-  plan: Pick<RecoveryPlan, 'risks'>,
-  timestamp: string,
-): Attachment {
-  const isKnown = current.generation >= seen;
-  if (isKnown && (plan.risks.length === 0 || current.node !== undefined)) return current;
-  return { ...current, generation: fencingGeneration(Math.max(current.generation, seen), plan), updatedAt: timestamp };
-}
-
-/** A generation above all that a copy may have seen, `seen` being the highest that was told. */
-export function fencingGeneration(seen: number, { risks }: Pick<RecoveryPlan, 'risks'>): Generation {
-  return (seen + (risks.length > 0 ? UNSEEN_GENERATIONS : 1)) as Generation;
+export function recoverAttachment(current: Attachment, seen: number, timestamp: string): Attachment {
+  if (current.generation >= seen) return current;
+  return { ...current, generation: nextGeneration(seen, timestamp), updatedAt: timestamp };
 }

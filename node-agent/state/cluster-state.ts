@@ -307,7 +307,7 @@ export class ClusterState {
   /**
    * Puts a membership that was made anew in the place of `expected`, with the volume's placements and tombstones of
    * copies that it goes on without, all at once: none of these is lost if the caller ends behind it.
-   * Errors: 'not-found' (volume), 'stale-write' if membership or volume have changed.
+   * Errors: 'not-found' (volume), 'stale-write' if membership or volume have changed, or a copy has a tombstone.
    */
   recoverVolume(recovered: RecoveredVolume): Promise<void> {
     return this.#volumeRecords.recover(recovered);

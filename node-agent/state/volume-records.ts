@@ -5,7 +5,7 @@
  */
 
 import { z } from 'zod';
-import type { Attachment, ChooseCopies, Membership, Tombstone, Volume } from '../../core/domain.js';
+import type { Attachment, ChooseCopies, Membership, Placement, Tombstone, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { RecoveredVolume } from '../../core/recovery.js';
 import type { Generation, VolumeId } from '../../core/types.js';
@@ -64,12 +64,11 @@ export class VolumeRecords {
     abandoned: readonly Tombstone[],
   ): Promise<Versioned<Volume>> {
     const membershipKey = objectKey('memberships', volume.id);
-    const tombstones = volume.placements.map(({ deployment }) => objectKey('tombstones', deployment));
     // What exists is not refused for its size.
     const admit = () => {};
     return this.#turns.run(() =>
       this.#create(volume, generation, admit, {
-        absent: [membershipKey, ...tombstones],
+        absent: [membershipKey, ...volume.placements.map(graveOf)],
         operations: [{ put: membershipKey, value: encodeValue(membershipKey, membership) }, ...abandoned.map(buried)],
       }),
     );
@@ -85,7 +84,7 @@ export class VolumeRecords {
     const replaced = await volumes.replace(
       { ...value, placements: [...placements], updatedAt: timestamp },
       version,
-      [unchanged],
+      [unchanged, ...placements.map((copy): Condition => ({ key: graveOf(copy), is: 'absent' }))],
       [{ put: key, value: encodeValue(key, next) }, ...abandoned.map(buried)],
     );
     // What was found on the copies is to be looked at again.
@@ -203,8 +202,12 @@ export class VolumeRecords {
   }
 }
 
+function graveOf({ deployment }: Pick<Placement, 'deployment'>): string {
+  return objectKey('tombstones', deployment);
+}
+
 function buried(tombstone: Tombstone): Operation {
-  const key = objectKey('tombstones', tombstone.deployment);
+  const key = graveOf(tombstone);
   return { put: key, value: encodeValue(key, tombstone) };
 }
 

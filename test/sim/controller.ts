@@ -353,7 +353,7 @@ export class SimController {
         });
       }
       const seen = Math.max(...copies.map(({ status }) => status.generation));
-      volume.attachment = recoverAttachment(volume.attachment, seen, plan, timestamp);
+      volume.attachment = recoverAttachment(volume.attachment, seen, timestamp);
       volume.change({ placements });
       // Who has everything and is there has to be chosen, whatever may be lost with the others.
       volume.mayLoseAll =

@@ -169,8 +169,8 @@ export class SimVolume {
   #move(node: NodeId | undefined): void {
     const { generation: expected } = this.attachment;
     const met = node === undefined ? undefined : this.#generationOfPrimary();
-    const epoch = this.record?.epoch;
-    this.attachment = moveAttachment(this.attachment, { expected, node, met, epoch, timestamp: CREATED_AT });
+    const timestamp = new Date(this.#world.scheduler.now).toISOString();
+    this.attachment = moveAttachment(this.attachment, { expected, node, met, timestamp });
   }
 
   /** Undefined: it does not tell. */

@@ -217,7 +217,8 @@ export const OTHER_MISTAKES: readonly Mutation[] = [
     rule: 'attachments',
     name: 'an older etcd counts attachments from where it is',
     edits: [
-      edit('core/attachment.js', 'met === undefined ? current.generation', 'true ? expected + 1 - UNTOLD_GENERATIONS'),
+      edit('core/attachment.js', 'Math.max(known + 1, Date.parse(timestamp))', 'known + 1'),
+      edit('core/attachment.js', 'Math.max(current.generation, met)', 'current.generation'),
       edit('core/attachment.js', 'current.generation >= seen', 'true'),
     ],
   },

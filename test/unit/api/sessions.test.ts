@@ -111,6 +111,28 @@ describe('sessions', () => {
     }
   });
 
+  it('that end while a change waits for etcd do not make it', async () => {
+    const made = (await api.request('POST', '/users', { username: 'eva', password: 'long enough', isAdmin: true }))
+      .body;
+    const authorization = await api.tokenOf(made.id);
+    const { state } = api;
+    const away = vi.spyOn(state, 'reachable', 'get').mockReturnValueOnce(false);
+    const waiting = vi.spyOn(state, 'whenReachable').mockImplementationOnce(async () => {
+      await state.accounts.remove(made.id, made.version);
+      await vi.waitUntil(() => state.users.cached.get(made.id) === undefined);
+      return true;
+    });
+    try {
+      expect(await api.request('POST', '/namespaces', { name: 'late' }, { authorization })).toMatchObject({
+        status: 401,
+      });
+      expect(waiting).toHaveBeenCalledOnce();
+    } finally {
+      away.mockRestore();
+      waiting.mockRestore();
+    }
+  });
+
   it('begin with an answer that nobody keeps; without one, the client is told how to ask', async () => {
     const login = await api.request('POST', '/auth/login', ADMIN, {});
     expect(login.headers.get('cache-control')).toBe('no-store');
