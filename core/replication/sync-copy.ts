@@ -61,7 +61,7 @@ export class SyncCopy {
   /** `zeroesFirst`: what gives the target space goes before what takes some. */
   async run(zeroesFirst: boolean): Promise<void> {
     this.#sync.note({ kind: this.#ready.base.sequence === 0 ? 'full' : 'delta' });
-    // How much there is to do is for those who watch: nothing waits for it.
+    // How much there is to do is for those who watch: no piece waits for it.
     await Promise.all([this.#count(), this.#copyAll(zeroesFirst)]);
   }
 

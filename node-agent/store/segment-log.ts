@@ -222,7 +222,7 @@ export class SegmentLog {
     const { device } = segment;
     const { end } = this.#writtenOut;
     const length = segment.written - end;
-    // What a sync brings is read when this copy is a primary one day: its memory serves what comes next.
+    // A piece that mostly came with a sync leaves memory: it is read when this copy is a primary one day, if at all.
     const backfilled = Math.min(segment.backfilledBytes, length);
     segment.backfilledBytes -= backfilled;
     const drop = 2 * backfilled > length;
