@@ -134,7 +134,10 @@ export function createPlacementActivities(deps: ActivityDeps): PlacementActiviti
         const answers = await askCopies(deps, current.placements);
         const online = [...answers].filter(([, answer]) => answer !== 'unreachable').map(([id]) => id);
         if (offline && online.length > 0) {
-          throw new DomainError('invalid-state', `offline delete refused: deployment ${online[0]} is online`);
+          throw new DomainError(
+            'invalid-state',
+            `offline delete refused: deployment ${online[0]} is online; delete it without`,
+          );
         }
         if (!offline && online.length === 0 && current.placements.length > 0) {
           throw new DomainError(

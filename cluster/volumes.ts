@@ -6,7 +6,7 @@ import type { ApiVolume } from '../client/types.js';
 import type { FsType } from '../core/domain.js';
 import { formatDevice, mountDevice, unmountPath } from '../node-agent/attach/filesystem.js';
 import { DeviceManager, deviceSupport } from '../node-agent/attach/index.js';
-import { run } from '../node-agent/attach/run.js';
+import { CommandError, run } from '../node-agent/attach/run.js';
 import { stateDirOf } from '../node-agent/config.js';
 import type { AgentPaths } from './agent.js';
 import type { Cluster } from './cluster.js';
@@ -83,14 +83,20 @@ export function mountsBelow(directory: string): string[] {
 }
 
 /**
- * Unmounts all that is mounted below the directory. Errors: ClusterError('timeout') naming what stays busy; what was
- * written to that until now is on the volume.
+ * Unmounts all that is mounted below the directory. Errors: ClusterError('timeout') naming what stays busy, of which
+ * everything is on the volume that was written until now, or whose volume takes nothing.
  */
 export async function unmountAll(directory: string): Promise<void> {
   for (const mountPoint of mountsBelow(directory)) {
-    await run('sync', ['--file-system', mountPoint], { timeoutMs: SYNC_TIMEOUT_MS }).catch(() => {
-      // Its device is dead: unmounting it says more.
-    });
+    try {
+      await run('sync', ['--file-system', mountPoint], { timeoutMs: SYNC_TIMEOUT_MS });
+    } catch (error) {
+      // It keeps the mount busy until its device is gone. Where it fails, that is gone: unmounting says more.
+      if (error instanceof CommandError && error.problem === 'timeout') {
+        const message = `${mountPoint}: its volume takes no writes now; what was not synced is not on it`;
+        throw new ClusterError('timeout', message, { cause: error });
+      }
+    }
     await waitFor(
       `${mountPoint} to be unmounted (end the programs that use it: "fuser -vm ${mountPoint}")`,
       async () => {

@@ -54,7 +54,7 @@ export const FILTERS: readonly PlacementFilter[] = [
   ({ record }, { reserveBytes }) =>
     record.capacity.availableBytes > reserveBytes
       ? undefined
-      : `has ${record.capacity.availableBytes} bytes free, of which ${reserveBytes} are reserved`,
+      : `has ${record.capacity.availableBytes} bytes free, and keeps ${reserveBytes}`,
 ];
 
 export const SCORERS: readonly PlacementScorer[] = [

@@ -54,7 +54,7 @@ export function planVolume(input: PlanInput): VolumePlan {
     case 'deleting':
       return propose(input, 'deleting', { act: 'delete' }, 'being deleted');
     case 'failed':
-      return wait(input, 'failed', `not provisioned: ${volume.reason ?? 'no reason recorded'}`, settings.idleMs);
+      return planAnew(input, volume);
     case 'ready':
       break;
   }
@@ -71,6 +71,15 @@ export function planVolume(input: PlanInput): VolumePlan {
   return planPrimary(input, volume, membership);
 }
 
+/** Whoever waited for it to be made has the time to remove it, so that its name is free; nobody else may know of it. */
+function planAnew(input: PlanInput, volume: Volume): VolumePlan {
+  const summary = `not provisioned: ${volume.reason ?? 'no reason recorded'}`;
+  const remaining = Date.parse(volume.updatedAt) + input.settings.idleMs - input.nowMs;
+  return remaining > 0
+    ? wait(input, 'failed', `${summary}; trying again`, Math.min(remaining, input.settings.idleMs))
+    : propose(input, 'failed', { act: 'provision' }, summary);
+}
+
 function planPrimary(input: PlanInput, volume: Volume, membership: Membership): VolumePlan {
   const { settings, nowMs } = input;
   const answer = input.answers.get(membership.primary.deployment);
@@ -82,7 +91,11 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
     deposed: 'does not act as primary',
     unreachable: 'does not answer',
   }[health];
-  const reason = `the primary on ${nodeName(input, membership.primary)} ${what}`;
+  const isGone = (copy: DeploymentId): boolean => input.answers.get(copy) === 'absent';
+  const node = nodeName(input, membership.primary);
+  const reason = isGone(membership.primary.deployment)
+    ? `${node} does not show the primary`
+    : `the primary on ${node} ${what}`;
   const suspect =
     input.memory.suspect?.epoch === membership.epoch
       ? input.memory.suspect
@@ -93,7 +106,10 @@ function planPrimary(input: PlanInput, volume: Volume, membership: Membership): 
   const step = promotion(input, volume, membership);
   if (step.kind === 'wait') {
     const pauseMs = lookLater(nowMs - suspect.sinceMs, settings);
-    return wait(suspicion, 'no-primary', `${reason}; ${failoverObstacle(step, placeOf(input, volume))}`, pauseMs);
+    const obstacle = step.deployments.every(isGone)
+      ? 'no node shows a complete copy: bring back their disks, or delete the volume'
+      : failoverObstacle(step, placeOf(input, volume));
+    return wait(suspicion, 'no-primary', `${reason}; ${obstacle}`, pauseMs);
   }
   return propose(suspicion, 'no-primary', { act: 'failover', epoch: membership.epoch, reason }, reason);
 }
@@ -147,5 +163,5 @@ export function failoverObstacle(
   const places = deployments.map(placeOf).join(', ');
   return reason === 'no-clean-answer'
     ? `no complete copy answers; waiting for ${places}`
-    : `etcd is behind what ${places} know: run "storageos recover"`;
+    : `etcd is behind ${places}: run "storageos recover"`;
 }

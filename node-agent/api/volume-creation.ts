@@ -60,7 +60,7 @@ export function newVolume(
 
 /**
  * Waits for a recorded volume to be provisioned. If that fails for one who waits, the record is removed again,
- * so that the name is free for the next attempt; one who does not wait finds it in phase `failed`.
+ * so that the name is free for the next attempt; else its workflow tries again, as also where this node ends meanwhile.
  */
 export async function provision(
   { state, controller, logger }: ApiDependencies,

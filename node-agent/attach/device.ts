@@ -25,6 +25,14 @@ export interface DeviceManagerOptions {
   readonly bootId?: string;
 }
 
+/** The kernel reads a new device: where that takes too long, no copy of the volume answers. */
+function codeOf(error: unknown): DomainError['code'] {
+  if (!(error instanceof CommandError)) return 'internal';
+  return { missing: 'invalid-state', timeout: 'node-unavailable', failed: 'internal' }[
+    error.problem
+  ] as DomainError['code'];
+}
+
 /** The block devices that this node shows for the NBD sockets of its attached volumes. */
 export class DeviceManager {
   readonly #records: DeviceRecords;
@@ -57,7 +65,7 @@ export class DeviceManager {
    * Makes the volume's block device and returns its stable name; a device that works already is left as it is.
    *
    * Errors: DomainError 'invalid-state' where no device can be made, with the reason; 'in-use' if a dead device
-   * of this volume is still held by somebody; 'internal'.
+   * of this volume is still held by somebody; 'node-unavailable' if the volume does not answer; 'internal'.
    */
   present(volume: VolumeId, socketPath: string, options: { readonly readOnly: boolean }): Promise<string> {
     return this.#inTurn(volume, async () => {
@@ -77,12 +85,9 @@ export class DeviceManager {
         const made = await this.#records.read(volume);
         if (made !== undefined) await this.#remove(volume, made, 'force').catch(() => undefined);
         if (error instanceof DomainError) throw error;
-        const missing = error instanceof CommandError && error.problem === 'missing';
-        throw new DomainError(
-          missing ? 'invalid-state' : 'internal',
-          `no block device for volume ${volume}: ${(error as Error).message}`,
-          { cause: error },
-        );
+        throw new DomainError(codeOf(error), `no block device for volume ${volume}: ${(error as Error).message}`, {
+          cause: error,
+        });
       }
     });
   }

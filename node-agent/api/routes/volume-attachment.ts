@@ -32,7 +32,7 @@ export const volumeAttachmentRoutes: readonly Route[] = [
       const holder = (await state.attachments.get(volume.id))?.value.node;
       if (holder !== undefined && holder !== node) {
         const name = state.nodes.cached.get(holder)?.value.name ?? holder;
-        throw new DomainError('in-use', `volume "${volume.name}" is attached to node "${name}"`);
+        throw new DomainError('in-use', `volume "${volume.name}" is attached to node "${name}"; detach it first`);
       }
       const attachedThere = [...state.attachments.cached.values()].filter(({ value }) => value.node === node).length;
       if (holder === undefined && attachedThere >= MAX_ATTACHMENTS_PER_NODE) {

@@ -32,7 +32,9 @@ export const volumeRoutes: readonly Route[] = [
     method: 'post',
     path: COLLECTION,
     summary: 'Make a volume',
-    description: 'Answers when its copies exist. If they cannot be made, nothing is left of the volume.',
+    description:
+      'Answers when its copies exist. If they cannot be made, nothing is left of the volume; where nobody waits, as ' +
+      'with `async-max`, or if this node ends meanwhile, it is tried again every half a minute until it is deleted.',
     access: WRITE,
     params: collectionParams,
     async: true,

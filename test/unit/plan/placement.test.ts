@@ -56,7 +56,7 @@ describe('placeCopies', () => {
     ['offline', node(1, {}, { online: false }), 'node1 is offline'],
     ['compute-only', node(1, { computeOnly: true }), 'node1 is compute-only'],
     ['cordoned', node(1, { cordoned: true }), 'node1 is cordoned'],
-    ['full', node(1, { availableBytes: GIB }), `node1 has ${GIB} bytes free, of which ${GIB} are reserved`],
+    ['full', node(1, { availableBytes: GIB }), `node1 has ${GIB} bytes free, and keeps ${GIB}`],
   ])('refuses a node that is %s and says so', (_, bad, why) => {
     const error = refusal(() => place([bad], 1));
     expect(error.code).toBe('no-capacity');

@@ -106,9 +106,19 @@ describe('planVolume: phases', () => {
   it.each([
     ['provisioning', 'provision'],
     ['deleting', 'delete'],
-    ['failed', 'wait'],
   ] as const)('%s → %s', (phase, act) => {
     expect(plan({ volume: { phase }, membership: null }).step.act).toBe(act);
+  });
+
+  it('tries again to make one that could not be made, after whoever waited for it had time to remove it', () => {
+    const volume = { phase: 'failed', reason: 'no node did it', updatedAt: new Date(NOW).toISOString() } as const;
+    const first = plan({ volume, membership: null });
+    expect(first).toMatchObject({ step: { act: 'wait' }, condition: 'failed', lookAgainMs: settings.idleMs });
+    expect(first.summary).toContain('no node did it');
+    const nowMs = NOW + settings.idleMs;
+    expect(plan({ volume, membership: null, input: { nowMs } }).step).toEqual({ act: 'provision' });
+    const failures = { [actKey({ act: 'provision' })]: { count: 1, notBeforeMs: nowMs + 5_000 } };
+    expect(plan({ volume, membership: null, input: { nowMs, failures } }).step).toEqual({ act: 'wait' });
   });
 
   it('touches nothing when etcd has lost the membership', () => {
@@ -121,6 +131,24 @@ describe('planVolume: phases', () => {
 describe('planVolume: the primary', () => {
   const suspect = (sinceMs: number) => ({ memory: { ...EMPTY_MEMORY, suspect: { epoch: 5 as Epoch, sinceMs } } });
 
+  it('says so when nobody has a copy any more', () => {
+    const lost = (answers: [Placement, CopyAnswer][]) => plan({ answers, input: suspect(0) }).summary;
+    expect(
+      lost([
+        [a, 'absent'],
+        [b, 'absent'],
+      ]),
+    ).toBe(
+      'node1 does not show the primary; no node shows a complete copy: bring back their disks, or delete the volume',
+    );
+    expect(
+      lost([
+        [a, 'absent'],
+        [b, 'unreachable'],
+      ]),
+    ).toMatch(/node1 does not show the primary; .*waiting for node1, node2/);
+  });
+
   it('looks a second time at a primary that does not answer', () => {
     const first = plan({ answers: [[b, status(b)]] });
     expect(first.step.act).toBe('wait');
@@ -130,7 +158,7 @@ describe('planVolume: the primary', () => {
 
   it.each<[string, CopyAnswer | undefined, string]>([
     ['unreachable', 'unreachable', 'does not answer'],
-    ['absent', 'absent', 'does not answer'],
+    ['absent', 'absent', 'does not show the primary'],
     ['damaged', 'damaged', 'does not answer'],
     ['deposed', status(a), 'does not act as primary'],
   ])('fails over when it stays %s', (_, answer, why) => {

@@ -90,6 +90,20 @@ describe('provisioning', () => {
     }
   });
 
+  it('makes one that could not be made, when it can be made and nobody has taken it away', async () => {
+    const { cluster } = harness;
+    const broken = cluster.node('node2');
+    cluster.faults.set(`create on ${broken}`, new DomainError('no-capacity', 'node2: no space'));
+    const volume = cluster.createVolume({ replicas: 2 });
+    try {
+      await refusal(harness.controller.provision(volume, { waitMs }));
+    } finally {
+      cluster.faults.clear();
+    }
+    await until('it is made', () => cluster.volumes.value(volume)?.phase === 'ready');
+    expect(cluster.volumes.value(volume)).not.toHaveProperty('reason');
+  });
+
   it('an unknown volume is not found', async () => {
     const unknown = '00000000-0000-4000-8000-000000000000' as VolumeId;
     const error = await refusal(harness.controller.provision(unknown, { waitMs }));
