@@ -49,6 +49,7 @@ async function verifyVolume(dataDir: DataDir, namespace: string, name: string): 
 
 async function main(): Promise<void> {
   const options = readManageOptions(process.argv.slice(2));
+  if (options === undefined) return;
   const { dataDir } = options;
   const socket = dataDir.socketPath('control.sock');
   switch (options.command) {

@@ -82,13 +82,21 @@ export type ManageOptions = { readonly dataDir: DataDir } & (
   | { readonly command: 'verify'; readonly namespace: string; readonly volume: string }
 );
 
-/** Errors: ClusterError('invalid') with the usage. */
-export function readManageOptions(args: readonly string[]): ManageOptions {
-  let parsed: { values: { 'data-dir'?: string }; positionals: string[] };
+/** Undefined: help was asked for and printed. Errors: ClusterError('invalid') with the usage. */
+export function readManageOptions(args: readonly string[]): ManageOptions | undefined {
+  let parsed: { values: { 'data-dir'?: string; help?: boolean }; positionals: string[] };
   try {
-    parsed = parseArgs({ args: [...args], options: { 'data-dir': { type: 'string' } }, allowPositionals: true });
+    parsed = parseArgs({
+      args: [...args],
+      options: { 'data-dir': { type: 'string' }, help: { type: 'boolean' } },
+      allowPositionals: true,
+    });
   } catch (error) {
     throw new ClusterError('invalid', `${(error as Error).message}\n\n${MANAGE_USAGE}`);
+  }
+  if (parsed.values.help === true) {
+    process.stdout.write(`${MANAGE_USAGE}\n`);
+    return undefined;
   }
   const dataDir = new DataDir(parsed.values['data-dir'] ?? defaultDataDir());
   const [command, node, ...rest] = parsed.positionals;

@@ -15,7 +15,7 @@ export function rootFailure(error: unknown): ApplicationFailure {
   }
   if (at instanceof TimeoutFailure) {
     const activity = error instanceof ActivityFailure ? `${error.activityType}: ` : '';
-    return failure('node-unavailable', `${activity}no node did it in time (${message})`);
+    return failure('node-unavailable', `${activity}its node is down, cut off or too busy (${message})`);
   }
   return failure('internal', message);
 }

@@ -56,12 +56,10 @@ export const flag = (description: string) =>
     .meta({ description, wire: { type: 'boolean', default: false } });
 
 /** What the schema makes of the value. Errors: 'invalid' that names up to five problems. */
-export function check<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+export function check<S extends z.ZodType>(schema: S, value: unknown, whole = 'body'): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues
-    .slice(0, 5)
-    .map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`);
+  const problems = parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join('.') || whole}: ${issue.message}`);
   throw new DomainError('invalid', problems.join('; '));
 }
 
@@ -88,7 +86,7 @@ const ignoreVersion = flag('carry the request out whatever version the object ha
  * `ignore-version` is not set.
  */
 export function expectedVersion(c: ApiContext, version: string | undefined): string | undefined {
-  if (check(ignoreVersion, c.req.query('ignore-version'))) return undefined;
+  if (check(ignoreVersion, c.req.query('ignore-version'), 'ignore-version')) return undefined;
   if (version === undefined || version === '') {
     throw new DomainError('invalid', 'version is required unless ignore-version is true');
   }

@@ -11,6 +11,8 @@ import { CommandError, type Run, run as runCommand } from './run.js';
 import { type DeviceSupport, deviceSupport } from './support.js';
 
 const UNMOUNT_TIMEOUT_MS = 20_000;
+/** Each waits for seconds if somebody still uses the device. */
+const PARALLEL_REMOVALS = 16;
 
 export interface DeviceManagerOptions {
   /** Where the records and nbdfuse's mount points are; not on a volume. */
@@ -105,24 +107,27 @@ export class DeviceManager {
    * whose NBD server is gone, with filesystems on them that can only give errors. They are unmounted and removed.
    */
   async removeLeftovers(): Promise<void> {
-    for (const volume of await this.#records.volumes()) {
-      await this.#inTurn(volume, async () => {
-        try {
-          const record = await this.#records.read(volume);
-          if (record === undefined) {
-            await this.#forget(volume);
-            return;
-          }
-          await this.#remove(volume, record, 'force');
-          this.#log('warn', 'removed a block device that an earlier run left behind', {
-            volume,
-            device: record.device,
-          });
-        } catch (error) {
-          this.#log('warn', 'cannot remove a block device of an earlier run', { volume, error: String(error) });
+    const left = await this.#records.volumes();
+    const removeSome = async (): Promise<void> => {
+      for (let volume = left.pop(); volume !== undefined; volume = left.pop()) await this.#removeLeftover(volume);
+    };
+    await Promise.all(Array.from({ length: PARALLEL_REMOVALS }, removeSome));
+  }
+
+  #removeLeftover(volume: VolumeId): Promise<void> {
+    return this.#inTurn(volume, async () => {
+      try {
+        const record = await this.#records.read(volume);
+        if (record === undefined) {
+          await this.#forget(volume);
+          return;
         }
-      });
-    }
+        await this.#remove(volume, record, 'force');
+        this.#log('warn', 'removed a block device that an earlier run left behind', { volume, device: record.device });
+      } catch (error) {
+        this.#log('warn', 'cannot remove a block device of an earlier run', { volume, error: String(error) });
+      }
+    });
   }
 
   #isAlive(record: DeviceRecord): Promise<boolean> {

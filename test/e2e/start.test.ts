@@ -283,6 +283,15 @@ describe('npm start in trouble', () => {
     expect(output).toContain(message);
   });
 
+  it.each([
+    ['cluster/start.js', 'npm start -- [options]'],
+    ['cluster/manage.js', 'npm run cluster -- <command>'],
+  ])('%s tells what there is', async (program, usage) => {
+    const { code, output } = await runCommandLine(program, ['--help']);
+    expect(output.startsWith(usage)).toBe(true);
+    expect(code).toBe(0);
+  });
+
   const nobody = 65_534;
   const readable = openToOthers(packageRoot());
 

@@ -186,6 +186,10 @@ describe('namespaces', () => {
     expect((await api.request('PUT', path, { version: made.body.version })).status).toBe(412);
     expect((await api.request('DELETE', `${path}?version=${made.body.version}`)).status).toBe(412);
     expect((await api.request('DELETE', path)).status).toBe(400);
+    expect(await api.request('DELETE', `${path}?ignore-version=maybe`)).toMatchObject({
+      status: 400,
+      body: { error: 'ignore-version: is not a boolean' },
+    });
     expect((await api.request('DELETE', `${path}?version=&ignore-version=true`)).status).toBe(200);
     expect((await api.request('GET', path)).status).toBe(404);
   });
