@@ -46,6 +46,12 @@ export class Queues {
     return heads.sort(([, a], [, b]) => a - b).map(([name]) => name);
   }
 
+  /** All that waits, the longest first. */
+  waiting(): string[] {
+    const all = [...this.#queues].flatMap(([name, { items }]) => items.map(({ number }) => [name, number] as const));
+    return all.sort(([, a], [, b]) => a - b).map(([name]) => name);
+  }
+
   consumerOf(queue: string): string {
     return this.#queues.get(queue)!.consumer;
   }

@@ -76,7 +76,11 @@ export class Scope implements System {
     const touches = [queues.consumerOf(name)];
     // Who is asked answers at once.
     if (name.startsWith('controller>')) touches.push('controller');
-    return { name, touches };
+    return { name, touches, deviates: queues.ready()[0] !== name };
+  }
+
+  usualOrder(): string {
+    return this.#stage.queues.waiting().join();
   }
 
   async take(name: string): Promise<void> {

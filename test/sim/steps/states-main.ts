@@ -17,15 +17,19 @@ interface Task {
   readonly attached: string;
   readonly faults: readonly Fault[];
   readonly limit: number;
+  /** Undefined: any order. */
+  readonly deviations: number | undefined;
 }
 
 const SHAPE: CommandShape = {
-  usage: `Usage: npm run sim:states -- [--only TEXT] [--limit N] [--from K] [--minutes M] [--jobs J] [--json FILE]
+  usage: `Usage: npm run sim:states -- [--only TEXT] [--deviations D] [--limit N] [--from K] [--minutes M] [--jobs J]
+  [--json FILE]
 Runs two writes in every order of their messages that leads to another state, with every set of up to three faults,
 those without a promotion first: each set up to --limit states (all), from the K-th set on (0), the one whose title is
-the text or those that have it, until the time is over. A set that is under way then is run to its end; so it is after
+the text or those that have it, until the time is over. --deviations: only in orders in which messages come in the order
+in which they were sent but for so many, each of which may overtake all others; faults at any moment all the same. A set that is under way then is run to its end; so it is after
 Ctrl-C. Says where to go on. --json appends the table to the file.`,
-  words: ['only', 'limit', 'from', 'minutes', 'jobs', 'json'],
+  words: ['only', 'deviations', 'limit', 'from', 'minutes', 'jobs', 'json'],
 };
 
 const NODES = ['a', 'b'] as const;
@@ -49,7 +53,8 @@ const title = ({ attached, faults }: Task): string =>
 async function run(line: CommandLine): Promise<number> {
   const limit = line.count('limit', Number.MAX_SAFE_INTEGER, 1);
   const only = line.word('only') ?? '';
-  const all = faultSets().flatMap((faults) => NODES.map((attached): Task => ({ attached, faults, limit })));
+  const deviations = line.word('deviations') === undefined ? undefined : line.count('deviations', 0, 0);
+  const all = faultSets().flatMap((faults) => NODES.map((attached): Task => ({ attached, faults, limit, deviations })));
   const exact = all.filter((task) => title(task) === only);
   const tasks = exact.length > 0 ? exact : all.filter((task) => title(task).includes(only));
   if (tasks.length === 0) throw new UsageError(`--only ${only}: there is no such set of faults`);
@@ -81,10 +86,18 @@ async function run(line: CommandLine): Promise<number> {
       kind: 'states',
       command: `npm run sim:states -- ${line.again}`.trimEnd(),
       ...time,
-      counts: { states, transitions, faultSets: rows.length, completeSets: complete },
+      counts:
+        deviations === undefined
+          ? { states, transitions, faultSets: rows.length, completeSets: complete }
+          : {
+              boundedStates: states,
+              boundedTransitions: transitions,
+              boundedSets: rows.length,
+              completeBoundedSets: complete,
+            },
       failures,
       table: {
-        title: 'States',
+        title: deviations === undefined ? 'States' : `States with at most ${deviations} messages out of their turn`,
         columns: ['scope', 'states met', 'of'],
         rows: rows.sort(),
         merge: ['newest', 'newest'],
@@ -94,11 +107,12 @@ async function run(line: CommandLine): Promise<number> {
   return failures > 0 ? 1 : 0;
 }
 
-async function explore({ attached, faults, limit }: Task): Promise<StatesResult> {
+async function explore({ attached, faults, limit, deviations }: Task): Promise<StatesResult> {
   const [{ Scope }, { SeededRandom }] = await Promise.all([import('./scope.js'), import('../scheduler.js')]);
   const random = new SeededRandom(PROBE_SEED);
   const choose = (count: number): number => random.int(0, count - 1);
-  return exploreStates({ open: () => Scope.open(attached, faults), limit, probes: PROBES, choose });
+  const bound = deviations === undefined ? {} : { deviations };
+  return exploreStates({ open: () => Scope.open(attached, faults), limit, probes: PROBES, choose, ...bound });
 }
 
 if (isMainThread) await runCommand(SHAPE, run);

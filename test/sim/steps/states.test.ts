@@ -30,7 +30,7 @@ class Mailboxes implements System {
   }
 
   info(name: string): StepInfo {
-    return { name, touches: [name.split('>')[1]!] };
+    return { name, touches: [name.split('>')[1]!], deviates: name !== this.steps()[0] };
   }
 
   async take(name: string): Promise<void> {
@@ -72,6 +72,15 @@ describe('all states', () => {
     const choose = (count: number): number => random.int(0, count - 1);
     const { complete, failures } = await all({ 'a>c': 2, 'b>c': 2 }, third, { choose });
     expect({ complete, failures: failures.length > 0 }).toEqual({ complete: true, failures: true });
+  });
+
+  it('are met with a bound if so few deviations lead to them', async () => {
+    // Words of two a and two b, the a first: none; one b earlier; both.
+    const messages = { 'a>c': 2, 'b>c': 2 };
+    const bounded = (deviations: number) => all(messages, inOrder, { deviations });
+    expect(await bounded(0)).toMatchObject({ states: 5, ends: 1, runs: 1, complete: true });
+    expect(await bounded(1)).toMatchObject({ ends: 3, complete: true });
+    expect(await bounded(2)).toMatchObject({ states: 19, ends: 6, complete: true });
   });
 
   it('says when it has not met all', async () => {

@@ -3,6 +3,9 @@
  * steps that touch different processes one order is taken where the other leads to the same state. Sleep sets with
  * stored states: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems" (LNCS 1032, 1996),
  * chapter 6. States cannot be brought back: each is come to from the beginning again.
+ *
+ * Where that is too much: every state that so many deviations from the usual order lead to. Emmi, Qadeer, Rakamarić,
+ * "Delay-Bounded Scheduling" (POPL 2011). Without sleep sets, as of two orders one may need more deviations.
  */
 
 /** A step, for whoever wants to know which steps may change places. */
@@ -10,6 +13,8 @@ export interface StepInfo {
   readonly name: string;
   /** Whose state it changes or depends upon; undefined: everybody's. */
   readonly touches: readonly string[] | undefined;
+  /** Whether what is usual now has to wait for it. */
+  readonly deviates?: boolean;
 }
 
 /** One run, from the beginning. The same steps lead to the same state. */
@@ -19,6 +24,8 @@ export interface System {
   fingerprint(): string;
   /** What may happen now, by names, the usual first; nothing: it is over. What is possible stays so until it, or what touches the same process, is taken. */
   steps(): readonly string[];
+  /** What of the state decides which of all that may happen is usual. */
+  usualOrder?(): string;
   info(step: string): StepInfo;
   take(step: string): Promise<void>;
   /** Behind the last step: what is wrong. */
@@ -35,6 +42,8 @@ export interface StatesOptions {
   readonly choose?: (count: number) => number;
   /** Without them every step is taken in every state. */
   readonly sleepSets?: boolean;
+  /** At most so many in one run; there are no probes then. */
+  readonly deviations?: number;
 }
 
 export interface StatesResult {
@@ -46,7 +55,7 @@ export interface StatesResult {
   readonly runs: number;
   /** Longest way to a state. */
   readonly deepest: number;
-  /** All that there are, not only up to the limit. */
+  /** All that there are, with so many deviations, not only up to the limit. */
   readonly complete: boolean;
   readonly failures: readonly Failure[];
 }
@@ -66,6 +75,8 @@ interface Way {
 interface Branch {
   readonly way: Way;
   readonly asleep: readonly StepInfo[];
+  /** On the way. */
+  readonly deviations: number;
 }
 
 interface Reached {
@@ -73,6 +84,7 @@ interface Reached {
   readonly steps: readonly string[];
   readonly asleep: readonly StepInfo[];
   readonly way: Way | undefined;
+  readonly deviations: number;
 }
 
 const MAX_FAILURES = 5;
@@ -85,7 +97,8 @@ class Explorer {
   readonly #options: StatesOptions;
   /** What was not taken from a state, as it leads to where other orders lead. */
   readonly #met = new Map<string, readonly string[]>();
-  readonly #branches: Branch[] = [];
+  /** By their deviations: a state is met with the fewest first. */
+  readonly #branches: Branch[][] = [[]];
   readonly #failures: Failure[] = [];
   #transitions = 0;
   #ends = 0;
@@ -99,11 +112,11 @@ class Explorer {
   async explore(): Promise<StatesResult> {
     const { limit = Number.POSITIVE_INFINITY, probes = 0 } = this.#options;
     await this.#run(undefined);
-    while (this.#branches.length > 0 && this.#met.size < limit && this.#failures.length < MAX_FAILURES) {
-      await this.#run(this.#branches.pop());
+    while (this.#left !== undefined && this.#met.size < limit && this.#failures.length < MAX_FAILURES) {
+      await this.#run(this.#left.pop());
     }
-    const complete = this.#branches.length === 0 && this.#failures.length === 0;
-    if (complete) for (let probe = 0; probe < probes; probe++) await this.#probe();
+    const complete = this.#left === undefined && this.#failures.length === 0;
+    if (complete && !this.#bounded) for (let probe = 0; probe < probes; probe++) await this.#probe();
     return {
       states: this.#met.size,
       transitions: this.#transitions,
@@ -115,21 +128,30 @@ class Explorer {
     };
   }
 
+  get #bounded(): boolean {
+    return this.#options.deviations !== undefined;
+  }
+
+  get #left(): Branch[] | undefined {
+    return this.#branches.find((branches) => branches.length > 0);
+  }
+
   /** Along a branch, and on by what is usual until nothing is new. */
   async #run(branch: Branch | undefined): Promise<void> {
     this.#runs++;
     const system = await this.#options.open();
     let way = branch?.way;
     let asleep = branch?.asleep ?? [];
+    const deviations = branch?.deviations ?? 0;
     for (const step of stepsOf(way)) await system.take(step);
     if (branch !== undefined) this.#transitions++;
     for (let depth = stepsOf(way).length; ; depth++) {
       this.#deepest = Math.max(this.#deepest, depth);
       if (system.problems.length > 0) return this.#fail(way, system.problems);
       const steps = system.steps();
-      const state = system.fingerprint();
+      const state = this.#bounded ? `${system.fingerprint()} ${system.usualOrder?.()}` : system.fingerprint();
       if (steps.length === 0) return this.#met.has(state) ? undefined : this.#end(state, system, way);
-      const next = this.#choose(state, { system, steps, asleep, way });
+      const next = this.#choose(state, { system, steps, asleep, way, deviations });
       if (next === undefined) return;
       ({ way, asleep } = next);
       await system.take(way.step);
@@ -145,20 +167,29 @@ class Explorer {
   }
 
   /** What has to be taken there: the first of it now, the others later. */
-  #choose(state: string, { system, steps, asleep, way }: Reached): Branch | undefined {
+  #choose(state: string, { system, steps, asleep, way, deviations }: Reached): Branch | undefined {
     const sleeping = new Set(asleep.map(({ name }) => name));
     // Behind a state that was met before: what slept then, and must not now.
     const wanted = (this.#met.get(state) ?? steps).filter((step) => !sleeping.has(step));
     const left = (this.#met.get(state) ?? [...sleeping]).filter((step) => sleeping.has(step));
     this.#met.set(state, left);
     const before = left.map((step) => system.info(step));
+    const { deviations: most = Number.POSITIVE_INFINITY, sleepSets = !this.#bounded } = this.#options;
     const [first, ...others] = wanted.map((step): Branch => {
       const info = system.info(step);
-      const branch = { way: { step, before: way }, asleep: before.filter((other) => !dependent(info, other)) };
-      if (this.#options.sleepSets !== false) before.push(info);
+      const branch = {
+        way: { step, before: way },
+        asleep: before.filter((other) => !dependent(info, other)),
+        deviations: this.#bounded && info.deviates === true ? deviations + 1 : deviations,
+      };
+      if (sleepSets) before.push(info);
       return branch;
     });
-    this.#branches.push(...others);
+    for (const branch of others) {
+      if (branch.deviations > most) continue;
+      this.#branches[branch.deviations] ??= [];
+      this.#branches[branch.deviations]!.push(branch);
+    }
     return first;
   }
 
