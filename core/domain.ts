@@ -161,6 +161,13 @@ export interface NodeDisks {
   readonly unusableCopies: number;
 }
 
+/** Copies in sync that are placed on a node that runs and are not open there; there is no record where all are. */
+export interface ClosedCopies {
+  readonly node: NodeId;
+  /** Lost with their disk, or unusable at present. */
+  readonly copies: readonly DeploymentId[];
+}
+
 export interface Namespace {
   readonly id: NamespaceId;
   readonly name: string;

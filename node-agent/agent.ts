@@ -38,6 +38,7 @@ import { followIdentity } from './pki/index.js';
 import { NodeRegistration } from './registration.js';
 import { PROTOCOL_VERSION, ReplicationHost } from './replication/index.js';
 import { ClusterState } from './state/cluster-state.js';
+import { MAX_CLOSED_COPIES } from './state/schemas.js';
 import { NodeStores, openFileDisk } from './store/index.js';
 import { createTracer } from './tracing/tracer.js';
 import { VolumeMemory } from './volume-memory.js';
@@ -311,7 +312,10 @@ async function start(
     },
     run: randomUUID(),
     capacity: () => stores.capacity(),
-    unusableCopies: () => stores.unreadable + replication.unopened,
+    copies: () => ({
+      unusableCopies: stores.unreadable + replication.unopened,
+      closed: replication.closed().slice(0, MAX_CLOSED_COPIES),
+    }),
     reported: ({ totalBytes, availableBytes }) =>
       gossip.tell({ protocol: PROTOCOL_VERSION, capacity: { totalBytes, availableBytes } }),
     admit: () => new Licensing({ state, clock, publicKeys: licenceKeys }).admitNode(),

@@ -1,5 +1,6 @@
 /** This node's record and sign of life in etcd, kept up to date while the agent runs. */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { NodeRecord } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { Clock, Timer } from '../core/ports.js';
@@ -24,8 +25,7 @@ export interface RegistrationOptions {
   /** Identifies this run of the agent. */
   readonly run: string;
   readonly capacity: () => Capacity;
-  /** Of copies on its disks that cannot be opened at present. */
-  readonly unusableCopies: () => number;
+  readonly copies: () => Omit<DiskReport, 'capacity'>;
   /** Told of the capacity that this node shows, now and after every change worth a write. */
   readonly reported: (capacity: Capacity) => void;
   /** Asked before this node is added to the cluster, not when it comes back. */
@@ -76,10 +76,10 @@ export class NodeRegistration {
   async #report(): Promise<void> {
     const { state, node, logger } = this.#options;
     const disks = reportOf(this.#options);
-    const { capacity, unusableCopies } = this.#reported;
+    const { capacity } = this.#reported;
     const changed = (key: keyof Capacity) => Math.abs(disks.capacity[key] - capacity[key]) >= CAPACITY_STEP_BYTES;
     const room = changed('totalBytes') || changed('freeBytes') || changed('availableBytes');
-    if (!room && disks.unusableCopies === unusableCopies) return;
+    if (!room && isDeepStrictEqual({ ...disks, capacity }, this.#reported)) return;
     try {
       await state.nodeRecords.report(node.id, disks);
       this.#reported = disks;
@@ -92,6 +92,6 @@ export class NodeRegistration {
   }
 }
 
-function reportOf({ capacity, unusableCopies }: RegistrationOptions): DiskReport {
-  return { capacity: capacity(), unusableCopies: unusableCopies() };
+function reportOf({ capacity, copies }: RegistrationOptions): DiskReport {
+  return { capacity: capacity(), ...copies() };
 }

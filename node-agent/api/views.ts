@@ -7,6 +7,7 @@ import type {
   Namespace,
   NodeDisks,
   NodeRecord,
+  Placement,
   PolicyGroup,
   User,
   Volume,
@@ -103,6 +104,8 @@ export interface VolumeSurroundings {
   readonly membership: Membership | undefined;
   readonly node: (id: NodeId) => NodeRecord | undefined;
   readonly health: (id: NodeId) => NodeHealth;
+  /** Whether the copy is not open on its node although that runs. */
+  readonly isClosed: (copy: Placement) => boolean;
   /** Syncs under way, by the deployment that they fill; undefined while nothing is known of their progress. */
   readonly syncs: ReadonlyMap<string, SyncProgressView | undefined>;
 }
@@ -117,23 +120,24 @@ export type ReplicaHealth =
   | 'failed'
   | 'unknown';
 
-function replicaHealth(volume: Volume, deployment: string, node: NodeId, around: VolumeSurroundings): ReplicaHealth {
-  const { membership, health, syncs } = around;
+function replicaHealth(volume: Volume, copy: Placement, around: VolumeSurroundings): ReplicaHealth {
+  const { deployment, node } = copy;
+  const { membership, health, isClosed, syncs } = around;
   if (volume.phase === 'deleting') return 'deleted';
   if (membership === undefined) return 'provisioning';
-  if (health(node) === 'offline') return 'failed';
+  if (health(node) === 'offline' || isClosed(copy)) return 'failed';
   if (membership.inSync.some((id) => id === deployment)) return health(node) === 'online' ? 'ready' : 'unknown';
   if (syncs.has(deployment)) return 'syncing';
   return membership.outOfSync.some((member) => member.deployment === deployment) ? 'recovering' : 'provisioned';
 }
 
-function masterHealth(membership: Membership, health: NodeHealth): NodeHealth {
+function masterHealth({ active, primary }: Membership, { health, isClosed }: VolumeSurroundings): NodeHealth {
   // Between the two transactions of a promotion nobody serves yet.
-  return membership.active ? health : 'offline';
+  return active && !isClosed(primary) ? health(primary.node) : 'offline';
 }
 
 export function volumeView({ value, version }: Versioned<Volume>, around: VolumeSurroundings) {
-  const { attachment, membership, node, health, syncs } = around;
+  const { attachment, membership, node, syncs } = around;
   const host = (id: NodeId) => node(id)?.name ?? '';
   const attachedOn = attachment?.node;
   const primary = membership?.primary;
@@ -141,7 +145,7 @@ export function volumeView({ value, version }: Versioned<Volume>, around: Volume
     .filter((placement) => placement.deployment !== primary?.deployment)
     .map((placement) => {
       const progress = syncs.get(placement.deployment);
-      const state = replicaHealth(value, placement.deployment, placement.node, around);
+      const state = replicaHealth(value, placement, around);
       return {
         id: placement.deployment,
         nodeID: placement.node,
@@ -170,7 +174,7 @@ export function volumeView({ value, version }: Versioned<Volume>, around: Volume
             nodeID: primary.node,
             hostname: host(primary.node),
             promotable: true,
-            health: masterHealth(membership, health(primary.node)),
+            health: masterHealth(membership, around),
           },
     replicas: membership === undefined ? [] : replicas,
     sizeBytes: value.sizeBytes,

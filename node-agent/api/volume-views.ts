@@ -75,6 +75,7 @@ export class VolumeViews {
       membership,
       node: (id) => state.nodes.cached.get(id)?.value,
       health: (id) => this.health(id),
+      isClosed: ({ node, deployment }) => state.closed.cached.get(node)?.value.copies.includes(deployment) === true,
       syncs,
     });
   }

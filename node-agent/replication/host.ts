@@ -264,6 +264,18 @@ export class ReplicationHost {
     return this.#local.unopened;
   }
 
+  /** Those in sync that are placed here and not open, in their order. */
+  closed(): DeploymentId[] {
+    const closed: DeploymentId[] = [];
+    for (const [id, { inSync }] of this.#memberships) {
+      for (const { deployment, node } of this.#volumes.get(id)?.placements ?? []) {
+        const expected = node === this.#options.self && inSync.includes(deployment);
+        if (expected && this.#local.find(deployment) === undefined) closed.push(deployment);
+      }
+    }
+    return closed.sort();
+  }
+
   /** All that are open here, as the metrics show them. */
   copies(): CopyState[] {
     return this.#local.all().map(({ volume, replicated }) => {

@@ -3,6 +3,7 @@
 import type {
   Attachment,
   ChooseCopies,
+  ClosedCopies,
   Cluster,
   Membership,
   Namespace,
@@ -38,6 +39,7 @@ import { NodeRecords } from './node-records.js';
 import { Repository, type RepositoryOptions, staleWrite, UPDATE_ATTEMPTS, type Versioned } from './repository.js';
 import {
   attachmentSchema,
+  closedCopiesSchema,
   disksSchema,
   livenessSchema,
   membershipSchema,
@@ -82,6 +84,7 @@ export class ClusterState {
   readonly tombstones: Repository<Tombstone, DeploymentId>;
   /** For reading; written by `nodeRecords`. */
   readonly disks: Repository<NodeDisks, NodeId>;
+  readonly closed: Repository<ClosedCopies, NodeId>;
   /** For reading; keys are written by `registerLiveness`. */
   readonly liveness: Repository<NodeLiveness, NodeId>;
   readonly membershipStore: MembershipStore;
@@ -169,7 +172,13 @@ export class ClusterState {
       schema: disksSchema,
       idOf: (disks: NodeDisks) => disks.node,
     });
-    this.nodeRecords = new NodeRecords(this.nodes, this.disks);
+    this.closed = this.#repository({
+      kind: 'closed',
+      noun: 'closed copies of node',
+      schema: closedCopiesSchema,
+      idOf: (closed: ClosedCopies) => closed.node,
+    });
+    this.nodeRecords = new NodeRecords(this);
     this.accounts = new Accounts({ etcd, users: this.users, policies: this.policies });
     this.tombstones = this.#repository({
       kind: 'tombstones',

@@ -2,6 +2,7 @@
 
 import type {
   Attachment,
+  ClosedCopies,
   Cluster,
   Membership,
   Namespace,
@@ -34,6 +35,7 @@ export interface WatchHandlers {
   policy?(id: PolicyGroupId, value: PolicyGroup | undefined): void;
   tombstone?(id: DeploymentId, value: Tombstone | undefined): void;
   disks?(id: NodeId, value: NodeDisks | undefined): void;
+  closed?(id: NodeId, value: ClosedCopies | undefined): void;
   cluster?(value: Cluster): void;
   /** Everything that was there when `watch` was called has been told. */
   synced?(): void;
@@ -54,6 +56,7 @@ const HANDLER: Readonly<Record<Kind, Exclude<keyof WatchHandlers, 'synced' | 'cl
   policies: 'policy',
   tombstones: 'tombstone',
   disks: 'disks',
+  closed: 'closed',
 };
 
 /** The order in which a listing is told: what a volume refers to comes before it. */

@@ -11,6 +11,7 @@ export const KINDS = [
   'policies',
   'tombstones',
   'disks',
+  'closed',
 ] as const;
 
 export type Kind = (typeof KINDS)[number];

@@ -3,9 +3,11 @@
  * they saw; the nodes themselves report their room, often, which is no new version to anybody.
  */
 
-import type { NodeDisks, NodeRecord } from '../../core/domain.js';
+import { isDeepStrictEqual } from 'node:util';
+import type { ClosedCopies, NodeDisks, NodeRecord } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import type { NodeId } from '../../core/types.js';
+import type { ClusterState } from './cluster-state.js';
 import { versionOf } from './encoding.js';
 import { objectKey } from './keys.js';
 import { type Repository, staleWrite, type Versioned } from './repository.js';
@@ -19,15 +21,21 @@ export function nodeVersion(node: NodeRecord): string {
 }
 
 /** What a node says of its disks. */
-export type DiskReport = Pick<NodeRecord, 'capacity'> & Pick<NodeDisks, 'unusableCopies'>;
+export interface DiskReport {
+  readonly capacity: NodeRecord['capacity'];
+  readonly unusableCopies: NodeDisks['unusableCopies'];
+  readonly closed: ClosedCopies['copies'];
+}
 
 export class NodeRecords {
   readonly #nodes: Repository<NodeRecord, NodeId>;
   readonly #disks: Repository<NodeDisks, NodeId>;
+  readonly #closed: Repository<ClosedCopies, NodeId>;
 
-  constructor(nodes: Repository<NodeRecord, NodeId>, disks: Repository<NodeDisks, NodeId>) {
+  constructor({ nodes, disks, closed }: Pick<ClusterState, 'nodes' | 'disks' | 'closed'>) {
     this.#nodes = nodes;
     this.#disks = disks;
+    this.#closed = closed;
   }
 
   /** See ClusterState.registerNode. */
@@ -55,13 +63,10 @@ export class NodeRecords {
   }
 
   /** Writes what room a node has, and what it cannot use of its disks. Errors: 'not-found', 'store-unavailable'. */
-  async report(id: NodeId, { capacity, unusableCopies }: DiskReport): Promise<void> {
+  async report(id: NodeId, { capacity, unusableCopies, closed }: DiskReport): Promise<void> {
     await this.#nodes.update(id, (current) => ({ ...current, capacity }));
-    const known = await this.#disks.get(id);
-    if ((known?.value.unusableCopies ?? 0) === unusableCopies) return;
-    if (unusableCopies === 0) await this.#disks.remove(id);
-    else if (known === undefined) await this.#disks.create({ node: id, unusableCopies });
-    else await this.#disks.update(id, (current) => ({ ...current, unusableCopies }));
+    await say(this.#disks, id, unusableCopies === 0 ? undefined : { node: id, unusableCopies });
+    await say(this.#closed, id, closed.length === 0 ? undefined : { node: id, copies: closed });
   }
 
   /**
@@ -86,13 +91,27 @@ export class NodeRecords {
       const { value, version } = await this.#nodes.require(id);
       check(value, expectedVersion);
       try {
-        return await this.#nodes.remove(id, version, [], [{ remove: objectKey('disks', id) }]);
+        return await this.#nodes.remove(
+          id,
+          version,
+          [],
+          [{ remove: objectKey('disks', id) }, { remove: objectKey('closed', id) }],
+        );
       } catch (error) {
         if (!(error instanceof DomainError && error.code === 'stale-write')) throw error;
       }
     }
     throw staleWrite(`node ${id}`);
   }
+}
+
+/** `value`: undefined where there is nothing to be said. Nobody else writes it. */
+async function say<T extends object>(records: Repository<T, NodeId>, id: NodeId, value: T | undefined): Promise<void> {
+  const known = await records.get(id);
+  if (isDeepStrictEqual(known?.value, value)) return;
+  if (value === undefined) await records.remove(id);
+  else if (known === undefined) await records.create(value);
+  else await records.update(id, () => value);
 }
 
 function check(node: NodeRecord, expectedVersion: string | undefined): void {

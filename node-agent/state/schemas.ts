@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { ANY, RESOURCE_TYPES } from '../../core/access.js';
 import type {
   Attachment,
+  ClosedCopies,
   Cluster,
   FailureMode,
   Membership,
@@ -52,6 +53,8 @@ export const MAX_GROUPS_OF_USER = 1000;
 export const MAX_SPECS = 1000;
 /** Entries of a membership's lists at the most: a guard against garbage, far above what the protocol makes. */
 const MAX_MEMBERS = 64;
+/** 390 kB of what etcd takes in one value, 1.5 MiB. */
+export const MAX_CLOSED_COPIES = 10_000;
 const MAX_HISTORY = 1_000_000;
 
 const uuid = z.string().refine(isUuid, 'must be a UUID');
@@ -241,6 +244,11 @@ export const disksSchema = z.strictObject({
   unusableCopies: count.min(1),
 });
 
+export const closedCopiesSchema = z.strictObject({
+  node: id<NodeId>(),
+  copies: z.array(id<DeploymentId>()).min(1).max(MAX_CLOSED_COPIES).readonly(),
+});
+
 export const livenessSchema = z.strictObject({
   node: id<NodeId>(),
   run: uuid,
@@ -271,6 +279,7 @@ type Same<A, B> = [A] extends [B]
   cluster: true,
   liveness: true,
   disks: true,
+  closed: true,
   failureMode: true,
 }) satisfies {
   volume: Same<z.output<typeof volumeSchema>, Volume>;
@@ -285,5 +294,6 @@ type Same<A, B> = [A] extends [B]
   cluster: Same<z.output<typeof clusterSchema>, Cluster>;
   liveness: Same<z.output<typeof livenessSchema>, NodeLiveness>;
   disks: Same<z.output<typeof disksSchema>, NodeDisks>;
+  closed: Same<z.output<typeof closedCopiesSchema>, ClosedCopies>;
   failureMode: Same<z.output<typeof failureMode>, FailureMode>;
 };

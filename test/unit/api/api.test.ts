@@ -546,7 +546,7 @@ describe('deleting volumes', () => {
 });
 
 describe('what a volume shows of its copies', () => {
-  it('replicas that are away, recovering or syncing', async () => {
+  it('copies that are away, lost, recovering or syncing', async () => {
     const volume = await makeVolume({ labels: { 'storageos.com/replicas': '2' } });
     const path = `${volumes()}/${volume.id}`;
     const id = volume.id as VolumeId;
@@ -560,6 +560,17 @@ describe('what a volume shows of its copies', () => {
     api.offline.add(first.nodeID);
     expect(await healths()).toEqual(['online', 'failed', 'ready']);
     api.offline.clear();
+    const closed = async (copy: { id: string; nodeID: string }, ids: string[]) => {
+      const { capacity } = (await api.state.nodes.require(copy.nodeID as NodeId)).value;
+      const report = { capacity, unusableCopies: 0, closed: ids as DeploymentId[] };
+      await api.state.nodeRecords.report(copy.nodeID as NodeId, report);
+    };
+    await closed(volume.master, [volume.master.id]);
+    await closed(second, [second.id]);
+    await expect.poll(healths).toEqual(['offline', 'ready', 'failed']);
+    await closed(volume.master, []);
+    await closed(second, []);
+    await expect.poll(healths).toEqual(['online', 'ready', 'ready']);
     await api.state.memberships.update(id, (membership) => ({
       ...membership,
       inSync: [membership.primary.deployment],

@@ -148,7 +148,7 @@ describe('objects', () => {
     expect(described).toMatch(/NAMESPACE {2}VOLUME {2}DEPLOYMENT ID.*\n +default +data +[0-9a-f-]{36} +ready +replica/);
     expect(described).not.toContain('Unusable');
     const { value } = await api.state.nodes.require(api.nodes[1] as never);
-    await api.state.nodeRecords.report(value.id, { capacity: value.capacity, unusableCopies: 3 });
+    await api.state.nodeRecords.report(value.id, { capacity: value.capacity, unusableCopies: 3, closed: [] });
     await vi.waitFor(async () =>
       expect((await cli('describe', 'node', 'node-2')).out).toMatch(/Unusable copies +3, which the node cannot open/),
     );

@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { Etcd3 } from 'etcd3';
 import { expect, it } from 'vitest';
+import type { DeploymentId } from '../../../core/types.js';
 import { systemClock } from '../../../node-agent/clock.js';
 import { Licensing } from '../../../node-agent/licence/index.js';
 import type { ClusterState } from '../../../node-agent/state/cluster-state.js';
@@ -16,7 +18,7 @@ freshState((fresh) => {
   ({ etcd, namespace, state } = fresh);
 });
 const room = (freeBytes: number) => ({ totalBytes: 1000, freeBytes, availableBytes: freeBytes, reservedBytes: 0 });
-const report = (freeBytes: number) => ({ capacity: room(freeBytes), unusableCopies: 0 });
+const report = (freeBytes: number) => ({ capacity: room(freeBytes), unusableCopies: 0, closed: [] });
 
 it('a report of its room, and a start as it was, make no new version of a node', async () => {
   const node = aNode();
@@ -42,6 +44,19 @@ it('says how many copies on its disks cannot be used, as long as there are any a
   }
   await state.nodeRecords.remove(node.id);
   expect(await said()).toBeUndefined();
+});
+
+it('says which copies it should have open and has not', async () => {
+  const node = aNode();
+  await state.registerNode(node);
+  const [one, other] = [randomUUID(), randomUUID()] as string[] as DeploymentId[];
+  for (const closed of [[one!], [other!], [one!, other!], []]) {
+    await state.nodeRecords.report(node.id, { ...report(7), closed });
+    expect((await state.closed.get(node.id))?.value.copies ?? []).toEqual(closed);
+  }
+  await state.nodeRecords.report(node.id, { ...report(7), closed: [one!] });
+  await state.nodeRecords.remove(node.id);
+  expect(await state.closed.get(node.id)).toBeUndefined();
 });
 
 it('is added only if the licence lets it be, and comes back in any case', async () => {

@@ -152,10 +152,13 @@ describe('the host', () => {
     await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'invalid-state' });
     expect(back.host.unopened).toBe(1);
+    expect(back.host.closed()).toEqual([placed.deployment]);
     await back.host.removeDeployment(placed.deployment);
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
     expect(back.host.unopened).toBe(0);
+    expect(back.host.closed()).toEqual([placed.deployment]);
     await back.host.createDeployment(volume.id, placed.deployment, async () => volume);
+    expect([a.host.closed(), back.host.closed()]).toEqual([[], []]);
     await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
   });
 
