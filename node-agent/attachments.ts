@@ -39,6 +39,8 @@ const CLOSE_RETRY_MS = 5_000;
 
 export class NodeAttachments {
   readonly #options: NodeAttachmentsOptions;
+  /** Their devices are being made, or looked at. */
+  readonly #presenting = new Set<VolumeId>();
   #closed = false;
 
   constructor(options: NodeAttachmentsOptions) {
@@ -56,8 +58,10 @@ export class NodeAttachments {
         ...(key !== undefined && { key: key.bytes }),
       });
       if (devices.unsupported !== undefined) return { nbdUri };
+      this.#presenting.add(volume.id);
       return { nbdUri, device: await devices.present(volume.id, socketPath, { readOnly }) };
     } finally {
+      this.#presenting.delete(volume.id);
       key?.erase();
     }
   }
@@ -93,12 +97,15 @@ export class NodeAttachments {
   async closeAll(): Promise<void> {
     const { frontends, devices, logger } = this.#options;
     this.#closed = true;
+    const close = async (volume: VolumeId): Promise<void> => {
+      // The kernel reads a device that is being made, and may wait for the volume until it hears that there is none.
+      if (this.#presenting.has(volume)) await frontends.detach(volume);
+      await devices.withdraw(volume);
+    };
     await Promise.all(
       frontends
         .list()
-        .map(({ volume }) =>
-          devices.withdraw(volume).catch((err) => logger.warn({ volume, err }, 'block device stays behind')),
-        ),
+        .map(({ volume }) => close(volume).catch((err) => logger.warn({ volume, err }, 'block device stays behind'))),
     );
     await frontends.close();
   }

@@ -20,8 +20,10 @@ const COMMAND_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 /** nbdfuse that has found its connection lost ends within milliseconds. */
 const PROBE_TIMEOUT_MS = 1_000;
-/** How long a forced removal waits for a loop device that may only just be closing. */
-const BUSY_TIMEOUT_MS = 1_000;
+/** How long a forced removal waits for a loop device that may only just be closing, or for nbdfuse. */
+const FORCED_TIMEOUT_MS = 1_000;
+/** The kernel finishes a loop device within milliseconds of nbdfuse's end. */
+const LATE_TIMEOUT_MS = 1_000;
 const LOOP_MAJOR = 7;
 /** Others may take a free loop device between two steps. */
 const LOOP_ATTEMPTS = 5;
@@ -77,14 +79,13 @@ export async function removeFuseLoop(
   run: Run,
   { force }: { readonly force: boolean },
 ): Promise<boolean> {
+  const timeoutMs = force ? FORCED_TIMEOUT_MS : STOP_TIMEOUT_MS;
+  const named = await loopsNamedAfter(record);
   for (const device of await loopsOf(record)) {
-    await run('losetup', ['--detach', device], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
-    const gone = await waitUntil(async () => !(await loopsOf(record)).includes(device), {
-      timeoutMs: force ? BUSY_TIMEOUT_MS : STOP_TIMEOUT_MS,
-    });
-    if (!gone && !force) return false;
+    if (!(await detachLoop({ ...record, device }, run, timeoutMs)) && !force) return false;
   }
-  if (await isFuseMounted(record.fuseDir)) {
+  const mounted = await isFuseMounted(record.fuseDir);
+  if (mounted) {
     await run('umount', [record.fuseDir], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
     if (await isFuseMounted(record.fuseDir)) {
       await run('umount', ['--lazy', record.fuseDir], { timeoutMs: COMMAND_TIMEOUT_MS });
@@ -93,14 +94,28 @@ export async function removeFuseLoop(
   const identity = record.process;
   if (identity !== undefined) {
     const ended = () => isRunning(identity).then((running) => !running);
-    if (!(await waitUntil(ended, { timeoutMs: STOP_TIMEOUT_MS }))) {
+    if (!(await waitUntil(ended, { timeoutMs }))) {
       await signalProcess(identity, 'SIGKILL');
       await waitUntil(ended, { timeoutMs: STOP_TIMEOUT_MS });
     }
   }
+  if (mounted && record.device === undefined) await detachLate(record, named, run);
   await rmdir(record.fuseDir).catch(() => undefined);
   await rm(`${record.fuseDir}.log`, { force: true });
   return true;
+}
+
+/** A loop device that was being made, and waited for the volume, shows itself only when nbdfuse has ended. */
+async function detachLate(record: FuseLoopRecord, known: readonly string[], run: Run): Promise<void> {
+  const late = async () => (await loopsNamedAfter(record)).filter((device) => !known.includes(device));
+  await waitUntil(async () => (await late()).length > 0, { timeoutMs: LATE_TIMEOUT_MS });
+  for (const device of await late()) await detachLoop({ ...record, device }, run, FORCED_TIMEOUT_MS);
+}
+
+/** Whether the record's loop device is gone in time. */
+async function detachLoop(record: FuseLoopRecord & { readonly device: string }, run: Run, timeoutMs: number) {
+  await run('losetup', ['--detach', record.device], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
+  return waitUntil(async () => !(await isFuseLoopBound(record)), { timeoutMs });
 }
 
 /** Whether the recorded loop device is still this volume's. */
@@ -171,14 +186,26 @@ async function isFuseMounted(fuseDir: string): Promise<boolean> {
  * from those that earlier forced removals left to their users.
  */
 async function loopsOf(record: FuseLoopRecord): Promise<string[]> {
-  const found: string[] = [];
+  return (await boundLoops())
+    .filter(({ device, file }) => file === backingFile(record) || (device === record.device && isNamed(record, file)))
+    .map(({ device }) => device);
+}
+
+/** Those on the volume's file, and those on a file of its name whose filesystem is gone, whoever left them. */
+async function loopsNamedAfter(record: FuseLoopRecord): Promise<string[]> {
+  return (await boundLoops())
+    .filter(({ file }) => file === backingFile(record) || isNamed(record, file))
+    .map(({ device }) => device);
+}
+
+const isNamed = (record: FuseLoopRecord, file: string): boolean => file === `/${record.volume}`;
+
+async function boundLoops(): Promise<{ readonly device: string; readonly file: string }[]> {
+  const found = [];
   for (const name of await readdir('/sys/block')) {
     if (!name.startsWith('loop')) continue;
-    const device = `/dev/${name}`;
-    const backing = (await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')).trim();
-    if (backing === backingFile(record) || (device === record.device && backing === `/${record.volume}`)) {
-      found.push(device);
-    }
+    const file = (await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')).trim();
+    if (file !== '') found.push({ device: `/dev/${name}`, file });
   }
   return found;
 }

@@ -198,7 +198,7 @@ export class FrontendHost {
 
   async #close(volume: VolumeId, attached: Attached, flush: boolean): Promise<void> {
     await attached.server.close();
-    if (flush) {
+    if (flush && attached.frontend.unflushed) {
       let timer: ReturnType<Clock['after']> | undefined;
       const waited = new Promise<void>((resolve) => {
         timer = this.#options.clock.after(DETACH_FLUSH_MS, resolve);

@@ -18,7 +18,7 @@ import {
 } from '../../node-agent/attach/filesystem.js';
 import { listMounts } from '../../node-agent/attach/mounts.js';
 import { waitUntil } from '../../node-agent/attach/processes.js';
-import { CommandError, run as runCommand } from '../../node-agent/attach/run.js';
+import { run as runCommand } from '../../node-agent/attach/run.js';
 import { deviceSupport } from '../../node-agent/attach/support.js';
 import { openWorld, testVolume, type World } from '../unit/frontend/attached-volume.js';
 
@@ -193,19 +193,18 @@ describe.skipIf(reason !== undefined)('a block device', () => {
   it('of a volume that does not answer the kernel is unavailable, and leaves nothing behind', async () => {
     const id = randomUUID() as VolumeId;
     const { socketPath } = await world.attach(testVolume({ id, sizeBytes: 256 << 20 }));
+    world.primaryOf(id).frozen = true;
     const impatient = new DeviceManager({
       stateDir: join(world.directory, 'state'),
       deviceDir: join(world.directory, 'volumes'),
       log: () => {},
-      run: async (command, args, options) => {
-        if (args[0] === '--find') throw new CommandError(command, 'timeout', 'no end within 30000 ms');
-        return runCommand(command, args, options);
-      },
+      run: (command, args, options) => runCommand(command, args, args[0] === '--find' ? { timeoutMs: 1_000 } : options),
     });
     await expect(impatient.present(id, socketPath, { readOnly: false })).rejects.toMatchObject({
       code: 'node-unavailable',
       message: expect.stringContaining('no end within'),
     });
     expect((await readFile('/proc/self/mountinfo', 'utf8')).includes(id)).toBe(false);
+    expect(await loopsOn(id)).toEqual([]);
   });
 });

@@ -6,6 +6,7 @@ import { type Devices, NodeAttachments } from '../../../node-agent/attachments.j
 import type { FrontendHost } from '../../../node-agent/frontend/host.js';
 import type { KeyStore } from '../../../node-agent/keys/index.js';
 import { createLogger } from '../../../node-agent/log.js';
+import { testVolume } from '../frontend/attached-volume.js';
 import { FakeClock } from '../frontend/fakes.js';
 
 describe('what etcd says of an attachment', () => {
@@ -41,4 +42,42 @@ describe('what etcd says of an attachment', () => {
   ])('%s', async (_, attachment, closed) => {
     expect(await closes(attachment)).toBe(closed);
   });
+});
+
+it('at the end, a device that is being made is told first that its volume is gone: it may wait for that', async () => {
+  const self = randomUUID() as NodeId;
+  const id = randomUUID() as VolumeId;
+  const order: string[] = [];
+  let fail: (error: Error) => void = () => {};
+  const made = new Promise<string>((_, reject) => {
+    fail = reject;
+  });
+  const frontends = {
+    attach: async () => ({ nbdUri: '', socketPath: '' }),
+    list: () => [{ volume: id }],
+    detach: async () => {
+      order.push('detach');
+      fail(new Error('nobody answers'));
+    },
+    close: async () => void order.push('close'),
+  } as unknown as FrontendHost;
+  const devices: Devices = {
+    unsupported: undefined,
+    present: () => made,
+    withdraw: async () => {
+      await made.catch(() => undefined);
+      order.push('withdraw');
+    },
+  };
+  const attachments = new NodeAttachments({
+    ...{ self, frontends, devices, keys: {} as KeyStore, clock: new FakeClock() },
+    logger: createLogger({ level: 'silent', node: 'test' }),
+  });
+  const attachment: Attachment = { volume: id, node: self, generation: 1 as Generation, mode: 'rw', updatedAt: '' };
+  const opened = attachments.open(testVolume({ id }), attachment);
+  const failed = expect(opened).rejects.toThrow('nobody answers');
+  await new Promise(setImmediate);
+  await attachments.closeAll();
+  await failed;
+  expect(order).toEqual(['detach', 'withdraw', 'close']);
 });

@@ -10,6 +10,7 @@ import type { Generation, VolumeId } from '../../../core/types.js';
 import { checkSocketPath } from '../../../node-agent/frontend/nbd-server.js';
 import { RangeLock } from '../../../node-agent/frontend/range-lock.js';
 import { SessionCounter } from '../../../node-agent/frontend/session-counter.js';
+import { NbdClient } from '../../setup/nbd-client.js';
 import { openWorld, testVolume, type World } from './attached-volume.js';
 import { membership, placements } from './fakes.js';
 
@@ -49,11 +50,20 @@ describe('FrontendHost', () => {
     expect(world.host.get(id)).toBeUndefined();
   });
 
-  it('flushes what clients were told is done before it detaches', async () => {
-    await world.attach(testVolume({ id }));
-    await expect.poll(() => world.host.get(id)?.frontend.connected).toBe(true);
-    await world.host.detach(id);
-    expect(world.primaryOf(id).flushes).toBe(1);
+  it('flushes what clients were told is done before it detaches, if they have not', async () => {
+    const flushesOf = async (use: (client: NbdClient) => Promise<unknown>): Promise<number> => {
+      const { socketPath } = await world.attach(testVolume({ id }));
+      const client = await NbdClient.connect(socketPath);
+      const before = world.primaryOf(id).flushes;
+      await use(client);
+      client.close();
+      await world.host.detach(id);
+      return world.primaryOf(id).flushes - before;
+    };
+    const write = (client: NbdClient) => client.write(0, Buffer.alloc(4096, 1));
+    expect(await flushesOf(write)).toBe(1);
+    expect(await flushesOf((client) => client.read(0, 4096))).toBe(0);
+    expect(await flushesOf((client) => write(client).then(() => client.flush()))).toBe(1);
   });
 
   it('does not open an encrypted volume without its key', async () => {
