@@ -1,9 +1,10 @@
 /** Which node shows a volume: the record in etcd, which fences, and the frontend on the node. */
 
 import { moveAttachment } from '../core/attachment.js';
-import type { Attachment } from '../core/domain.js';
+import type { Attachment, Volume } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
 import type { Generation, NodeId, VolumeId } from '../core/types.js';
+import type { CopyAnswer } from '../core/volume-plan.js';
 import { askCopies, requireVolume } from './copies.js';
 import type { ActivityDeps, OpenedAttachment } from './deps.js';
 
@@ -14,7 +15,10 @@ export interface AttachmentState {
 
 export interface AttachmentActivities {
   readAttachment(request: { volume: VolumeId }): Promise<AttachmentState>;
-  /** 'not-found' for an unknown node, 'node-unavailable' for one that is not alive, 'invalid-state' if not ready. */
+  /**
+   * 'not-found' for an unknown node, 'node-unavailable' for one that is not alive or if no copy in sync answers,
+   * 'invalid-state' if the volume is not ready.
+   */
   checkAttachable(request: { volume: VolumeId; node: NodeId }): Promise<void>;
   /**
    * Puts the record from `expected` to a higher generation, to `node` or, without, to detached. It is there already,
@@ -51,6 +55,7 @@ export function createAttachmentActivities(deps: ActivityDeps): AttachmentActivi
       const found = await state.nodes.get(node);
       if (found === undefined) throw new DomainError('not-found', `node ${node} not found`);
       if (!(await isNodeAlive(node))) throw new DomainError('node-unavailable', `node ${found.value.name} is offline`);
+      await requireCopy(deps, record);
     },
 
     async moveAttachment({ volume, expected, node }) {
@@ -83,6 +88,35 @@ async function requireAttachment(deps: Pick<ActivityDeps, 'state'>, volume: Volu
   const found = await deps.state.attachments.get(volume);
   if (found === undefined) throw new DomainError('not-found', `volume ${volume} not found`);
   return found.value;
+}
+
+const OBSTACLES: Readonly<Record<Extract<CopyAnswer, string>, string>> = {
+  absent: 'its copy is lost',
+  damaged: 'its copy cannot be opened',
+  unreachable: 'cannot be reached',
+};
+
+/** One that answers may serve, perhaps after a failover. */
+async function requireCopy(deps: ActivityDeps, { id, name, placements }: Volume): Promise<void> {
+  const { state } = deps;
+  const inSync = (await state.membershipStore.read(id))?.inSync;
+  if (inSync === undefined) return;
+  const answers = await askCopies(
+    deps,
+    placements.filter(({ deployment }) => inSync.includes(deployment)),
+  );
+  const silent = placements.flatMap(({ deployment, node }) => {
+    const answer = answers.get(deployment);
+    return typeof answer === 'string' ? [{ node, obstacle: OBSTACLES[answer] }] : [];
+  });
+  if (silent.length < answers.size) return;
+  const obstacles = silent.map(
+    async ({ node, obstacle }) => `${(await state.nodes.get(node))?.value.name ?? node} (${obstacle})`,
+  );
+  throw new DomainError(
+    'node-unavailable',
+    `no copy of volume ${name} answers: ${(await Promise.all(obstacles)).join(', ')}`,
+  );
 }
 
 /** The latest that the primary has met, which etcd may have forgotten; undefined: it does not tell. */
