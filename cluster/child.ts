@@ -54,13 +54,16 @@ export class SupervisedChild {
   readonly exited: Promise<ChildExit>;
   readonly #child: ChildProcess;
   readonly #logFile: string;
+  /** Where its own lines begin in it. */
+  readonly #logStart: number;
   #exit: ChildExit | undefined;
 
-  private constructor(options: ChildOptions, child: ChildProcess, pid: number) {
+  private constructor(options: ChildOptions, child: ChildProcess, pid: number, logStart: number) {
     this.name = options.name;
     this.pid = pid;
     this.#child = child;
     this.#logFile = options.logFile;
+    this.#logStart = logStart;
     const record = join(options.runDir, `${options.name}.json`);
     this.exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {
@@ -78,6 +81,7 @@ export class SupervisedChild {
     rotate(options.logFile);
     const log = openSync(options.logFile, 'a', 0o600);
     try {
+      const logStart = fstatSync(log).size;
       const line = [...(options.endsWithParent === true ? WITH_PARENT : []), options.command, ...options.args];
       const child = spawn(line[0]!, line.slice(1), {
         env: options.env,
@@ -89,7 +93,7 @@ export class SupervisedChild {
         child.once('error', reject);
       });
       const pid = child.pid!;
-      const started = new SupervisedChild(options, child, pid);
+      const started = new SupervisedChild(options, child, pid, logStart);
       const identity = identifyProcess(pid);
       if (identity !== undefined) {
         writeFileSync(join(options.runDir, `${options.name}.json`), JSON.stringify(identity), { mode: 0o600 });
@@ -124,7 +128,7 @@ export class SupervisedChild {
     const log = openSync(this.#logFile, 'r');
     try {
       const size = fstatSync(log).size;
-      const buffer = Buffer.alloc(Math.min(size, TAIL_BYTES));
+      const buffer = Buffer.alloc(Math.min(size - this.#logStart, TAIL_BYTES));
       readSync(log, buffer, 0, buffer.length, size - buffer.length);
       return buffer.toString('utf8');
     } finally {

@@ -18,7 +18,7 @@ import { ensureLicence, ensureLicenceKey } from './licence.js';
 import { ManagedServers } from './managed-servers.js';
 import { PortClaims } from './ports.js';
 import { settlePorts, untilWorkflowsRun } from './servers.js';
-import { releaseStaleMounts, removeDeadDevices } from './volumes.js';
+import { releaseStaleMounts, removeDeadDevices, syncDevices } from './volumes.js';
 
 const AGENT_STOP_MS = 30_000;
 const DEFAULT_NODES = 3;
@@ -403,6 +403,14 @@ export class Cluster {
   /** Agents first, then the Temporal server, then etcd: each finds what it needs for a clean end. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    // While all nodes are there: the copies of a volume are on several.
+    await Promise.all(
+      this.#members.map((member) =>
+        syncDevices(agentPaths(member.site)).catch((error: Error) =>
+          this.#options.notice(`${member.site.name}: what was not synced may be lost: ${error.message}`),
+        ),
+      ),
+    );
     await Promise.all(
       this.#members.map(async (member) => {
         member.state = 'stopped';

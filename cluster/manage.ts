@@ -40,8 +40,10 @@ async function verifyVolume(dataDir: DataDir, namespace: string, name: string): 
     const each = copies.map(({ order, checksum }) => `${order.epoch}.${order.sequence} ${checksum || '-'}`);
     lines.push(`block ${block} differs: ${each.join(' | ')}`);
   }
+  const [compared, copies] = [report.deployments.length, (volume.replicas?.length ?? 0) + 1];
+  const which = compared < copies ? `The copies in sync, ${compared} of ${copies},` : 'All copies';
   const verdict = report.identical
-    ? 'All copies hold the same blocks with the same orders and checksums.'
+    ? `${which} hold the same blocks with the same orders and checksums.`
     : `${report.differingBlocks} blocks differ.`;
   process.stdout.write(`${[...lines, verdict].join('\n')}\n`);
   return report.identical;

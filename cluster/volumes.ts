@@ -1,9 +1,10 @@
 /** Volumes of the embedded cluster as this machine sees them: attached, formatted, mounted. */
 
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ApiVolume } from '../client/types.js';
 import type { FsType } from '../core/domain.js';
+import type { VolumeId } from '../core/types.js';
 import { formatDevice, mountDevice, unmountPath } from '../node-agent/attach/filesystem.js';
 import { DeviceManager, deviceSupport } from '../node-agent/attach/index.js';
 import { CommandError, run } from '../node-agent/attach/run.js';
@@ -121,6 +122,14 @@ export async function releaseStaleMounts(directory: string): Promise<string[]> {
 export async function removeDeadDevices({ rootDir, deviceDir }: AgentPaths): Promise<void> {
   const stateDir = stateDirOf(rootDir);
   if (existsSync(stateDir)) await new DeviceManager({ stateDir, deviceDir, log: () => {} }).removeLeftovers();
+}
+
+/** What was written to them is on their volumes then, wherever they are mounted. Errors: CommandError. */
+export async function syncDevices({ rootDir, deviceDir }: AgentPaths): Promise<void> {
+  const devices = new DeviceManager({ stateDir: stateDirOf(rootDir), deviceDir, log: () => {} });
+  const names = existsSync(deviceDir) ? readdirSync(deviceDir) : [];
+  const volumes = names.flatMap((name) => (name.startsWith('v.') ? [name.slice(2) as VolumeId] : []));
+  await Promise.all(volumes.map((volume) => devices.sync(volume)));
 }
 
 /** What `cluster.json` says of all volumes. */

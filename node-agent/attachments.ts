@@ -18,6 +18,8 @@ export interface Devices {
   present(volume: VolumeId, socketPath: string, options: { readonly readOnly: boolean }): Promise<string>;
   /** Nothing happens if there is none. DomainError 'in-use' while it is mounted. */
   withdraw(volume: VolumeId): Promise<void>;
+  /** Writes out what the kernel holds of it, whoever uses it. */
+  sync(volume: VolumeId): Promise<void>;
 }
 
 export interface OpenedVolume {
@@ -41,6 +43,8 @@ export class NodeAttachments {
   readonly #options: NodeAttachmentsOptions;
   /** Their devices are being made, or looked at. */
   readonly #presenting = new Set<VolumeId>();
+  /** What is being closed as it is attached elsewhere, or nowhere. */
+  readonly #outdated = new Map<VolumeId, Generation>();
   #closed = false;
 
   constructor(options: NodeAttachmentsOptions) {
@@ -93,20 +97,26 @@ export class NodeAttachments {
     );
   }
 
-  /** For the agent's end: devices that nobody uses go, then all frontends, flushed. */
+  /**
+   * For the agent's end: devices that nobody uses go, what was written to the others is on their volumes; then all
+   * frontends, flushed.
+   */
   async closeAll(): Promise<void> {
     const { frontends, devices, logger } = this.#options;
     this.#closed = true;
     const close = async (volume: VolumeId): Promise<void> => {
       // The kernel reads a device that is being made, and may wait for the volume until it hears that there is none.
       if (this.#presenting.has(volume)) await frontends.detach(volume);
-      await devices.withdraw(volume);
+      try {
+        await devices.withdraw(volume);
+      } catch (err) {
+        logger.warn({ volume, err }, 'block device stays behind, and gives its users errors from now on');
+        await devices.sync(volume);
+      }
     };
-    await Promise.all(
-      frontends
-        .list()
-        .map(({ volume }) => close(volume).catch((err) => logger.warn({ volume, err }, 'block device stays behind'))),
-    );
+    const failed = (volume: VolumeId) => (err: unknown) =>
+      logger.error({ volume, err }, 'what was written to the block device and not synced may be lost');
+    await Promise.all(frontends.list().map(({ volume }) => close(volume).catch(failed(volume))));
     await frontends.close();
   }
 
@@ -121,14 +131,17 @@ export class NodeAttachments {
     const newest = attachment?.generation ?? (Number.MAX_SAFE_INTEGER as Generation);
     // An etcd that was set back may give the generation of one of which nobody but this node knows to another one.
     if (attached.generation > newest || (attached.generation === newest && attachment?.node === self)) return;
+    if (this.#outdated.get(volume) === attached.generation) return;
+    this.#outdated.set(volume, attached.generation);
     void this.#closeOutdated(volume, attached.generation);
   }
 
   async #closeOutdated(volume: VolumeId, generation: Generation): Promise<void> {
     const { frontends, clock, logger } = this.#options;
-    if (this.#closed || frontends.get(volume)?.generation !== generation) return;
+    if (this.#closed || this.#outdated.get(volume) !== generation) return;
     try {
-      await this.close(volume, generation);
+      if (frontends.get(volume)?.generation === generation) await this.close(volume, generation);
+      if (this.#outdated.get(volume) === generation) this.#outdated.delete(volume);
     } catch (err) {
       logger.warn(
         { volume, err, retryMs: CLOSE_RETRY_MS },

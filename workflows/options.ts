@@ -54,12 +54,17 @@ export const WAITING: ActivityOptions = {
   retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 5 },
 };
 
-/** On a certain node, which must be there to begin with, and stay. */
+/** On a certain node, which must be there to begin with, and stay. That another one is away the user hears at once. */
 export const ON_NODE: ActivityOptions = {
   scheduleToStartTimeout: '10s',
   startToCloseTimeout: '60s',
   heartbeatTimeout: '5s',
-  retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 3 },
+  retry: {
+    initialInterval: '200ms',
+    maximumInterval: '2s',
+    maximumAttempts: 3,
+    nonRetryableErrorTypes: [NODE_UNAVAILABLE],
+  },
 };
 
 /** A node that does not begin to erase erases later, by itself: it watches for tombstones. */

@@ -7,10 +7,13 @@ import { isHeld, linkTarget, mountsOf } from './block-device.js';
 import { type DeviceRecord, DeviceRecords } from './device-record.js';
 import { isFuseLoopAlive, isFuseLoopBound, makeFuseLoop, removeFuseLoop } from './fuse-loop.js';
 import { isKernelNbdAlive, makeKernelNbd, removeKernelNbd } from './kernel-nbd.js';
+import type { ProcessIdentity } from './processes.js';
 import { CommandError, type Run, run as runCommand } from './run.js';
 import { type DeviceSupport, deviceSupport } from './support.js';
 
 const UNMOUNT_TIMEOUT_MS = 20_000;
+/** Less than an agent has for its end. */
+const SYNC_TIMEOUT_MS = 15_000;
 /** Each waits for seconds if somebody still uses the device. */
 const PARALLEL_REMOVALS = 16;
 
@@ -87,9 +90,10 @@ export class DeviceManager {
         const made = await this.#records.read(volume);
         if (made !== undefined) await this.#remove(volume, made, 'force').catch(() => undefined);
         if (error instanceof DomainError) throw error;
-        throw new DomainError(codeOf(error), `no block device for volume ${volume}: ${(error as Error).message}`, {
-          cause: error,
-        });
+        const code = codeOf(error);
+        const what = code === 'node-unavailable' ? 'no copy serves its first reads' : 'it cannot be made';
+        const message = `no block device for volume ${volume}: ${what}: ${(error as Error).message}`;
+        throw new DomainError(code, message, { cause: error });
       }
     });
   }
@@ -100,6 +104,15 @@ export class DeviceManager {
       const record = await this.#records.read(volume);
       if (record !== undefined) await this.#remove(volume, record, 'if-unused');
     });
+  }
+
+  /**
+   * Writes out what the kernel holds of the device, its filesystem's in any mount namespace too (BLKFLSBUF, see
+   * blockdev(8)); nothing happens if there is none. Errors: CommandError.
+   */
+  async sync(volume: VolumeId): Promise<void> {
+    const device = await linkTarget(this.linkPath(volume));
+    if (device !== undefined) await this.#run('blockdev', ['--flushbufs', device], { timeoutMs: SYNC_TIMEOUT_MS });
   }
 
   /**
@@ -143,7 +156,20 @@ export class DeviceManager {
     const save = (record: DeviceRecord) => this.#records.write(volume, record);
     if (kind === 'kernel-nbd') return makeKernelNbd({ volume, socketPath, readOnly, save }, this.#run);
     const fuseDir = join(this.#records.directory, `${volume}.fuse`);
-    return makeFuseLoop({ volume, socketPath, fuseDir, readOnly, save }, this.#run);
+    const ended = (process: ProcessIdentity) =>
+      void this.#noticeEnd(volume, process).catch((error) => this.#log('warn', String(error), { volume }));
+    return makeFuseLoop({ volume, socketPath, fuseDir, readOnly, save, ended }, this.#run);
+  }
+
+  /** Behind what is being done to the device: it may be what ended the process. */
+  #noticeEnd(volume: VolumeId, process: ProcessIdentity): Promise<void> {
+    return this.#inTurn(volume, async () => {
+      const record = await this.#records.read(volume);
+      if (record?.kind !== 'fuse-loop' || record.process?.startTime !== process.startTime) return;
+      const message =
+        'nbdfuse has ended: the block device gives errors until it is unmounted and the volume attached again';
+      this.#log('warn', message, { volume, device: record.device, pid: process.pid });
+    });
   }
 
   async #remove(volume: VolumeId, record: DeviceRecord, how: 'if-unused' | 'force'): Promise<void> {

@@ -12,10 +12,12 @@ import { DomainError } from '../../core/errors.js';
 import type { VolumeId } from '../../core/types.js';
 import type { FuseLoopRecord } from './device-record.js';
 import { listMounts } from './mounts.js';
-import { identifyProcess, isRunning, signalProcess, waitUntil } from './processes.js';
+import { identifyProcess, isRunning, type ProcessIdentity, signalProcess, waitUntil } from './processes.js';
 import { CommandError, type Run, TOOL_PATH } from './run.js';
 
 const START_TIMEOUT_MS = 15_000;
+/** The kernel asks a new device to flush, and reads it: as long as a failover may take. */
+const BIND_TIMEOUT_MS = 20_000;
 const COMMAND_TIMEOUT_MS = 30_000;
 const STOP_TIMEOUT_MS = 10_000;
 /** nbdfuse that has found its connection lost ends within milliseconds. */
@@ -41,10 +43,12 @@ export async function makeFuseLoop(
     readonly fuseDir: string;
     readonly readOnly: boolean;
     readonly save: (record: FuseLoopRecord) => Promise<void>;
+    /** The device is made, and nbdfuse has ended, for whatever reason: it gives errors from now on. */
+    readonly ended: (identity: ProcessIdentity) => void;
   },
   run: Run,
 ): Promise<string> {
-  const { volume, socketPath, fuseDir, readOnly, save } = options;
+  const { volume, socketPath, fuseDir, readOnly, save, ended } = options;
   let record: FuseLoopRecord = { kind: 'fuse-loop', volume, socketPath, fuseDir };
   await save(record);
   await mkdir(fuseDir, { recursive: true, mode: 0o700 });
@@ -64,6 +68,7 @@ export async function makeFuseLoop(
     const device = await bindLoop(backingFile(record), readOnly, run);
     record = { ...record, device };
     await save(record);
+    void child.exited.then(() => ended(identity));
     return device;
   } finally {
     child.release();
@@ -158,8 +163,11 @@ function startNbdFuse(record: FuseLoopRecord, readOnly: boolean, logFile: string
   });
   closeSync(log);
   let ended = false;
-  child.on('exit', () => {
-    ended = true;
+  const exited = new Promise<void>((resolve) => {
+    child.on('exit', () => {
+      ended = true;
+      resolve();
+    });
   });
   const identity = new Promise<{ pid: number; startTime: string }>((resolve, reject) => {
     child.on('error', (error: NodeJS.ErrnoException) => {
@@ -173,7 +181,7 @@ function startNbdFuse(record: FuseLoopRecord, readOnly: boolean, logFile: string
       }, reject);
     });
   });
-  return { identity, ended: () => ended, release: () => child.unref() };
+  return { identity, exited, ended: () => ended, release: () => child.unref() };
 }
 
 async function isFuseMounted(fuseDir: string): Promise<boolean> {
@@ -214,7 +222,7 @@ async function bindLoop(file: string, readOnly: boolean, run: Run): Promise<stri
   const args = ['--find', '--show', '--direct-io=on', ...(readOnly ? ['--read-only'] : []), file];
   for (let attempt = 1; ; attempt++) {
     try {
-      const { stdout } = await run('losetup', args, { timeoutMs: COMMAND_TIMEOUT_MS });
+      const { stdout } = await run('losetup', args, { timeoutMs: BIND_TIMEOUT_MS });
       return stdout.trim();
     } catch (error) {
       if (attempt >= LOOP_ATTEMPTS || !(error instanceof CommandError) || error.problem !== 'failed') throw error;

@@ -1,10 +1,11 @@
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Membership, Placement, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
 import { DEFAULT_FRONTEND_SETTINGS, type FrontendSettings } from '../../core/frontend/settings.js';
 import { type AttentionReason, type FrontendStatus, VolumeFrontend } from '../../core/frontend/volume-frontend.js';
 import type { Clock, Random, SessionConnector } from '../../core/ports.js';
-import type { Generation, VolumeId } from '../../core/types.js';
+import { type Generation, isUuid, type VolumeId } from '../../core/types.js';
 import type { Codec, VolumeCodec } from '../codec/index.js';
 import { checkSocketPath, NbdServer } from './nbd-server.js';
 import { SessionCounter } from './session-counter.js';
@@ -57,6 +58,7 @@ interface Attached {
   readonly server: NbdServer;
 }
 
+const SOCKET_SUFFIX = '.nbd.sock';
 /** How long a detach waits for the last flush, so that an unreachable primary does not hold it up for ever. */
 const DETACH_FLUSH_MS = 5_000;
 
@@ -74,8 +76,9 @@ export class FrontendHost {
     this.#sessions = sessions;
   }
 
-  /** Errors: those of SessionCounter.open. */
+  /** Nobody else may use `socketDir`. Errors: those of SessionCounter.open. */
   static async open(options: FrontendHostOptions): Promise<FrontendHost> {
+    await removeSockets(options.socketDir);
     const sessions = await SessionCounter.open(join(options.stateDir, 'frontend-sessions'));
     return new FrontendHost(options, sessions);
   }
@@ -147,7 +150,7 @@ export class FrontendHost {
 
   async #open(volume: Volume, generation: Generation, readOnly: boolean, key?: Uint8Array): Promise<Attached> {
     const { clock, random, connector, events } = this.#options;
-    const socketPath = join(this.#options.socketDir, `${volume.id}.nbd.sock`);
+    const socketPath = join(this.#options.socketDir, `${volume.id}${SOCKET_SUFFIX}`);
     checkSocketPath(socketPath);
     const log: FrontendHostEvents['log'] = (level, message, fields) =>
       events.log(level, message, { volume: volume.id, ...fields });
@@ -236,4 +239,14 @@ export class FrontendHost {
     turn.then(forget, forget);
     return turn;
   }
+}
+
+/** Of a process that was killed: of volumes, too, that are gone or attached elsewhere by now. */
+async function removeSockets(directory: string): Promise<void> {
+  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  const left = names.filter((name) => name.endsWith(SOCKET_SUFFIX) && isUuid(name.slice(0, -SOCKET_SUFFIX.length)));
+  await Promise.all(left.map((name) => rm(join(directory, name), { force: true })));
 }

@@ -142,6 +142,32 @@ describe.skipIf(reason !== undefined)('a block device', () => {
     await devices.withdraw(id);
   });
 
+  it('can be written out while it is mounted', async () => {
+    const id = randomUUID() as VolumeId;
+    const device = await (await attach(id)).present();
+    await formatDevice(device, 'ext4');
+    await mountDevice(device, mountPoint, 'ext4');
+    await run('dd', ['if=/dev/urandom', `of=${join(mountPoint, 'file')}`, 'bs=1M', 'count=8', 'status=none']);
+    await devices.sync(id);
+    expect(world.primaryOf(id).blocks.size * 4096).toBeGreaterThan(8 << 20);
+    await unmountPath(mountPoint);
+    await devices.withdraw(id);
+    await devices.sync(id);
+  });
+
+  it('that has lost nbdfuse is told of', async () => {
+    const id = randomUUID() as VolumeId;
+    await (await attach(id)).present();
+    const file = join(world.directory, 'state', 'devices', `${id}.json`);
+    const { record } = JSON.parse(await readFile(file, 'utf8'));
+    const said = () => logged.some((message) => message.startsWith('nbdfuse has ended'));
+    expect(said()).toBe(false);
+    process.kill(record.process.pid, 'SIGKILL');
+    await expect.poll(said).toBe(true);
+    await devices.withdraw(id);
+    expect(await loopsOn(id)).toEqual([]);
+  });
+
   it('refuses writes where the volume is attached read-only', async () => {
     const id = randomUUID() as VolumeId;
     const volume = await attach(id, { readOnly: true });

@@ -71,6 +71,7 @@ export class SlowDisk {
           save: async (record) => {
             disk.#record = record;
           },
+          ended: () => {},
         },
         run,
       );

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it, vi } from 'vitest';
 import type { Attachment } from '../../../core/domain.js';
+import { DomainError } from '../../../core/errors.js';
 import type { Generation, NodeId, VolumeId } from '../../../core/types.js';
 import { type Devices, NodeAttachments } from '../../../node-agent/attachments.js';
 import type { FrontendHost } from '../../../node-agent/frontend/host.js';
@@ -8,6 +9,15 @@ import type { KeyStore } from '../../../node-agent/keys/index.js';
 import { createLogger } from '../../../node-agent/log.js';
 import { testVolume } from '../frontend/attached-volume.js';
 import { FakeClock } from '../frontend/fakes.js';
+
+const noDevices: Omit<Devices, 'unsupported'> = {
+  present: async () => '',
+  withdraw: async () => {},
+  sync: async () => {},
+};
+const inUse = async (): Promise<void> => {
+  throw new DomainError('in-use', 'mounted');
+};
 
 describe('what etcd says of an attachment', () => {
   const self = randomUUID() as NodeId;
@@ -22,7 +32,7 @@ describe('what etcd says of an attachment', () => {
   async function closes(attachment: Attachment | undefined): Promise<boolean> {
     const detach = vi.fn(async () => {});
     const frontends = { get: () => ({ volume, generation: 5 as Generation }), detach } as unknown as FrontendHost;
-    const devices: Devices = { unsupported: undefined, present: async () => '', withdraw: async () => {} };
+    const devices: Devices = { ...noDevices, unsupported: undefined };
     const attachments = new NodeAttachments({
       ...{ self, frontends, devices, keys: {} as KeyStore, clock: new FakeClock() },
       logger: createLogger({ level: 'silent', node: 'test' }),
@@ -62,6 +72,7 @@ it('at the end, a device that is being made is told first that its volume is gon
     close: async () => void order.push('close'),
   } as unknown as FrontendHost;
   const devices: Devices = {
+    ...noDevices,
     unsupported: undefined,
     present: () => made,
     withdraw: async () => {
@@ -80,4 +91,45 @@ it('at the end, a device that is being made is told first that its volume is gon
   await attachments.closeAll();
   await failed;
   expect(order).toEqual(['detach', 'withdraw', 'close']);
+});
+
+it('at the end, what was written to a device in use is on its volume before that is closed', async () => {
+  const order: string[] = [];
+  const frontends = {
+    list: () => [{ volume: randomUUID() as VolumeId }],
+    close: async () => void order.push('close'),
+  } as unknown as FrontendHost;
+  const sync = async () => void order.push('sync');
+  const attachments = new NodeAttachments({
+    ...{ self: randomUUID() as NodeId, frontends, keys: {} as KeyStore, clock: new FakeClock() },
+    devices: { ...noDevices, unsupported: undefined, withdraw: inUse, sync },
+    logger: createLogger({ level: 'silent', node: 'test' }),
+  });
+  await attachments.closeAll();
+  expect(order).toEqual(['sync', 'close']);
+});
+
+it('a device that is mounted though its volume is elsewhere is tried again, not more often with each move', async () => {
+  const clock = new FakeClock();
+  const self = randomUUID() as NodeId;
+  const id = randomUUID() as VolumeId;
+  let mounted = true;
+  const withdraw = vi.fn(() => (mounted ? inUse() : Promise.resolve()));
+  const detach = vi.fn(async () => {});
+  const frontends = { get: () => ({ volume: id, generation: 5 as Generation }), detach } as unknown as FrontendHost;
+  const attachments = new NodeAttachments({
+    ...{ self, frontends, keys: {} as KeyStore, clock },
+    devices: { ...noDevices, unsupported: undefined, withdraw },
+    logger: createLogger({ level: 'silent', node: 'test' }),
+  });
+  for (const generation of [6, 7, 8] as Generation[]) {
+    attachments.onAttachment(id, { volume: id, generation, mode: 'rw', updatedAt: '' });
+    await clock.advance(0);
+  }
+  expect(withdraw).toHaveBeenCalledTimes(1);
+  await clock.advance(5_000);
+  expect(withdraw).toHaveBeenCalledTimes(2);
+  mounted = false;
+  await clock.advance(5_000);
+  expect([withdraw.mock.calls.length, detach.mock.calls.length, clock.timers]).toEqual([3, 1, 0]);
 });

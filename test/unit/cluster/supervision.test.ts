@@ -79,6 +79,10 @@ describe('processes', () => {
     await waitFor('the log', () => child.logTail().includes('to the log') || undefined, { timeoutMs: 10_000 });
     await child.stop(5_000);
     expect(existsSync(record)).toBe(false);
+    const next = await startChild("console.log('again'); setInterval(() => {}, 1000)");
+    await waitFor('the log', () => next.logTail().includes('again') || undefined, { timeoutMs: 10_000 });
+    expect(next.logTail()).toBe('again\n');
+    await next.stop(5_000);
   });
 
   it('that an earlier supervisor left behind are ended, others are not', async () => {

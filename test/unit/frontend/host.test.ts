@@ -1,12 +1,14 @@
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Generation, VolumeId } from '../../../core/types.js';
+import { systemClock, systemRandom } from '../../../node-agent/clock.js';
+import { FrontendHost } from '../../../node-agent/frontend/host.js';
 import { checkSocketPath } from '../../../node-agent/frontend/nbd-server.js';
 import { RangeLock } from '../../../node-agent/frontend/range-lock.js';
 import { SessionCounter } from '../../../node-agent/frontend/session-counter.js';
@@ -92,6 +94,21 @@ describe('FrontendHost', () => {
     await writeFile(attached.socketPath, '');
     await world.attach(testVolume({ id }));
     expect(statSync(attached.socketPath).isSocket()).toBe(true);
+  });
+
+  it('removes the sockets that a process which was killed has left, and nothing else', async () => {
+    const { codec, directory } = world;
+    const socketDir = join(directory, 'left');
+    await mkdir(socketDir);
+    const names = [`${randomUUID()}.nbd.sock`, `${id}.nbd.sock`, 'agent.sock', 'other.nbd.sock'];
+    await Promise.all(names.map((name) => writeFile(join(socketDir, name), '')));
+    await FrontendHost.open({
+      ...{ socketDir, stateDir: directory, codec, clock: systemClock, random: systemRandom },
+      connector: { connect: (target, events) => world.primaryOf(target.volume).connect(target, events) },
+      membership: () => ({ record: undefined, placements: [] }),
+      events: { attention: () => {}, fenced: () => {}, log: () => {} },
+    });
+    expect((await readdir(socketDir)).sort()).toEqual(['agent.sock', 'other.nbd.sock']);
   });
 });
 
