@@ -86,18 +86,16 @@ async function run(line: CommandLine): Promise<number> {
       kind: 'states',
       command: `npm run sim:states -- ${line.again}`.trimEnd(),
       ...time,
-      counts:
-        deviations === undefined
-          ? { states, transitions, faultSets: rows.length, completeSets: complete }
-          : {
-              boundedStates: states,
-              boundedTransitions: transitions,
-              boundedSets: rows.length,
-              completeBoundedSets: complete,
-            },
+      counts: {
+        states,
+        transitions,
+        ...(deviations === undefined
+          ? { faultSets: rows.length, completeSets: complete }
+          : { boundedSets: rows.length, completeBoundedSets: complete }),
+      },
       failures,
       table: {
-        title: deviations === undefined ? 'States' : `States with at most ${deviations} messages out of their turn`,
+        title: deviations === undefined ? 'States' : `States, messages out of their turn: at most ${deviations}`,
         columns: ['scope', 'states met', 'of'],
         rows: rows.sort(),
         merge: ['newest', 'newest'],
