@@ -16,8 +16,8 @@ export interface AttachmentState {
 export interface AttachmentActivities {
   readAttachment(request: { volume: VolumeId }): Promise<AttachmentState>;
   /**
-   * 'not-found' for an unknown node, 'node-unavailable' for one that is not alive or if no copy in sync answers,
-   * 'invalid-state' if the volume is not ready.
+   * 'not-found' for an unknown node, 'node-unavailable' for one that is not alive, or if the volume is detached and no
+   * copy in sync answers; 'invalid-state' if it is not ready.
    */
   checkAttachable(request: { volume: VolumeId; node: NodeId }): Promise<void>;
   /**
@@ -55,7 +55,8 @@ export function createAttachmentActivities(deps: ActivityDeps): AttachmentActivi
       const found = await state.nodes.get(node);
       if (found === undefined) throw new DomainError('not-found', `node ${node} not found`);
       if (!(await isNodeAlive(node))) throw new DomainError('node-unavailable', `node ${found.value.name} is offline`);
-      await requireCopy(deps, record);
+      // Whoever has it may wait for it.
+      if ((await requireAttachment(deps, volume)).node === undefined) await requireCopy(deps, record);
     },
 
     async moveAttachment({ volume, expected, node }) {

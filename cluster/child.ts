@@ -128,7 +128,9 @@ export class SupervisedChild {
     const log = openSync(this.#logFile, 'r');
     try {
       const size = fstatSync(log).size;
-      const buffer = Buffer.alloc(Math.min(size - this.#logStart, TAIL_BYTES));
+      // Somebody else may have cut it.
+      const start = Math.min(this.#logStart, size);
+      const buffer = Buffer.alloc(Math.min(size - start, TAIL_BYTES));
       readSync(log, buffer, 0, buffer.length, size - buffer.length);
       return buffer.toString('utf8');
     } finally {

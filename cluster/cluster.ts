@@ -405,9 +405,9 @@ export class Cluster {
     this.#stopping = true;
     // While all nodes are there: the copies of a volume are on several.
     await Promise.all(
-      this.#members.map((member) =>
-        syncDevices(agentPaths(member.site)).catch((error: Error) =>
-          this.#options.notice(`${member.site.name}: what was not synced may be lost: ${error.message}`),
+      this.#members.map(({ site }) =>
+        syncDevices(agentPaths(site), (volume, { message }) =>
+          this.#options.notice(`${site.name}: what was not synced to volume ${volume} may be lost: ${message}`),
         ),
       ),
     );

@@ -1,6 +1,6 @@
 /** Volumes of the embedded cluster as this machine sees them: attached, formatted, mounted. */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ApiVolume } from '../client/types.js';
 import type { FsType } from '../core/domain.js';
@@ -124,12 +124,13 @@ export async function removeDeadDevices({ rootDir, deviceDir }: AgentPaths): Pro
   if (existsSync(stateDir)) await new DeviceManager({ stateDir, deviceDir, log: () => {} }).removeLeftovers();
 }
 
-/** What was written to them is on their volumes then, wherever they are mounted. Errors: CommandError. */
-export async function syncDevices({ rootDir, deviceDir }: AgentPaths): Promise<void> {
-  const devices = new DeviceManager({ stateDir: stateDirOf(rootDir), deviceDir, log: () => {} });
-  const names = existsSync(deviceDir) ? readdirSync(deviceDir) : [];
-  const volumes = names.flatMap((name) => (name.startsWith('v.') ? [name.slice(2) as VolumeId] : []));
-  await Promise.all(volumes.map((volume) => devices.sync(volume)));
+/** What was written to them is on their volumes then, wherever they are mounted; but for those that `failed` is told. */
+export async function syncDevices(
+  { rootDir, deviceDir }: AgentPaths,
+  failed: (volume: VolumeId, error: Error) => void,
+): Promise<void> {
+  const stateDir = stateDirOf(rootDir);
+  if (existsSync(stateDir)) await new DeviceManager({ stateDir, deviceDir, log: () => {} }).syncAll(failed);
 }
 
 /** What `cluster.json` says of all volumes. */

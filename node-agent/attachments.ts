@@ -18,8 +18,10 @@ export interface Devices {
   present(volume: VolumeId, socketPath: string, options: { readonly readOnly: boolean }): Promise<string>;
   /** Nothing happens if there is none. DomainError 'in-use' while it is mounted. */
   withdraw(volume: VolumeId): Promise<void>;
-  /** Writes out what the kernel holds of it, whoever uses it. */
+  /** Writes out what the kernel holds of it, whoever uses it. Errors: CommandError. */
   sync(volume: VolumeId): Promise<void>;
+  /** Nothing is made any more. Returns the volumes whose devices are being made: the kernel waits for them. */
+  stop(): readonly VolumeId[];
 }
 
 export interface OpenedVolume {
@@ -41,8 +43,6 @@ const CLOSE_RETRY_MS = 5_000;
 
 export class NodeAttachments {
   readonly #options: NodeAttachmentsOptions;
-  /** Their devices are being made, or looked at. */
-  readonly #presenting = new Set<VolumeId>();
   /** What is being closed as it is attached elsewhere, or nowhere. */
   readonly #outdated = new Map<VolumeId, Generation>();
   #closed = false;
@@ -51,7 +51,10 @@ export class NodeAttachments {
     this.#options = options;
   }
 
-  /** Opens frontend and device; again with the same generation changes nothing. Errors: DomainError, KeyError. */
+  /**
+   * Opens frontend and device; again with the same generation changes nothing. Errors: DomainError, 'invalid-state' at
+   * the agent's end; KeyError.
+   */
   async open(volume: Volume, attachment: Attachment): Promise<OpenedVolume> {
     const { frontends, devices, keys } = this.#options;
     const readOnly = attachment.mode === 'ro';
@@ -62,10 +65,8 @@ export class NodeAttachments {
         ...(key !== undefined && { key: key.bytes }),
       });
       if (devices.unsupported !== undefined) return { nbdUri };
-      this.#presenting.add(volume.id);
       return { nbdUri, device: await devices.present(volume.id, socketPath, { readOnly }) };
     } finally {
-      this.#presenting.delete(volume.id);
       key?.erase();
     }
   }
@@ -104,9 +105,10 @@ export class NodeAttachments {
   async closeAll(): Promise<void> {
     const { frontends, devices, logger } = this.#options;
     this.#closed = true;
+    const making = devices.stop();
     const close = async (volume: VolumeId): Promise<void> => {
-      // The kernel reads a device that is being made, and may wait for the volume until it hears that there is none.
-      if (this.#presenting.has(volume)) await frontends.detach(volume);
+      // The kernel waits until it hears that there is no volume.
+      if (making.includes(volume)) await frontends.detach(volume);
       try {
         await devices.withdraw(volume);
       } catch (err) {

@@ -20,11 +20,6 @@ export class LossTracker {
     if (!fua && !this.#everyWriteIsDurable) this.#acknowledged++;
   }
 
-  /** Whether somebody may rely on what only a flush makes durable. */
-  get unflushed(): boolean {
-    return this.#acknowledged > this.#settled;
-  }
-
   /** What a flush that is asked for now will cover; for `flushed`. */
   mark(): number {
     return this.#acknowledged;
@@ -38,7 +33,7 @@ export class LossTracker {
   opened(verifier: number): boolean {
     const changed = this.#verifier !== undefined && this.#verifier !== verifier;
     this.#verifier = verifier;
-    const lost = changed && this.unflushed;
+    const lost = changed && this.#acknowledged > this.#settled;
     if (lost) {
       this.#settled = this.#acknowledged;
       this.#unreported = true;

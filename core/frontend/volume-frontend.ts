@@ -163,11 +163,6 @@ export class VolumeFrontend {
     });
   }
 
-  /** Whether a write was acknowledged that no flush has covered. */
-  get unflushed(): boolean {
-    return this.#losses.unflushed;
-  }
-
   /** Ends the session; what is unanswered fails. Flush before, if that matters. */
   async close(): Promise<void> {
     this.#end('closed');

@@ -1,7 +1,7 @@
 /** Gathers what the view of a volume is made of: records, nodes' health, and the progress of syncs. */
 
 import type { Attachment, Membership, Volume } from '../../core/domain.js';
-import type { NodeId, VolumeId } from '../../core/types.js';
+import type { DeploymentId, NodeId, VolumeId } from '../../core/types.js';
 import type { Versioned } from '../state/cluster-state.js';
 import type { ApiDependencies, NodeHealth } from './ports.js';
 import { type SyncProgressView, syncProgressView } from './sync-progress.js';
@@ -41,6 +41,7 @@ export class VolumeViews {
       attachment?.value,
       membership?.value,
       await this.#syncsOf(membership?.value, volume.value),
+      this.#closed(),
     );
   }
 
@@ -57,10 +58,17 @@ export class VolumeViews {
           .map(async ({ value }) => [value.id, await this.#syncsOf(membershipOf(value.id), value)] as const),
       ),
     );
+    const closed = this.#closed();
     return volumes.map((volume) => {
       const { id } = volume.value;
-      return this.#view(volume, attachments.get(id)?.value, membershipOf(id), syncs.get(id) ?? new Map());
+      return this.#view(volume, attachments.get(id)?.value, membershipOf(id), syncs.get(id) ?? new Map(), closed);
     });
+  }
+
+  /** Copies that their nodes should have open and have not. */
+  #closed(): ReadonlySet<DeploymentId> {
+    const records = [...this.#dependencies.state.closed.cached.values()];
+    return new Set(records.flatMap(({ value }) => value.copies));
   }
 
   #view(
@@ -68,6 +76,7 @@ export class VolumeViews {
     attachment: Attachment | undefined,
     membership: Membership | undefined,
     syncs: ReadonlyMap<string, SyncProgressView | undefined>,
+    closed: ReadonlySet<DeploymentId>,
   ): VolumeView {
     const { state } = this.#dependencies;
     return volumeView(volume, {
@@ -75,7 +84,7 @@ export class VolumeViews {
       membership,
       node: (id) => state.nodes.cached.get(id)?.value,
       health: (id) => this.health(id),
-      isClosed: ({ node, deployment }) => state.closed.cached.get(node)?.value.copies.includes(deployment) === true,
+      isClosed: ({ deployment }) => closed.has(deployment),
       syncs,
     });
   }

@@ -1,5 +1,6 @@
 import { mkdir, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { DomainError } from '../../core/errors.js';
 import type { VolumeId } from '../../core/types.js';
 import { readBootId } from '../clock.js';
@@ -12,8 +13,8 @@ import { CommandError, type Run, run as runCommand } from './run.js';
 import { type DeviceSupport, deviceSupport } from './support.js';
 
 const UNMOUNT_TIMEOUT_MS = 20_000;
-/** Less than an agent has for its end. */
-const SYNC_TIMEOUT_MS = 15_000;
+/** With all else that an agent's end may wait for, less than it has (cluster/cluster.ts). */
+const SYNC_TIMEOUT_MS = 10_000;
 /** Each waits for seconds if somebody still uses the device. */
 const PARALLEL_REMOVALS = 16;
 
@@ -47,6 +48,8 @@ export class DeviceManager {
   readonly #support: DeviceSupport;
   /** Calls for one volume happen one after the other. */
   readonly #turns = new Map<VolumeId, Promise<unknown>>();
+  readonly #making = new Set<VolumeId>();
+  #stopped = false;
 
   constructor(options: DeviceManagerOptions) {
     this.#records = new DeviceRecords(join(options.stateDir, 'devices'), options.bootId ?? readBootId());
@@ -69,7 +72,7 @@ export class DeviceManager {
   /**
    * Makes the volume's block device and returns its stable name; a device that works already is left as it is.
    *
-   * Errors: DomainError 'invalid-state' where no device can be made, with the reason; 'in-use' if a dead device
+   * Errors: DomainError 'invalid-state' where no device can be made, or is any more, with the reason; 'in-use' if a dead device
    * of this volume is still held by somebody; 'node-unavailable' if the volume does not answer; 'internal'.
    */
   present(volume: VolumeId, socketPath: string, options: { readonly readOnly: boolean }): Promise<string> {
@@ -82,6 +85,8 @@ export class DeviceManager {
         }
         await this.#remove(volume, record, 'force');
       }
+      if (this.#stopped) throw new DomainError('invalid-state', 'this node is shutting down');
+      this.#making.add(volume);
       try {
         const device = await this.#make(volume, socketPath, options.readOnly, this.#support.kind);
         this.#log('info', 'block device made', { volume, device, kind: this.#support.kind });
@@ -94,8 +99,16 @@ export class DeviceManager {
         const what = code === 'node-unavailable' ? 'no copy serves its first reads' : 'it cannot be made';
         const message = `no block device for volume ${volume}: ${what}: ${(error as Error).message}`;
         throw new DomainError(code, message, { cause: error });
+      } finally {
+        this.#making.delete(volume);
       }
     });
+  }
+
+  /** Makes no devices any more. Returns the volumes whose devices are being made, which may wait for them. */
+  stop(): readonly VolumeId[] {
+    this.#stopped = true;
+    return [...this.#making];
   }
 
   /** Takes the device away; nothing happens if there is none. Errors: DomainError 'in-use' while it is mounted. */
@@ -113,6 +126,12 @@ export class DeviceManager {
   async sync(volume: VolumeId): Promise<void> {
     const device = await linkTarget(this.linkPath(volume));
     if (device !== undefined) await this.#run('blockdev', ['--flushbufs', device], { timeoutMs: SYNC_TIMEOUT_MS });
+  }
+
+  /** `sync` of all; `failed` is told of each that could not be written out. */
+  async syncAll(failed: (volume: VolumeId, error: Error) => void): Promise<void> {
+    const volumes = await this.#records.volumes();
+    await Promise.all(volumes.map((volume) => this.sync(volume).catch((error: Error) => failed(volume, error))));
   }
 
   /**
@@ -165,7 +184,7 @@ export class DeviceManager {
   #noticeEnd(volume: VolumeId, process: ProcessIdentity): Promise<void> {
     return this.#inTurn(volume, async () => {
       const record = await this.#records.read(volume);
-      if (record?.kind !== 'fuse-loop' || record.process?.startTime !== process.startTime) return;
+      if (record?.kind !== 'fuse-loop' || !isDeepStrictEqual(record.process, process)) return;
       const message =
         'nbdfuse has ended: the block device gives errors until it is unmounted and the volume attached again';
       this.#log('warn', message, { volume, device: record.device, pid: process.pid });

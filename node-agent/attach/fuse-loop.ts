@@ -84,48 +84,48 @@ export async function removeFuseLoop(
   run: Run,
   { force }: { readonly force: boolean },
 ): Promise<boolean> {
+  const { device, process } = record;
   const timeoutMs = force ? FORCED_TIMEOUT_MS : STOP_TIMEOUT_MS;
-  const named = await loopsNamedAfter(record);
-  for (const device of await loopsOf(record)) {
-    if (!(await detachLoop({ ...record, device }, run, timeoutMs)) && !force) return false;
+  if (device !== undefined && (await isFuseLoopBound(record))) {
+    if (!(await detachLoop(record, device, run, timeoutMs)) && !force) return false;
   }
-  const mounted = await isFuseMounted(record.fuseDir);
-  if (mounted) {
+  if (await isFuseMounted(record.fuseDir)) {
     await run('umount', [record.fuseDir], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
     if (await isFuseMounted(record.fuseDir)) {
       await run('umount', ['--lazy', record.fuseDir], { timeoutMs: COMMAND_TIMEOUT_MS });
     }
   }
-  const identity = record.process;
-  if (identity !== undefined) {
-    const ended = () => isRunning(identity).then((running) => !running);
+  if (process !== undefined) {
+    const ended = () => isRunning(process).then((running) => !running);
     if (!(await waitUntil(ended, { timeoutMs }))) {
-      await signalProcess(identity, 'SIGKILL');
+      await signalProcess(process, 'SIGKILL');
       await waitUntil(ended, { timeoutMs: STOP_TIMEOUT_MS });
     }
+    if (device === undefined) await detachUnrecorded(record, run);
   }
-  if (mounted && record.device === undefined) await detachLate(record, named, run);
   await rmdir(record.fuseDir).catch(() => undefined);
   await rm(`${record.fuseDir}.log`, { force: true });
   return true;
 }
 
-/** A loop device that was being made, and waited for the volume, shows itself only when nbdfuse has ended. */
-async function detachLate(record: FuseLoopRecord, known: readonly string[], run: Run): Promise<void> {
-  const late = async () => (await loopsNamedAfter(record)).filter((device) => !known.includes(device));
-  await waitUntil(async () => (await late()).length > 0, { timeoutMs: LATE_TIMEOUT_MS });
-  for (const device of await late()) await detachLoop({ ...record, device }, run, FORCED_TIMEOUT_MS);
+/**
+ * A loop device that is being made waits for the volume, and cannot be detached while it does; it may show itself only
+ * when nbdfuse has ended. What is named after the volume by then is dead, whoever left it.
+ */
+async function detachUnrecorded(record: FuseLoopRecord, run: Run): Promise<void> {
+  await waitUntil(async () => (await loopsNamedAfter(record)).length > 0, { timeoutMs: LATE_TIMEOUT_MS });
+  for (const device of await loopsNamedAfter(record)) await detachLoop(record, device, run, FORCED_TIMEOUT_MS);
 }
 
-/** Whether the record's loop device is gone in time. */
-async function detachLoop(record: FuseLoopRecord & { readonly device: string }, run: Run, timeoutMs: number) {
-  await run('losetup', ['--detach', record.device], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
-  return waitUntil(async () => !(await isFuseLoopBound(record)), { timeoutMs });
+/** Whether the loop device is gone in time. */
+async function detachLoop(record: FuseLoopRecord, device: string, run: Run, timeoutMs: number): Promise<boolean> {
+  await run('losetup', ['--detach', device], { timeoutMs: COMMAND_TIMEOUT_MS }).catch(ignoreFailure);
+  return waitUntil(async () => !(await loopsNamedAfter(record)).includes(device), { timeoutMs });
 }
 
 /** Whether the recorded loop device is still this volume's. */
 export async function isFuseLoopBound(record: FuseLoopRecord): Promise<boolean> {
-  return record.device !== undefined && (await loopsOf(record)).includes(record.device);
+  return record.device !== undefined && (await loopsNamedAfter(record)).includes(record.device);
 }
 
 /**
@@ -189,31 +189,16 @@ async function isFuseMounted(fuseDir: string): Promise<boolean> {
 }
 
 /**
- * Loop devices on the volume's file, from sysfs: asking the file itself could wait for a dead nbdfuse. Of a
- * file whose filesystem was unmounted lazily the kernel shows only the name; the record tells such a one apart
- * from those that earlier forced removals left to their users.
+ * Loop devices on the volume's file, from sysfs: asking the file itself could wait for a dead nbdfuse. Of a file whose
+ * filesystem was unmounted lazily the kernel shows only the name: so are those, too, that earlier forced removals left
+ * to their users.
  */
-async function loopsOf(record: FuseLoopRecord): Promise<string[]> {
-  return (await boundLoops())
-    .filter(({ device, file }) => file === backingFile(record) || (device === record.device && isNamed(record, file)))
-    .map(({ device }) => device);
-}
-
-/** Those on the volume's file, and those on a file of its name whose filesystem is gone, whoever left them. */
 async function loopsNamedAfter(record: FuseLoopRecord): Promise<string[]> {
-  return (await boundLoops())
-    .filter(({ file }) => file === backingFile(record) || isNamed(record, file))
-    .map(({ device }) => device);
-}
-
-const isNamed = (record: FuseLoopRecord, file: string): boolean => file === `/${record.volume}`;
-
-async function boundLoops(): Promise<{ readonly device: string; readonly file: string }[]> {
-  const found = [];
+  const found: string[] = [];
   for (const name of await readdir('/sys/block')) {
     if (!name.startsWith('loop')) continue;
     const file = (await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')).trim();
-    if (file !== '') found.push({ device: `/dev/${name}`, file });
+    if (file === backingFile(record) || file === `/${record.volume}`) found.push(`/dev/${name}`);
   }
   return found;
 }

@@ -1,4 +1,5 @@
 import { readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Membership, Placement, Volume } from '../../core/domain.js';
 import { DomainError } from '../../core/errors.js';
@@ -76,9 +77,9 @@ export class FrontendHost {
     this.#sessions = sessions;
   }
 
-  /** Nobody else may use `socketDir`. Errors: those of SessionCounter.open. */
+  /** Errors: those of SessionCounter.open; of the file system, where the socket directory cannot be read. */
   static async open(options: FrontendHostOptions): Promise<FrontendHost> {
-    await removeSockets(options.socketDir);
+    await removeDeadSockets(options.socketDir);
     const sessions = await SessionCounter.open(join(options.stateDir, 'frontend-sessions'));
     return new FrontendHost(options, sessions);
   }
@@ -201,7 +202,8 @@ export class FrontendHost {
 
   async #close(volume: VolumeId, attached: Attached, flush: boolean): Promise<void> {
     await attached.server.close();
-    if (flush && attached.frontend.unflushed) {
+    // Of a volume that has never answered nothing was told to be done.
+    if (flush && attached.frontend.status.sessionsOpened > 0) {
       let timer: ReturnType<Clock['after']> | undefined;
       const waited = new Promise<void>((resolve) => {
         timer = this.#options.clock.after(DETACH_FLUSH_MS, resolve);
@@ -242,11 +244,27 @@ export class FrontendHost {
 }
 
 /** Of a process that was killed: of volumes, too, that are gone or attached elsewhere by now. */
-async function removeSockets(directory: string): Promise<void> {
+async function removeDeadSockets(directory: string): Promise<void> {
   const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw error;
   });
   const left = names.filter((name) => name.endsWith(SOCKET_SUFFIX) && isUuid(name.slice(0, -SOCKET_SUFFIX.length)));
-  await Promise.all(left.map((name) => rm(join(directory, name), { force: true })));
+  await Promise.all(
+    left.map(async (name) => {
+      const path = join(directory, name);
+      if (await isDead(path)) await rm(path, { force: true });
+    }),
+  );
+}
+
+/** Whether nobody listens. */
+function isDead(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'));
+  });
 }

@@ -34,7 +34,7 @@ export const KIND_TEXTS: Readonly<Record<RunRecord['kind'], KindText>> = {
   states: {
     title: 'Small scopes: every state that any order of the messages leads to',
     command: 'npm run sim:states',
-    what: 'Two writes in flight, and none to three of a crash, a partition and a promotion: the production code under a scheduler that takes all orders of the messages and faults instead of drawing one; a state that was met before is recognised, and not gone on from again. “All” means that there are no others; “the first”, that a limit or a failure ended it. Sets that have too many are also run in all orders in which messages come as they were sent, but for none, one or two that overtake others (“out of their turn”). (Before states were recognised, 105,228 orders were run one by one, none of which failed; eight sets of faults were complete then.)',
+    what: 'Two writes in flight, and none to three of a crash, a partition and a promotion: the production code under a scheduler that takes all orders of the messages and faults instead of drawing one; a state that was met before is recognised, and not gone on from again. “All” means that there are no others; “the first”, that a limit or a failure ended it. Sets that have too many are also run in all orders in which messages come as they were sent, but for none, one or two that overtake others (“out of their turn”); there a state in which what waits was sent in another order counts as another one. (Before states were recognised, 105,228 orders were run one by one, none of which failed; eight sets of faults were complete then.)',
   },
   model: {
     title: 'The specification',

@@ -112,9 +112,9 @@ function both(how: Merge[number], before: Cell, after: Cell): Cell {
 function byCommit(runs: readonly RunRecord[]): string[] {
   const commits = [...new Set(runs.map(({ commit }) => commit))];
   if (commits.length < 2) return [];
-  const [headline] = countNames(runs);
   const rows = commits.map((commit): Row => {
     const of = runs.filter((run) => run.commit === commit);
+    const [headline] = countNames(of);
     const first = of[0]!.at.slice(0, 16).replace('T', ' ');
     return [commit, first, of.length, counts(of, headline === undefined ? [] : [headline]), time(of), failures(of)];
   });

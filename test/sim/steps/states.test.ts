@@ -83,6 +83,31 @@ describe('all states', () => {
     expect(await bounded(2)).toMatchObject({ states: 19, ends: 6, complete: true });
   });
 
+  it('are told apart with a bound if other steps are usual in them', async () => {
+    // What is usual turns around with each deviation, which the state does not show.
+    class Turning extends Mailboxes {
+      #turned = false;
+      override steps(): string[] {
+        return this.#turned ? super.steps().reverse() : super.steps();
+      }
+      override async take(name: string): Promise<void> {
+        if (name !== this.steps()[0]) this.#turned = !this.#turned;
+        await super.take(name);
+      }
+    }
+    class Telling extends Turning {
+      usualOrder(): string {
+        return this.steps().join();
+      }
+    }
+    const messages = { 'a>c': 3, 'b>c': 3 };
+    const explored = (open: () => System) => exploreStates({ open: async () => open(), deviations: 2 });
+    const hidden = await explored(() => new Turning(messages, counted));
+    const told = await explored(() => new Telling(messages, counted));
+    expect(told.states).toBeGreaterThan(hidden.states);
+    expect(told.runs).toBeGreaterThan(hidden.runs);
+  });
+
   it('says when it has not met all', async () => {
     expect(await all({ 'a>c': 5, 'b>c': 5 }, inOrder, { limit: 20 })).toMatchObject({ complete: false });
   });

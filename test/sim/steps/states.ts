@@ -5,7 +5,8 @@
  * chapter 6. States cannot be brought back: each is come to from the beginning again.
  *
  * Where that is too much: every state that so many deviations from the usual order lead to. Emmi, Qadeer, Rakamarić,
- * "Delay-Bounded Scheduling" (POPL 2011). Without sleep sets, as of two orders one may need more deviations.
+ * "Delay-Bounded Scheduling" (POPL 2011); there, to pass k others over counts k, here 1. Without sleep sets, as of two
+ * orders one may need more deviations; and two states are one only if what is usual in them is the same.
  */
 
 /** A step, for whoever wants to know which steps may change places. */
@@ -40,7 +41,7 @@ export interface StatesOptions {
   readonly probes?: number;
   /** Chooses one of so many, for them. */
   readonly choose?: (count: number) => number;
-  /** Without them every step is taken in every state. */
+  /** Without them every step is taken in every state; so it is with a bound for deviations. */
   readonly sleepSets?: boolean;
   /** At most so many in one run; there are no probes then. */
   readonly deviations?: number;
@@ -174,7 +175,8 @@ class Explorer {
     const left = (this.#met.get(state) ?? [...sleeping]).filter((step) => sleeping.has(step));
     this.#met.set(state, left);
     const before = left.map((step) => system.info(step));
-    const { deviations: most = Number.POSITIVE_INFINITY, sleepSets = !this.#bounded } = this.#options;
+    const { deviations: most = Number.POSITIVE_INFINITY } = this.#options;
+    const sleepSets = !this.#bounded && this.#options.sleepSets !== false;
     const [first, ...others] = wanted.map((step): Branch => {
       const info = system.info(step);
       const branch = {

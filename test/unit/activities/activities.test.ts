@@ -357,6 +357,9 @@ describe('guards', () => {
       code: 'node-unavailable',
       message: expect.stringMatching(/no copy of volume .* answers: .*node\d \(cannot be reached\)$/),
     });
+    // Whoever has it already may wait for it.
+    await shared.moveAttachment({ volume, expected: 0 as Generation, node: free });
+    expect(await attachable(free)).toBe('none');
   });
 
   it('a deletion that was accepted is never taken back', async () => {

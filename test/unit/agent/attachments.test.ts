@@ -14,6 +14,7 @@ const noDevices: Omit<Devices, 'unsupported'> = {
   present: async () => '',
   withdraw: async () => {},
   sync: async () => {},
+  stop: () => [],
 };
 const inUse = async (): Promise<void> => {
   throw new DomainError('in-use', 'mounted');
@@ -75,6 +76,7 @@ it('at the end, a device that is being made is told first that its volume is gon
     ...noDevices,
     unsupported: undefined,
     present: () => made,
+    stop: () => [id],
     withdraw: async () => {
       await made.catch(() => undefined);
       order.push('withdraw');

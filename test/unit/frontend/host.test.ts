@@ -1,20 +1,22 @@
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Clock } from '../../../core/ports.js';
 import type { Generation, VolumeId } from '../../../core/types.js';
 import { systemClock, systemRandom } from '../../../node-agent/clock.js';
 import { FrontendHost } from '../../../node-agent/frontend/host.js';
 import { checkSocketPath } from '../../../node-agent/frontend/nbd-server.js';
 import { RangeLock } from '../../../node-agent/frontend/range-lock.js';
 import { SessionCounter } from '../../../node-agent/frontend/session-counter.js';
-import { NbdClient } from '../../setup/nbd-client.js';
 import { openWorld, testVolume, type World } from './attached-volume.js';
-import { membership, placements } from './fakes.js';
+import { FakeClock, membership, placements } from './fakes.js';
 
 const run = promisify(execFile);
 
@@ -26,6 +28,15 @@ describe('FrontendHost', () => {
     world = await openWorld();
   });
   afterEach(() => world.close());
+
+  const another = (name: string, clock: Clock = systemClock): Promise<FrontendHost> =>
+    FrontendHost.open({
+      ...{ socketDir: join(world.directory, name), stateDir: world.directory, codec: world.codec },
+      ...{ clock, random: systemRandom },
+      connector: { connect: (target, events) => world.primaryOf(target.volume).connect(target, events) },
+      membership: () => ({ record: membership(1, 0), placements }),
+      events: { attention: () => {}, fenced: () => {}, log: () => {} },
+    });
 
   it('shows an attached volume on a socket that only the owner may open, until it is detached', async () => {
     const attached = await world.attach(testVolume({ id }));
@@ -52,20 +63,20 @@ describe('FrontendHost', () => {
     expect(world.host.get(id)).toBeUndefined();
   });
 
-  it('flushes what clients were told is done before it detaches, if they have not', async () => {
-    const flushesOf = async (use: (client: NbdClient) => Promise<unknown>): Promise<number> => {
-      const { socketPath } = await world.attach(testVolume({ id }));
-      const client = await NbdClient.connect(socketPath);
-      const before = world.primaryOf(id).flushes;
-      await use(client);
-      client.close();
-      await world.host.detach(id);
-      return world.primaryOf(id).flushes - before;
-    };
-    const write = (client: NbdClient) => client.write(0, Buffer.alloc(4096, 1));
-    expect(await flushesOf(write)).toBe(1);
-    expect(await flushesOf((client) => client.read(0, 4096))).toBe(0);
-    expect(await flushesOf((client) => write(client).then(() => client.flush()))).toBe(1);
+  it('flushes what clients were told is done before it detaches', async () => {
+    await world.attach(testVolume({ id }));
+    await expect.poll(() => world.host.get(id)?.frontend.connected).toBe(true);
+    await world.host.detach(id);
+    expect(world.primaryOf(id).flushes).toBe(1);
+  });
+
+  it('does not wait for a flush of a volume that has never answered', async () => {
+    world.primaryOf(id).frozen = true;
+    // In whose time nothing that waits would ever end.
+    const host = await another('patient', new FakeClock());
+    await host.attach(testVolume({ id }), 1 as Generation);
+    await host.detach(id);
+    expect(host.list()).toEqual([]);
   });
 
   it('does not open an encrypted volume without its key', async () => {
@@ -97,18 +108,16 @@ describe('FrontendHost', () => {
   });
 
   it('removes the sockets that a process which was killed has left, and nothing else', async () => {
-    const { codec, directory } = world;
-    const socketDir = join(directory, 'left');
+    const socketDir = join(world.directory, 'left');
     await mkdir(socketDir);
+    const living = `${randomUUID()}.nbd.sock`;
+    const server = createServer().listen(join(socketDir, living));
+    await once(server, 'listening');
     const names = [`${randomUUID()}.nbd.sock`, `${id}.nbd.sock`, 'agent.sock', 'other.nbd.sock'];
     await Promise.all(names.map((name) => writeFile(join(socketDir, name), '')));
-    await FrontendHost.open({
-      ...{ socketDir, stateDir: directory, codec, clock: systemClock, random: systemRandom },
-      connector: { connect: (target, events) => world.primaryOf(target.volume).connect(target, events) },
-      membership: () => ({ record: undefined, placements: [] }),
-      events: { attention: () => {}, fenced: () => {}, log: () => {} },
-    });
-    expect((await readdir(socketDir)).sort()).toEqual(['agent.sock', 'other.nbd.sock']);
+    await another('left');
+    expect((await readdir(socketDir)).sort()).toEqual(['agent.sock', living, 'other.nbd.sock'].sort());
+    server.close();
   });
 });
 
