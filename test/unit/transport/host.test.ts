@@ -152,14 +152,32 @@ describe('the host', () => {
     await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'invalid-state' });
     expect(back.host.unopened).toBe(1);
-    expect(back.host.closed()).toEqual([placed.deployment]);
     await back.host.removeDeployment(placed.deployment);
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
     expect(back.host.unopened).toBe(0);
-    expect(back.host.closed()).toEqual([placed.deployment]);
     await back.host.createDeployment(volume.id, placed.deployment, async () => volume);
-    expect([a.host.closed(), back.host.closed()]).toEqual([[], []]);
     await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
+  });
+
+  it('says which copies in sync it should have open and has not: damaged, or not there', async () => {
+    const id = cluster.ids[0]!;
+    const node = await cluster.start(id);
+    const volume = await cluster.provision([node]);
+    const { deployment } = volume.placements[0]!;
+    const consumer = new Consumer(cluster, node, volume);
+    await consumer.write(0, randomBytes(BLOCK));
+    expect(await consumer.frontend.flush()).toBe('ok');
+    await consumer.frontend.close();
+    await cluster.stop(id);
+    await damageLogs(id);
+
+    const back = await cluster.start(id);
+    await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
+    expect(back.host.closed()).toEqual([deployment]);
+    await back.host.removeDeployment(deployment);
+    expect(back.host.closed()).toEqual([deployment]);
+    await back.host.createDeployment(volume.id, deployment, async () => volume);
+    expect(back.host.closed()).toEqual([]);
   });
 
   it('does not call a deployment damaged whose device is not mounted', async () => {
