@@ -150,6 +150,7 @@ describe('the host', () => {
 
     const back = await cluster.start(b.id);
     await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
+    await eventually(() => a.host.isPeerUp(b.id), 'peers');
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'invalid-state' });
     expect(back.host.unopened).toBe(1);
     await back.host.removeDeployment(placed.deployment);
@@ -189,11 +190,13 @@ describe('the host', () => {
 
     const back = await cluster.start(b.id);
     await eventually(() => back.attention.includes('store-failed'), 'it could not be opened');
+    await eventually(() => a.host.isPeerUp(b.id), 'peers');
     await expect(a.host.remoteStatus(placed)).rejects.toMatchObject({ code: 'not-found' });
     await cluster.stop(b.id);
     await rm(device, { recursive: true });
     await rename(`${device}-away`, device);
     await cluster.start(b.id);
+    await eventually(() => a.host.isPeerUp(b.id), 'peers');
     await expect(a.host.remoteStatus(placed)).resolves.toMatchObject({ role: 'member' });
   });
 
