@@ -1,5 +1,6 @@
 /** Which node shows a volume: the record in etcd, which fences, and the frontend on the node. */
 
+import { Context } from '@temporalio/activity';
 import { moveAttachment } from '../core/attachment.js';
 import type { Attachment, Volume } from '../core/domain.js';
 import { DomainError } from '../core/errors.js';
@@ -91,29 +92,35 @@ async function requireAttachment(deps: Pick<ActivityDeps, 'state'>, volume: Volu
   return found.value;
 }
 
-const OBSTACLES: Readonly<Record<Extract<CopyAnswer, string>, string>> = {
+type SilentAnswer = Extract<CopyAnswer, string>;
+
+/** Nodes that have just started need a moment until they are connected and have opened what they hold. */
+const ASKED_AGAIN = 4;
+const PAUSE_MS = 500;
+
+const OBSTACLES: Readonly<Record<SilentAnswer, string>> = {
   absent: 'its copy is lost',
   damaged: 'its copy cannot be opened',
   unreachable: 'cannot be reached',
 };
 
-/** One that answers may serve, perhaps after a failover. */
+/** One that answers may serve, perhaps after a failover; one that has just come back answers soon. */
 async function requireCopy(deps: ActivityDeps, { id, name, placements }: Volume): Promise<void> {
   const { state } = deps;
   const inSync = (await state.membershipStore.read(id))?.inSync;
   if (inSync === undefined) return;
-  const answers = await askCopies(
-    deps,
-    placements.filter(({ deployment }) => inSync.includes(deployment)),
-  );
-  const silent = placements.flatMap(({ deployment, node }) => {
-    const answer = answers.get(deployment);
-    return typeof answer === 'string' ? [{ node, obstacle: OBSTACLES[answer] }] : [];
+  const copies = placements.filter(({ deployment }) => inSync.includes(deployment));
+  let answers = await askCopies(deps, copies);
+  const silent = () => [...answers.values()].every((answer) => typeof answer === 'string');
+  for (let again = 0; silent() && again < ASKED_AGAIN; again++) {
+    await Context.current().sleep(PAUSE_MS);
+    answers = await askCopies(deps, copies);
+  }
+  if (!silent()) return;
+  const obstacles = copies.map(async ({ deployment, node }) => {
+    const host = (await state.nodes.get(node))?.value.name ?? node;
+    return `${host} (${OBSTACLES[answers.get(deployment) as SilentAnswer]})`;
   });
-  if (silent.length < answers.size) return;
-  const obstacles = silent.map(
-    async ({ node, obstacle }) => `${(await state.nodes.get(node))?.value.name ?? node} (${obstacle})`,
-  );
   throw new DomainError(
     'node-unavailable',
     `no copy of volume ${name} answers: ${(await Promise.all(obstacles)).join(', ')}`,

@@ -346,14 +346,15 @@ describe('guards', () => {
   it('nothing is attached of which no copy answers', async () => {
     const volume = await aServingVolume();
     const [first, second] = cluster.volumes.value(volume)!.placements as [Placement, Placement];
-    const attachable = (on: NodeId) => codeOf(shared.checkAttachable({ volume, node: on }));
+    const check = (on: NodeId) => run(shared.checkAttachable, { volume, node: on });
+    const attachable = (on: NodeId) => codeOf(check(on));
     const others = ['node1', 'node2', 'node3'].map((name) => cluster.node(name));
     const free = others.find((each) => each !== first.node && each !== second.node)!;
     cluster.kill(first.node);
     expect(await attachable(first.node)).toBe('node-unavailable');
     expect(await attachable(free)).toBe('none');
     cluster.kill(second.node);
-    await expect(shared.checkAttachable({ volume, node: free })).rejects.toMatchObject({
+    await expect(check(free)).rejects.toMatchObject({
       code: 'node-unavailable',
       message: expect.stringMatching(/no copy of volume .* answers: .*node\d \(cannot be reached\)$/),
     });
