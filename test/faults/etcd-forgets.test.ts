@@ -27,14 +27,15 @@ async function replaceEtcd(data: string, by: string | undefined): Promise<void> 
   await servers.start('etcd');
 }
 
-/** As soon as etcd is read again: the volumes that it has lost. */
+/** As soon as etcd is read again, and both nodes with a copy have heard: the volumes that it has lost. */
 function lostVolumes(count: number) {
   return waitFor(
     `${count} lost volumes to be found`,
     async () => {
       try {
         const { volumes, silent } = await test.cluster.api.lostVolumes();
-        return volumes.length === count && silent.length === 0 ? volumes : undefined;
+        const heard = silent.length === 0 && volumes.every(({ copies }) => copies.length === 2);
+        return volumes.length === count && heard ? volumes : undefined;
       } catch (error) {
         if (error instanceof ApiError) return undefined;
         throw error;
