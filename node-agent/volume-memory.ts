@@ -3,15 +3,16 @@
  * can be given it again (core/lost-volumes.ts). One file for each volume, `<volume id>.json`.
  */
 
-import { open, readdir, unlink } from 'node:fs/promises';
+import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Volume } from '../core/domain.js';
 import type { RememberedVolume } from '../core/recovery.js';
-import { isUuid, type NamespaceId, type VolumeId } from '../core/types.js';
+import type { NamespaceId, VolumeId } from '../core/types.js';
 import { syncDirectory, writeFileDurably } from './durable-file.js';
 import type { Logger } from './log.js';
 import { toldVolumeSchema } from './state/schemas.js';
+import { volumesWithFile } from './volume-files.js';
 
 const VERSION = 1;
 const SUFFIX = '.json';
@@ -51,12 +52,8 @@ export class VolumeMemory {
   static async open(options: VolumeMemoryOptions): Promise<VolumeMemory> {
     const { directory, logger } = options;
     const memory = new VolumeMemory(options);
-    const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
-      throw error;
-    });
-    for (const name of names) {
-      if (!name.endsWith(SUFFIX) || !isUuid(name.slice(0, -SUFFIX.length))) continue;
+    for (const volume of await volumesWithFile(directory, SUFFIX)) {
+      const name = `${volume}${SUFFIX}`;
       try {
         await memory.#read(name);
       } catch (err) {

@@ -1,9 +1,12 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { DomainError } from '../../core/errors.js';
 import { isUuid, type VolumeId } from '../../core/types.js';
 import { writeFileDurably } from '../durable-file.js';
+import { volumesWithFile } from '../volume-files.js';
+
+const SUFFIX = '.json';
 
 const path = z.string().min(1).max(4096);
 
@@ -74,14 +77,10 @@ export class DeviceRecords {
 
   async volumes(): Promise<VolumeId[]> {
     await mkdir(this.directory, { recursive: true, mode: 0o700 });
-    const names = await readdir(this.directory);
-    return names
-      .filter((name) => name.endsWith('.json'))
-      .map((name) => name.slice(0, -'.json'.length))
-      .filter(isUuid) as VolumeId[];
+    return volumesWithFile(this.directory, SUFFIX);
   }
 
   #path(volume: VolumeId): string {
-    return join(this.directory, `${volume}.json`);
+    return join(this.directory, `${volume}${SUFFIX}`);
   }
 }

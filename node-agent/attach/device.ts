@@ -72,8 +72,8 @@ export class DeviceManager {
   /**
    * Makes the volume's block device and returns its stable name; a device that works already is left as it is.
    *
-   * Errors: DomainError 'invalid-state' where no device can be made, or is any more, with the reason; 'in-use' if a dead device
-   * of this volume is still held by somebody; 'node-unavailable' if the volume does not answer; 'internal'.
+   * Errors: DomainError 'invalid-state' where no device can be made, with the reason, and behind `stop`; 'in-use' if a
+   * dead device of this volume is still held by somebody; 'node-unavailable' if the volume does not answer; 'internal'.
    */
   present(volume: VolumeId, socketPath: string, options: { readonly readOnly: boolean }): Promise<string> {
     return this.#inTurn(volume, async () => {

@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Membership, Placement, Volume } from '../../core/domain.js';
@@ -6,8 +6,9 @@ import { DomainError } from '../../core/errors.js';
 import { DEFAULT_FRONTEND_SETTINGS, type FrontendSettings } from '../../core/frontend/settings.js';
 import { type AttentionReason, type FrontendStatus, VolumeFrontend } from '../../core/frontend/volume-frontend.js';
 import type { Clock, Random, SessionConnector } from '../../core/ports.js';
-import { type Generation, isUuid, type VolumeId } from '../../core/types.js';
+import type { Generation, VolumeId } from '../../core/types.js';
 import type { Codec, VolumeCodec } from '../codec/index.js';
+import { volumesWithFile } from '../volume-files.js';
 import { checkSocketPath, NbdServer } from './nbd-server.js';
 import { SessionCounter } from './session-counter.js';
 import type { FrontendStats } from './stats.js';
@@ -245,14 +246,10 @@ export class FrontendHost {
 
 /** Of a process that was killed: of volumes, too, that are gone or attached elsewhere by now. */
 async function removeDeadSockets(directory: string): Promise<void> {
-  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
-    throw error;
-  });
-  const left = names.filter((name) => name.endsWith(SOCKET_SUFFIX) && isUuid(name.slice(0, -SOCKET_SUFFIX.length)));
+  const left = await volumesWithFile(directory, SOCKET_SUFFIX);
   await Promise.all(
-    left.map(async (name) => {
-      const path = join(directory, name);
+    left.map(async (volume) => {
+      const path = join(directory, `${volume}${SOCKET_SUFFIX}`);
       if (await isDead(path)) await rm(path, { force: true });
     }),
   );

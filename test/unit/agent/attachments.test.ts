@@ -16,6 +16,15 @@ const noDevices: Omit<Devices, 'unsupported'> = {
   sync: async () => {},
   stop: () => [],
 };
+const attachmentsOf = (options: { frontends: object; devices?: Partial<Devices>; clock?: FakeClock; self?: NodeId }) =>
+  new NodeAttachments({
+    self: options.self ?? (randomUUID() as NodeId),
+    frontends: options.frontends as FrontendHost,
+    devices: { ...noDevices, unsupported: undefined, ...options.devices },
+    keys: {} as KeyStore,
+    clock: options.clock ?? new FakeClock(),
+    logger: createLogger({ level: 'silent', node: 'test' }),
+  });
 const inUse = async (): Promise<void> => {
   throw new DomainError('in-use', 'mounted');
 };
@@ -32,12 +41,8 @@ describe('what etcd says of an attachment', () => {
   /** Whether this node, which shows generation 5, has closed it. */
   async function closes(attachment: Attachment | undefined): Promise<boolean> {
     const detach = vi.fn(async () => {});
-    const frontends = { get: () => ({ volume, generation: 5 as Generation }), detach } as unknown as FrontendHost;
-    const devices: Devices = { ...noDevices, unsupported: undefined };
-    const attachments = new NodeAttachments({
-      ...{ self, frontends, devices, keys: {} as KeyStore, clock: new FakeClock() },
-      logger: createLogger({ level: 'silent', node: 'test' }),
-    });
+    const frontends = { get: () => ({ volume, generation: 5 as Generation }), detach };
+    const attachments = attachmentsOf({ self, frontends });
     attachments.onAttachment(volume, attachment);
     await new Promise(setImmediate);
     return detach.mock.calls.length > 0;
@@ -71,10 +76,8 @@ it('at the end, a device that is being made is told first that its volume is gon
       fail(new Error('nobody answers'));
     },
     close: async () => void order.push('close'),
-  } as unknown as FrontendHost;
-  const devices: Devices = {
-    ...noDevices,
-    unsupported: undefined,
+  };
+  const devices: Partial<Devices> = {
     present: () => made,
     stop: () => [id],
     withdraw: async () => {
@@ -82,10 +85,7 @@ it('at the end, a device that is being made is told first that its volume is gon
       order.push('withdraw');
     },
   };
-  const attachments = new NodeAttachments({
-    ...{ self, frontends, devices, keys: {} as KeyStore, clock: new FakeClock() },
-    logger: createLogger({ level: 'silent', node: 'test' }),
-  });
+  const attachments = attachmentsOf({ self, frontends, devices });
   const attachment: Attachment = { volume: id, node: self, generation: 1 as Generation, mode: 'rw', updatedAt: '' };
   const opened = attachments.open(testVolume({ id }), attachment);
   const failed = expect(opened).rejects.toThrow('nobody answers');
@@ -100,30 +100,20 @@ it('at the end, what was written to a device in use is on its volume before that
   const frontends = {
     list: () => [{ volume: randomUUID() as VolumeId }],
     close: async () => void order.push('close'),
-  } as unknown as FrontendHost;
+  };
   const sync = async () => void order.push('sync');
-  const attachments = new NodeAttachments({
-    ...{ self: randomUUID() as NodeId, frontends, keys: {} as KeyStore, clock: new FakeClock() },
-    devices: { ...noDevices, unsupported: undefined, withdraw: inUse, sync },
-    logger: createLogger({ level: 'silent', node: 'test' }),
-  });
-  await attachments.closeAll();
+  await attachmentsOf({ frontends, devices: { withdraw: inUse, sync } }).closeAll();
   expect(order).toEqual(['sync', 'close']);
 });
 
 it('a device that is mounted though its volume is elsewhere is tried again, not more often with each move', async () => {
   const clock = new FakeClock();
-  const self = randomUUID() as NodeId;
   const id = randomUUID() as VolumeId;
   let mounted = true;
   const withdraw = vi.fn(() => (mounted ? inUse() : Promise.resolve()));
   const detach = vi.fn(async () => {});
-  const frontends = { get: () => ({ volume: id, generation: 5 as Generation }), detach } as unknown as FrontendHost;
-  const attachments = new NodeAttachments({
-    ...{ self, frontends, keys: {} as KeyStore, clock },
-    devices: { ...noDevices, unsupported: undefined, withdraw },
-    logger: createLogger({ level: 'silent', node: 'test' }),
-  });
+  const frontends = { get: () => ({ volume: id, generation: 5 as Generation }), detach };
+  const attachments = attachmentsOf({ frontends, devices: { withdraw }, clock });
   for (const generation of [6, 7, 8] as Generation[]) {
     attachments.onAttachment(id, { volume: id, generation, mode: 'rw', updatedAt: '' });
     await clock.advance(0);

@@ -5,7 +5,7 @@ import { readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Answer } from '../../../core/candidate.js';
-import type { Placement } from '../../../core/domain.js';
+import type { Placement, Volume } from '../../../core/domain.js';
 import { planFailover } from '../../../core/failover.js';
 import type { BlockNumber, DeploymentId, Generation, NodeId, SessionNumber } from '../../../core/types.js';
 import { type Codec, loadCodec } from '../../../node-agent/codec/index.js';
@@ -27,6 +27,14 @@ async function damageLogs(node: NodeId): Promise<void> {
   const data = join(cluster.directory(node), 'data', 'dev1');
   const segments = (await readdir(data)).filter((name) => name.endsWith('.blob'));
   for (const name of segments) await writeFile(join(data, name), Buffer.alloc(8192, 0xa5), { flag: 'r+' });
+}
+
+/** And flushes it. */
+async function writeBlock(node: Running, volume: Volume): Promise<void> {
+  const consumer = new Consumer(cluster, node, volume);
+  await consumer.write(0, randomBytes(BLOCK));
+  expect(await consumer.frontend.flush()).toBe('ok');
+  await consumer.frontend.close();
 }
 
 describe('a volume of two copies', () => {
@@ -141,10 +149,7 @@ describe('the host', () => {
     const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
     const volume = await cluster.provision([a, b]);
     const placed = volume.placements[1]!;
-    const consumer = new Consumer(cluster, a, volume);
-    await consumer.write(0, randomBytes(BLOCK));
-    expect(await consumer.frontend.flush()).toBe('ok');
-    await consumer.frontend.close();
+    await writeBlock(a, volume);
     await cluster.stop(b.id);
     await damageLogs(b.id);
 
@@ -165,10 +170,7 @@ describe('the host', () => {
     const node = await cluster.start(id);
     const volume = await cluster.provision([node]);
     const { deployment } = volume.placements[0]!;
-    const consumer = new Consumer(cluster, node, volume);
-    await consumer.write(0, randomBytes(BLOCK));
-    expect(await consumer.frontend.flush()).toBe('ok');
-    await consumer.frontend.close();
+    await writeBlock(node, volume);
     await cluster.stop(id);
     await damageLogs(id);
 
@@ -235,10 +237,7 @@ describe('the host', () => {
     const [a, b] = (await Promise.all(cluster.ids.slice(0, 2).map((id) => cluster.start(id)))) as [Running, Running];
     const volume = await cluster.provision([b]);
     const { deployment } = volume.placements[0]!;
-    const consumer = new Consumer(cluster, a, volume);
-    await consumer.write(0, randomBytes(BLOCK));
-    expect(await consumer.frontend.flush()).toBe('ok');
-    await consumer.frontend.close();
+    await writeBlock(a, volume);
     cluster.lose(volume.id);
     await cluster.stop(b.id);
     await damageLogs(b.id);
